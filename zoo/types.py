@@ -1,0 +1,106 @@
+"""The values that travel between the parts: samples, batches, detections, feature specs, metrics.
+
+Legend for shapes: N images (or boxes), C channels, H height, W width. Boxes are (x1, y1, x2, y2)
+in pixels. torch is imported for type checking only, so that the quick commands stay quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels."""
+
+Image: TypeAlias = Union[str, Path, "np.ndarray"]
+"""An image as `predict` takes it: a path, or an array (H, W, 3), uint8, RGB."""
+
+
+class Rle(TypedDict):
+    """A mask in COCO's compressed run-length encoding."""
+
+    size: list[int]
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """What a consumer must know of one feature map: its channels and its stride in input pixels."""
+
+    channels: int
+    stride: int
+
+
+@dataclass(slots=True)
+class Sample:
+    """One image on its way to a detector.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), BGR as OpenCV decodes it, resized, not padded, not normalised.
+        image_id: the data set's id (the position in the list for `predict`).
+        original_size: size of the image file.
+        scale: (x, y) factors from original to resized pixels, each from the rounded size.
+    """
+
+    pixels: Tensor
+    image_id: int
+    original_size: Size
+    scale: tuple[float, float]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a network takes.
+
+    Attributes:
+        images: float (N, 3, H, W), normalised, zero-padded right and bottom.
+        sizes: size of each image inside `images`, without the padding.
+    """
+
+    images: Tensor
+    sizes: list[Size]
+    original_sizes: list[Size]
+    scales: list[tuple[float, float]]
+    image_ids: list[int]
+
+
+@dataclass(slots=True)
+class Detections:
+    """What a detector found in one image, best score first.
+
+    Attributes:
+        boxes: float (N, 4), xyxy in pixels of the original image.
+        scores: float (N,), in [0, 1].
+        labels: int64 (N,), positions in the entry's class list (0 to 79 for COCO).
+        masks: one RLE of the original image's size a box, or None for box-only models.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: list[Rle] | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Transform(Protocol):
+    """Host-side preprocessing: a decoded image to a sample. Bit-exact with the source framework."""
+
+    def __call__(self, image: np.ndarray, image_id: int = 0) -> Sample:
+        """`image` is uint8 (H, W, 3), BGR."""
+
+
+class Metric(Protocol):
+    """One kind of measurement, fed while a run goes on."""
+
+    def reset(self) -> None: ...
+
+    def update(self, *args: Any) -> None: ...
+
+    def result(self) -> dict[str, Any]: ...
