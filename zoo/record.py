@@ -149,7 +149,8 @@ class Ledger:
 
     def path(self, record: Record) -> Path:
         """Where a record belongs."""
-        return self.root / record.hardware.get("id", "unknown") / f"{record.entry}.json"
+        hardware: str = record.hardware.get("id", "unknown")
+        return self.root / hardware / f"{record.entry}.json"
 
     def add(self, record: Record) -> Record | None:
         """File a record, unless the one already there says more.

@@ -90,10 +90,9 @@ class Detections:
 
 
 class Transform(Protocol):
-    """Host-side preprocessing: a decoded image to a sample. Bit-exact with the source framework."""
+    """Host-side preprocessing: an image file or array to a sample, bit-exact with the source framework."""
 
-    def __call__(self, image: np.ndarray, image_id: int = 0) -> Sample:
-        """`image` is uint8 (H, W, 3), BGR."""
+    def __call__(self, image: Image, image_id: int = 0) -> Sample: ...
 
 
 class Metric(Protocol):

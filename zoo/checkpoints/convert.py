@@ -1,0 +1,137 @@
+"""Checkpoint keys to model keys, strictly: every key of either side is accounted for, or it is an error.
+
+A key map is a table of rules. In a rule `{name}` stands for one dotted segment and `{*name}` for one
+or more; the same name on the right repeats what it stood for on the left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ConversionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHOWN = 8
+"""Keys listed in full in an error; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Checkpoint keys that a model has under another (or the same) name."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Checkpoint keys that no model needs, and why."""
+
+    source: str
+    reason: str
+
+
+Rule = Rename | Drop
+KeyMap = Sequence[Rule]
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What became of every key of a checkpoint.
+
+    Attributes:
+        loaded: number of keys that went into the model.
+        dropped: reason -> the keys dropped for it.
+    """
+
+    loaded: int = 0
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a record holds it."""
+        return {"loaded": self.loaded, "dropped": self.dropped}
+
+
+def convert(
+    tensors: Mapping[str, Tensor], key_map: KeyMap, expected: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """A checkpoint's tensors under the model's keys.
+
+    Args:
+        tensors: by checkpoint key.
+        key_map: the first rule that fits a key decides.
+        expected: shape of every key of the model.
+
+    Returns:
+        Tensors by model key, one for each of `expected`, and what was dropped.
+
+    Raises:
+        ConversionError: a key without a rule, without a place, without a tensor, twice, or of another shape.
+    """
+    rules = [(_pattern(rule.source), rule) for rule in key_map]
+    converted: dict[str, Tensor] = {}
+    report = LoadReport()
+    problems: dict[str, list[str]] = {}
+    for key, tensor in tensors.items():
+        match, rule = next(((m, rule) for pattern, rule in rules if (m := pattern.fullmatch(key))), (None, None))
+        if match is None or rule is None:
+            problems.setdefault("no rule for checkpoint keys", []).append(key)
+        elif isinstance(rule, Drop):
+            report.dropped.setdefault(rule.reason, []).append(key)
+        else:
+            target = _fill(rule.target, match)
+            problem = _problem(target, tensor, converted, expected)
+            if problem:
+                problems.setdefault(problem, []).append(f"{key} -> {target}")
+            converted[target] = tensor
+    missing = [key for key in expected if key not in converted]
+    if missing:
+        problems["the checkpoint lacks model keys"] = missing
+    if problems:
+        raise ConversionError(_describe(problems), next_step="check that the checkpoint belongs to this entry")
+    report.loaded = len(converted)
+    return converted, report
+
+
+def _problem(
+    target: str, tensor: Tensor, converted: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """Why a tensor cannot go where its rule sends it; None where it can."""
+    if target not in expected:
+        return "the model has no place for"
+    if target in converted:
+        return "two checkpoint keys for one model key"
+    if tuple(tensor.shape) != expected[target]:
+        return f"shape {list(tensor.shape)} where the model has {list(expected[target])}"
+    return None
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """A rule's left side as a regular expression with named groups."""
+    parts = re.split(r"(\{\*?\w+\})", template)
+    return re.compile("".join(_group(part) for part in parts))
+
+
+def _group(part: str) -> str:
+    if not part.startswith("{"):
+        return re.escape(part)
+    name = part.strip("{*}")
+    return f"(?P<{name}>.+)" if part.startswith("{*") else f"(?P<{name}>[^.]+)"
+
+
+def _fill(template: str, match: re.Match[str]) -> str:
+    """A rule's right side with the segments its left side found."""
+    return re.sub(r"\{\*?(\w+)\}", lambda m: match[m[1]], template)
+
+
+def _describe(problems: Mapping[str, Sequence[str]]) -> str:
+    lines = []
+    for problem, keys in problems.items():
+        rest = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+        lines.append(f"{problem}: {', '.join(keys[:SHOWN])}{rest}")
+    return "checkpoint and model do not fit: " + "; ".join(lines)

@@ -1,0 +1,31 @@
+"""Readers: one module per file format, each with `read(path) -> tensors by key`.
+
+No reader executes anything a file asks for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import UsageError, closest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def read(path: Path, format: str) -> dict[str, Tensor]:  # noqa: A002 - the entry's own word
+    """The tensors of a checkpoint file by their original keys.
+
+    Raises:
+        UsageError: no reader of that name.
+        CheckpointError: the file is damaged or of another format.
+        UnsafePickleError: the file asks for code that is not allowed.
+    """
+    formats = [module.name for module in pkgutil.iter_modules(__path__)]
+    if format not in formats:
+        raise UsageError(f"no reader for format {format!r} ({closest(format, formats)})", next_step="correct the entry")
+    tensors: dict[str, Tensor] = importlib.import_module(f"{__name__}.{format}").read(path)
+    return tensors

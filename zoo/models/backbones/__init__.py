@@ -1,0 +1,1 @@
+"""Backbones: images to feature maps. Each publishes `out_specs`, the channels and strides it gives."""

@@ -1,0 +1,1 @@
+"""Whole detectors: the order in which backbone, neck and heads work together."""

@@ -1,0 +1,99 @@
+"""What every detector has in common: preprocess, run the network, postprocess."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.layers.normalize import PixelNormalizer
+from zoo.types import Batch, Detections, Image, Sample, Transform
+
+
+class Detector(nn.Module):
+    """A detector in three phases, which are also the phases that are timed apart.
+
+    `prepare` (pre) moves samples to the device and normalises them, `network` (model) is everything
+    up to raw outputs, `postprocess` (post) turns those into detections in original pixels.
+
+    Args:
+        backbone: images to feature maps.
+        neck: feature maps to feature maps, or None.
+        transform: host-side preprocessing.
+        normalizer: device-side preprocessing.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, neck: nn.Module | None, transform: Transform, normalizer: PixelNormalizer
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck or nn.Identity()
+        self.transform = transform
+        self.normalizer = normalizer
+        self.memory_format = torch.contiguous_format
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def use_channels_last(self) -> None:
+        """Keep weights and images with channels innermost, which convolutions on CPUs and tensor cores prefer."""
+        self.memory_format = torch.channels_last
+        self.to(memory_format=torch.channels_last)
+
+    def prepare(self, samples: Sequence[Sample]) -> Batch:
+        """Samples to a normalised, padded batch on the detector's device."""
+        batch: Batch = self.normalizer(samples, self.device)
+        batch.images = batch.images.contiguous(memory_format=self.memory_format)
+        return batch
+
+    def extract(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images (N, 3, H, W) to the neck's feature maps, fine to coarse."""
+        features: tuple[Tensor, ...] = self.neck(self.backbone(images))
+        return features
+
+    @abstractmethod
+    def network(self, batch: Batch) -> Any:
+        """A batch to raw outputs, of a type the detector chooses."""
+
+    @abstractmethod
+    def postprocess(self, outputs: Any, batch: Batch) -> list[Detections]:
+        """Raw outputs to detections in original pixels, on the detector's device."""
+
+    def forward(self, samples: Sequence[Sample]) -> list[Detections]:
+        """All three phases: detections of each sample."""
+        batch = self.prepare(samples)
+        return self.postprocess(self.network(batch), batch)
+
+    @torch.inference_mode()
+    def predict(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections in images as they come, preprocessed exactly as the published evaluation does.
+
+        Args:
+            images: paths, or arrays (H, W, 3), uint8, RGB. Taken one by one: boxes of a batch would
+                depend on its padding.
+
+        Returns:
+            Detections on the CPU, one for each image.
+
+        Raises:
+            DataError: a file is missing or is no image.
+        """
+        if self.training:
+            raise RuntimeError("predict() needs an eval-mode detector; call .eval() first")
+        return [to_cpu(self([self.transform(image, i)])[0]) for i, image in enumerate(images)]
+
+
+def to_cpu(detections: Detections) -> Detections:
+    """The same detections with their tensors on the CPU."""
+    return Detections(
+        boxes=detections.boxes.cpu(),
+        scores=detections.scores.cpu(),
+        labels=detections.labels.cpu(),
+        masks=detections.masks,
+    )

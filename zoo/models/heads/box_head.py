@@ -1,0 +1,36 @@
+"""Box heads: pooled features of a region to class logits and box deltas."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+
+class TwoFcBoxHead(nn.Module):
+    """Two fully connected layers shared by classification and regression (Lin et al., 2017).
+
+    Args:
+        in_channels: of the pooled features.
+        pooled_size: their height and width.
+        num_classes: object classes, without background.
+        channels: of the hidden layers.
+    """
+
+    def __init__(self, in_channels: int, pooled_size: int, num_classes: int, channels: int = 1024) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(in_channels * pooled_size**2, channels)
+        self.fc2 = nn.Linear(channels, channels)
+        self.logits = nn.Linear(channels, num_classes + 1)
+        self.deltas = nn.Linear(channels, num_classes * 4)
+        for layer in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+        nn.init.normal_(self.logits.weight, std=0.01)
+        nn.init.normal_(self.deltas.weight, std=0.001)
+        for layer in (self.fc1, self.fc2, self.logits, self.deltas):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, K * 4), class-major."""
+        x = F.relu(self.fc1(pooled.flatten(1)))
+        x = F.relu(self.fc2(x))
+        return self.logits(x), self.deltas(x)

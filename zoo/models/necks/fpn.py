@@ -1,0 +1,43 @@
+"""Feature Pyramid Network (Lin et al., "Feature Pyramid Networks for Object Detection", 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from zoo.types import FeatureSpec
+
+
+class FPN(nn.Module):
+    """1x1 laterals, a top-down sum with nearest up-sampling, 3x3 outputs, and one coarser level.
+
+    The extra level takes every second value of the coarsest output.
+
+    Args:
+        in_specs: of the maps it gets, fine to coarse.
+        channels: of every output.
+
+    Attributes:
+        out_specs: channels and stride of p2 to p6.
+    """
+
+    def __init__(self, in_specs: Sequence[FeatureSpec], channels: int = 256) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(spec.channels, channels, 1) for spec in in_specs)
+        self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_specs)
+        strides = [spec.stride for spec in in_specs]
+        self.out_specs = tuple(FeatureSpec(channels, stride) for stride in (*strides, strides[-1] * 2))
+        for conv in (*self.laterals, *self.outputs):
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """(c2, ..., c5) to (p2, ..., p6), all with the same number of channels."""
+        merged = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
+        for fine, coarse in reversed(list(pairwise(merged))):
+            fine += F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")  # in place: `coarse` is already final
+        outputs = [conv(x) for conv, x in zip(self.outputs, merged, strict=True)]
+        return (*outputs, F.max_pool2d(outputs[-1], kernel_size=1, stride=2))

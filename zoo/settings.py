@@ -1,0 +1,198 @@
+"""What a run was asked for, checked before anything is loaded.
+
+The dataclasses are the schema of the top level of a composed configuration. Nothing here knows
+Hydra: a plain nested mapping goes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.entry import Entry
+from zoo.errors import UsageError, closest
+
+MEASUREMENTS = ("accuracy", "speed", "memory", "complexity")
+PRECISIONS = ("fp32", "fp16", "bf16")
+EVALUATORS = ("columns", "pycocotools")
+
+PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "protocol")
+"""Config groups an entry is composed of. A run that changes one is no longer that entry."""
+
+RUN_OPTIONS = ("protocol.fold_batch_norm", "protocol.channels_last")
+"""Options inside a part that change how it runs, not what it computes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """Where the images are.
+
+    Attributes:
+        name: of the data set.
+        split: "val2017".
+        annotations: file, relative to the root.
+        images: folder, relative to the root.
+        root: a folder in COCO's own layout; None for the cache.
+        limit: the first so many images; None for all.
+    """
+
+    name: str
+    split: str
+    annotations: str
+    images: str
+    root: Path | None
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedSettings:
+    """How much is timed; None lets the device decide.
+
+    Attributes:
+        warmup: untimed images.
+        images: timed images a round.
+        rounds: of which the median is reported.
+    """
+
+    warmup: int | None
+    images: int | None
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """One run of one entry.
+
+    Attributes:
+        entry: the row.
+        parts: composed configuration of each part, by group.
+        changes: overrides that make this another model or protocol than the entry's.
+        measure: what to measure.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: of convolutions and matrix products.
+        batch_size: images at a time while accuracy is measured; speed is always timed one by one.
+        seed: of every random generator.
+        workers: processes that decode images; None lets the device decide.
+        evaluator: "columns" (our own) or "pycocotools".
+        checkpoint_path: a file of the user's own.
+        checkpoint_url: another address of the published file.
+        data: where the images are.
+        speed: how much is timed.
+        results_dir: where records and tables are kept.
+        run_dir: where this run's record and predictions go.
+    """
+
+    entry: Entry
+    parts: Mapping[str, Any]
+    changes: tuple[str, ...]
+    measure: tuple[str, ...]
+    device: str
+    precision: str
+    batch_size: int
+    seed: int
+    workers: int | None
+    evaluator: str
+    checkpoint_path: Path | None
+    checkpoint_url: str | None
+    data: DataSettings
+    speed: SpeedSettings
+    results_dir: Path
+    run_dir: Path
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], *, overrides: Iterable[str], run_dir: Path, default_results: Path
+    ) -> RunSettings:
+        """Settings from a composed configuration.
+
+        Args:
+            config: plain nested mapping, all interpolations resolved.
+            overrides: what the command line said, as `key=value`.
+            run_dir: this run's folder.
+            default_results: used where `results.dir` is null.
+
+        Raises:
+            UsageError: a value that nothing can be done with; the message names its key.
+        """
+        parts = {group: config.get(group) for group in PART_GROUPS}
+        data, speed, checkpoint = config["data"], config["speed"], config["checkpoint"]
+        measure = config["measure"]
+        return cls(
+            entry=Entry.from_mapping(config["entry"]),
+            parts=parts,
+            changes=tuple(override for override in overrides if _changes_entry(override)),
+            measure=tuple(_one_of("measure", name, MEASUREMENTS) for name in _list("measure", measure)),
+            device=_device(config["device"]),
+            precision=_one_of("precision", config["precision"], PRECISIONS),
+            batch_size=_integer("batch_size", config["batch_size"], least=1),
+            seed=_integer("seed", config["seed"], least=0),
+            workers=_auto("workers", config["workers"], least=0),
+            evaluator=_one_of("evaluator", config["evaluator"], EVALUATORS),
+            checkpoint_path=_path(checkpoint["path"]),
+            checkpoint_url=checkpoint["url"],
+            data=DataSettings(
+                name=data["name"],
+                split=data["split"],
+                annotations=data["annotations"],
+                images=data["images"],
+                root=_path(data["root"]),
+                limit=None if data["limit"] is None else _integer("data.limit", data["limit"], least=1),
+            ),
+            speed=SpeedSettings(
+                warmup=_auto("speed.warmup", speed["warmup"], least=0),
+                images=_auto("speed.images", speed["images"], least=1),
+                rounds=_integer("speed.rounds", speed["rounds"], least=1),
+            ),
+            results_dir=_path(config["results"]["dir"]) or default_results,
+            run_dir=run_dir,
+        )
+
+
+def _changes_entry(override: str) -> bool:
+    """Whether an override touches what makes the entry the entry."""
+    key = override.split("=", 1)[0].lstrip("+~").split("@")[0].replace("/", ".")
+    group = key.split(".")[0]
+    return (group in PART_GROUPS and key not in RUN_OPTIONS) or key.startswith("entry.")
+
+
+def _list(key: str, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not value:
+        raise _bad(key, value, "a list such as [accuracy,speed]")
+    return value
+
+
+def _one_of(key: str, value: Any, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UsageError(
+            f"{key}: no {value!r} ({closest(str(value), known)})", next_step=f"choose of {', '.join(known)}"
+        )
+    return str(value)
+
+
+def _integer(key: str, value: Any, *, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise _bad(key, value, f"a whole number, {least} or more")
+    return value
+
+
+def _auto(key: str, value: Any, *, least: int) -> int | None:
+    return None if value == "auto" else _integer(key, value, least=least)
+
+
+def _path(value: Any) -> Path | None:
+    return None if value is None else Path(str(value)).expanduser()
+
+
+def _device(value: Any) -> str:
+    name, _, index = str(value).partition(":")
+    if name not in ("auto", "cpu", "cuda") or (index and not (name == "cuda" and index.isdigit())):
+        raise _bad("device", value, "auto, cpu, cuda or cuda:N")
+    return str(value)
+
+
+def _bad(key: str, value: Any, expected: str) -> UsageError:
+    return UsageError(f"{key}: {value!r} is not {expected}", next_step=f"give {key} as {expected}")
