@@ -30,9 +30,11 @@ class Record:
         entry: the entry's name.
         zoo: the published collection.
         status: "measured", "blocked" (something outside could not be had) or "failed".
-        reason: why it could not be measured, with the next step; None when measured.
+        reason: why it could not be measured; None when measured.
+        next_step: what to do about that.
         based_on: the entry a changed composition started from; such a run carries its own `entry`
             name and is never compared.
+        changes: the overrides that changed it.
         checkpoint: url, path, sha256, size, hash_evidence ("full", "published prefix",
             "first use", "none", "other weights"), load_report (loaded, dropped).
         data: name, split, images, annotations_sha256, partial.
@@ -49,7 +51,9 @@ class Record:
     zoo: str
     status: Status = "failed"
     reason: str | None = None
+    next_step: str | None = None
     based_on: str | None = None
+    changes: list[str] = field(default_factory=list)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -135,6 +139,12 @@ def write_atomically(path: Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror or error}"
         raise ZooError(message, next_step="free some space, or choose another folder with results.dir=DIR") from None
+
+
+def results_dir() -> Path:
+    """The folder of records and tables: the checkout's, or ./results for an installed package."""
+    checkout = Path(__file__).resolve().parent.parent / "results"
+    return checkout if checkout.is_dir() else Path("results")
 
 
 class Ledger:

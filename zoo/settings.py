@@ -32,18 +32,22 @@ class DataSettings:
     Attributes:
         name: of the data set.
         split: "val2017".
+        whole: images of the whole split.
         annotations: file, relative to the root.
         images: folder, relative to the root.
         root: a folder in COCO's own layout; None for the cache.
         limit: the first so many images; None for all.
+        classes: category names in the order of a detector's labels.
     """
 
     name: str
     split: str
+    whole: int
     annotations: str
     images: str
     root: Path | None
     limit: int | None
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,11 @@ class RunSettings:
     results_dir: Path
     run_dir: Path
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Category names in label order: the entry's own, or all of the data set's."""
+        return self.entry.classes or self.data.classes
+
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], *, overrides: Iterable[str], run_dir: Path, default_results: Path
@@ -135,10 +144,12 @@ class RunSettings:
             data=DataSettings(
                 name=data["name"],
                 split=data["split"],
+                whole=data["whole"],
                 annotations=data["annotations"],
                 images=data["images"],
                 root=_path(data["root"]),
                 limit=None if data["limit"] is None else _integer("data.limit", data["limit"], least=1),
+                classes=tuple(data["classes"]),
             ),
             speed=SpeedSettings(
                 warmup=_auto("speed.warmup", speed["warmup"], least=0),

@@ -1,0 +1,75 @@
+# zoo: every command sets up what it needs. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# uv of the machine, or one of our own in .tools/
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+UV_VERSION := 0.13.8
+PYTHON ?= >=3.11
+ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make reproduce MODEL=faster_rcnn_r50_fpn_1x ARGS='data.root=DIR device=cpu'"
+
+.PHONY: reproduce
+reproduce: setup ## run one published row and diff it: MODEL=..., ARGS='hydra overrides'
+	@$(BIN)/python -m zoo.bench $(if $(MODEL),entry=$(MODEL)) $(ARGS)
+
+.PHONY: setup
+setup: $(VENV)/.ready ## the environment, from requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
+	@echo "setting up $(VENV) (about 6 GB, most of it PyTorch)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '$(PYTHON)' $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/bin/uv:
+	@echo "getting uv $(UV_VERSION)"
+	@python3 -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.PHONY: test
+test: setup ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: setup ## the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+.PHONY: lint
+lint: setup ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: check
+check: lint test ## style, types, tests
+
+.PHONY: format
+format: setup ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: table
+table: setup ## regenerate results/tables; exit 1 if the committed ones differ
+	@$(BIN)/zoo table --check
+
+.PHONY: bench
+bench: setup ## performance against named peers, one command each
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+.PHONY: lock
+lock: | $(UV) ## resolve requirements.lock anew
+	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --all-extras \
+		--python-version 3.11 pyproject.toml --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .tools .mypy_cache .pytest_cache .ruff_cache

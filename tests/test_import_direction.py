@@ -1,0 +1,73 @@
+"""Imports run one way: a module may import only what stands before it in the flow of the data."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# In the order data flows. Modules of one group do not import each other, but for those inside one package.
+FLOW = (
+    ("errors",),
+    ("types",),
+    ("entry",),
+    ("checkpoints",),
+    ("models",),
+    ("data",),
+    ("run",),
+    ("measure",),
+    ("record",),
+    ("verdict",),
+    ("diff",),
+    ("table",),
+    ("settings", "build"),
+    ("pipeline",),
+    ("bench", "cli"),
+)
+RANK = {name: rank for rank, group in enumerate(FLOW) for name in group}
+
+
+def stage(module: str) -> str:
+    """zoo.models.boxes -> models"""
+    return module.split(".")[1]
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Every zoo module a file imports, inside functions too."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            modules |= {f"zoo.{alias.name}" for alias in node.names} if node.module == "zoo" else {node.module}
+    return {module for module in modules if module.startswith("zoo.")}
+
+
+FILES = [path for path in sorted((ROOT / "zoo").rglob("*.py")) if path != ROOT / "zoo" / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_what_comes_before(path: Path) -> None:
+    module = "zoo." + ".".join(path.relative_to(ROOT / "zoo").with_suffix("").parts)
+    own = stage(module)
+    assert own in RANK, f"{module} has no place in the flow; give it one in FLOW"
+    for other in imported_modules(path):
+        theirs = stage(other)
+        assert own == theirs or RANK[theirs] < RANK[own], f"{module} must not import {other}"
+
+
+def test_only_build_instantiates() -> None:
+    users = [path.name for path in FILES if "hydra.utils" in path.read_text(encoding="utf-8")]
+    assert users == ["build.py"]
+
+
+def test_models_know_no_configuration() -> None:
+    for path in FILES:
+        if path.is_relative_to(ROOT / "zoo" / "models"):
+            text = path.read_text(encoding="utf-8")
+            assert "omegaconf" not in text
+            assert "hydra" not in text

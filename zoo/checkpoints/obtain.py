@@ -1,0 +1,47 @@
+"""From an entry's checkpoint, or the user's choice of another file, to bytes on disk that are vouched for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TypedDict
+
+from zoo.checkpoints.hashes import published_prefix_from_name
+from zoo.checkpoints.pins import Pins
+from zoo.checkpoints.store import CheckpointStore, StoredFile
+from zoo.entry import Checkpoint
+
+COMMITTED_PINS = Path(__file__).resolve().parents[2] / "results" / "checkpoints.lock"
+
+
+class _Hashes(TypedDict):
+    published_prefix: str | None
+    published_sha256: str | None
+
+
+def obtain(
+    checkpoint: Checkpoint, results_dir: Path, *, path: Path | None = None, url: str | None = None
+) -> StoredFile:
+    """The file an entry is measured with.
+
+    Args:
+        checkpoint: the published one.
+        results_dir: where a file without a published hash is pinned at first use; the project's own
+            pins hold everywhere.
+        path: a file of the user's own instead; where its hash is not the published one it counts as
+            other weights.
+        url: another address. The name at its end may announce a hash of its own, else the file must
+            have the published one. It is never pinned.
+
+    Raises:
+        DownloadError, HashMismatchError, CheckpointError: see `CheckpointStore`.
+    """
+    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / "checkpoints.lock"))
+    hashes: _Hashes = {"published_prefix": checkpoint.sha256_prefix, "published_sha256": checkpoint.sha256}
+    if path is not None:
+        return store.adopt(path, urls=checkpoint.urls, **hashes)
+    if url is not None:
+        prefix = published_prefix_from_name(url) or checkpoint.sha256_prefix
+        fetched = CheckpointStore().fetch([url], published_prefix=prefix)
+        return dataclasses.replace(store.adopt(fetched.path, urls=checkpoint.urls, **hashes), url=url)
+    return store.fetch(checkpoint.urls, **hashes)

@@ -1,0 +1,253 @@
+"""The conductor: the whole run of one entry, in order. The only module that knows the order."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.build import load_detector
+from zoo.checkpoints.obtain import obtain
+from zoo.data.coco import CocoGroundTruth
+from zoo.data.coco_download import fetch_coco
+from zoo.data.loader import ImageDataset, image_loader
+from zoo.errors import DataError, ZooError
+from zoo.measure.accuracy import Accuracy
+from zoo.measure.complexity import complexity
+from zoo.measure.hardware import fingerprint, resolve_device, use_true_float32
+from zoo.measure.memory import Memory
+from zoo.measure.speed import Speed
+from zoo.models.detectors.base import Detector
+from zoo.models.layers.conv import fold_batch_norm
+from zoo.record import Ledger, Record
+from zoo.run.evaluate import evaluate
+from zoo.run.timing import time_phases
+from zoo.settings import DataSettings, RunSettings
+from zoo.types import Metric
+from zoo.verdict import judge
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def run(settings: RunSettings) -> Record:
+    """Measure one entry and leave its record, whatever happens.
+
+    Returns:
+        The record, also written to the run's folder and filed under the results folder. Its status
+        says whether the entry was measured, blocked or failed.
+
+    Raises:
+        ZooError: the record itself could not be written.
+        KeyboardInterrupt: after the record of the interrupted run was written.
+    """
+    record = _begin(settings)
+    started = time.perf_counter()
+    try:
+        _measure(settings, record)
+        record.status = "measured"
+    except ZooError as error:
+        record.status, record.reason, record.next_step = error.status, error.message, error.next_step
+    except torch.OutOfMemoryError as error:
+        record.reason, record.next_step = str(error).split(". ")[0], "use a smaller batch_size, or device=cpu"
+    except KeyboardInterrupt:
+        record.reason, record.next_step = "interrupted", "run the same command again"
+        raise
+    except Exception as error:  # whatever else: a record with the reason, and the traceback in a file of its own
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        report = settings.run_dir / "traceback.txt"
+        report.write_text(traceback.format_exc(), encoding="utf-8")
+        record.reason = f"unexpected {type(error).__name__}: {error}"
+        record.next_step = f"report this with {report}"
+    finally:
+        record.times |= {"finished": _now(), "seconds": round(time.perf_counter() - started, 3)}
+        _leave(settings, record)
+    return record
+
+
+def _measure(settings: RunSettings, record: Record) -> None:
+    """Every stage in order; each adds its part to the record as soon as it is known."""
+    _seed(settings.seed)
+    use_true_float32()
+    device = resolve_device(settings.device)
+    record.hardware = fingerprint(device)
+    with _stage(record, "checkpoint"):
+        stored = obtain(
+            settings.entry.checkpoint,
+            settings.results_dir,
+            path=settings.checkpoint_path,
+            url=settings.checkpoint_url,
+        )
+        record.checkpoint = dataclasses.asdict(stored) | {"path": str(stored.path)}
+    with _stage(record, "data"):
+        ground_truth, dataset_images = _open_data(settings.data, settings.classes, record)
+    with _stage(record, "model"):
+        detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), stored.path)
+        record.checkpoint["load_report"] = report.to_json()
+        _prepare(detector, device, settings)
+    dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
+    memory = Memory(device)
+    memory.reset()
+    if "accuracy" in settings.measure:
+        with _stage(record, "accuracy"):
+            record.measured |= _accuracy(settings, detector, dataset, ground_truth)
+    if "speed" in settings.measure or ("memory" in settings.measure and "accuracy" not in settings.measure):
+        with _stage(record, "speed"):
+            speed = _speed(settings, detector, dataset)
+            record.measured |= speed if "speed" in settings.measure else {}
+    if "memory" in settings.measure:
+        record.measured |= memory.result()
+    if "complexity" in settings.measure:
+        with _stage(record, "complexity"):
+            record.measured |= complexity(detector)
+
+
+def _begin(settings: RunSettings) -> Record:
+    """A record of what was asked for. A changed composition does not bear the entry's name."""
+    entry = settings.entry
+    protocol = settings.parts["protocol"]
+    config = {**settings.parts, "precision": settings.precision, "batch_size": settings.batch_size}
+    config |= {"evaluator": settings.evaluator}
+    text = json.dumps(config, sort_keys=True)
+    changed = hashlib.sha256(" ".join(settings.changes).encode()).hexdigest()[:8]
+    return Record(
+        entry=f"{entry.name}+{changed}" if settings.changes else entry.name,
+        zoo=entry.zoo,
+        based_on=entry.name if settings.changes else None,
+        changes=list(settings.changes),
+        protocol={
+            "name": protocol["name"],
+            "version": protocol["version"],
+            "precision": settings.precision,
+            "config": config,
+            "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        },
+        hardware={},
+        code=_code(),
+        times={"started": _now(), "stages": {}},
+        seed=settings.seed,
+    )
+
+
+def _leave(settings: RunSettings, record: Record) -> None:
+    """Judge the record, write it to the run's folder, file it under the results."""
+    record.verdict = judge(record, settings.entry)
+    record.write(settings.run_dir / "record.json")
+    Ledger(settings.results_dir).add(record)
+
+
+def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> tuple[CocoGroundTruth, list[Path]]:
+    """The annotations and the image files, all of which are there."""
+    root = data.root or fetch_coco("val2017")
+    ground_truth = CocoGroundTruth.load(root / data.annotations).with_categories(classes)
+    if data.limit is not None:
+        ground_truth = ground_truth.subset(data.limit)
+    record.data = {
+        "name": data.name,
+        "split": data.split,
+        "images": len(ground_truth),
+        "annotations_sha256": ground_truth.sha256,
+        "partial": len(ground_truth) < data.whole,
+    }
+    folder = root / data.images
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of images", next_step="check data.root")
+    files = [folder / name for name in ground_truth.file_names]
+    there = {file.name for file in folder.iterdir()}
+    absent = [file for file in files if file.name not in there]
+    if absent:
+        message = f"{folder}: lacks {len(absent)} of {len(files)} images, such as {absent[0].name}"
+        raise DataError(message, next_step="complete the folder, or limit the run with data.limit=N")
+    return ground_truth, files
+
+
+def _prepare(detector: Detector, device: torch.device, settings: RunSettings) -> None:
+    """Fold, lay out and move a detector as its protocol says."""
+    protocol = settings.parts["protocol"]
+    if protocol["fold_batch_norm"]:
+        fold_batch_norm(detector)
+    detector.to(device)
+    if protocol["channels_last"]:
+        detector.use_channels_last()
+
+
+def _accuracy(
+    settings: RunSettings, detector: Detector, dataset: ImageDataset, ground_truth: CocoGroundTruth
+) -> dict[str, Any]:
+    accuracy = Accuracy(ground_truth, evaluator=settings.evaluator)
+    workers = settings.workers if settings.workers is not None else _auto_workers(detector.device)
+    metrics: list[Metric] = [accuracy]
+    batches = image_loader(dataset, settings.batch_size, workers)
+    evaluate(detector, batches, metrics, images=len(dataset), precision=settings.precision)
+    accuracy.write_predictions(settings.run_dir / "predictions.json")
+    return accuracy.result()
+
+
+def _speed(settings: RunSettings, detector: Detector, dataset: ImageDataset) -> dict[str, Any]:
+    on_gpu = detector.device.type == "cuda"
+    wanted = settings.speed.images or (200 if on_gpu else 5)
+    warmup = settings.speed.warmup if settings.speed.warmup is not None else (50 if on_gpu else 2)
+    samples = [dataset[i] for i in range(min(wanted, len(dataset)))]
+    speed = Speed()
+    rounds = time_phases(detector, samples, warmup=warmup, rounds=settings.speed.rounds, precision=settings.precision)
+    for index, times in rounds:
+        speed.update(index, times)
+    return speed.result()
+
+
+def _auto_workers(device: torch.device) -> int:
+    # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _stage(record: Record, name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        record.times["stages"][name] = round(time.perf_counter() - start, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _code() -> dict[str, Any]:
+    """Version, and commit and dirty flag where the project is a git checkout."""
+    return {"version": version("zoo-bench"), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+
+
+def _dirty() -> bool | None:
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    return None if status is None else bool(status)
+
+
+def _git(*arguments: str) -> str | None:
+    if not (PROJECT / ".git").exists():
+        return None
+    command = ["git", "-C", str(PROJECT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # a machine without git
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""Loops over images: evaluation, timing. They receive values and know no configuration."""
