@@ -58,7 +58,8 @@ class Checkpoint:
     def __post_init__(self) -> None:
         for name in ("sha256_prefix", "sha256"):
             digits = getattr(self, name)
-            if digits is not None and not re.fullmatch(r"[0-9a-f]{6,64}", str(digits)):
+            # YAML reads unquoted digits as a number and drops their leading zeros.
+            if digits is not None and not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,64}", digits)):
                 raise _schema_error(
                     f"checkpoint.{name}: {digits!r} is not a string of lower-case hex digits (quote it)"
                 )
@@ -153,9 +154,9 @@ class Entry:
         Raises:
             UsageError: a key is missing, unknown, or holds what it cannot hold.
         """
-        block = dict(block)
+        block = dict(_checked(block, Mapping, "entry"))
         block["checkpoint"] = _build(Checkpoint, block.get("checkpoint"), "checkpoint", tuples=("urls",))
-        cells = block.get("published") or ()
+        cells = _checked(block.get("published") or [], list, "published")
         block["published"] = tuple(_build(PublishedCell, cell, f"published[{i}]") for i, cell in enumerate(cells))
         entry = _build(cls, {**block, "parts": dict(parts or {})}, "entry", tuples=("classes",))
         if not entry.name.startswith(entry.zoo + "_"):
@@ -165,8 +166,7 @@ class Entry:
 
 def _build(kind: type[T], block: Any, where: str, tuples: tuple[str, ...] = ()) -> T:
     """A dataclass from a mapping, with errors that name the key."""
-    if not isinstance(block, Mapping):
-        raise _schema_error(f"{where}: expected a mapping, found {block!r}")
+    _checked(block, Mapping, where)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in block:
         if key not in fields:
@@ -179,8 +179,15 @@ def _build(kind: type[T], block: Any, where: str, tuples: tuple[str, ...] = ()) 
     missing = [name for name in needed if block.get(name) in (None, "")]
     if missing:
         raise _schema_error(f"{where}: missing {', '.join(missing)}")
-    values = {key: tuple(value or ()) if key in tuples else value for key, value in block.items()}
-    return kind(**values)
+    lists = {key: tuple(_checked(block[key] or [], list, f"{where}.{key}")) for key in tuples if key in block}
+    return kind(**{**block, **lists})
+
+
+def _checked(value: Any, kind: type, where: str) -> Any:
+    """The value, if YAML has read it as what it should be; a lone string would pass for a list of letters."""
+    if not isinstance(value, kind):
+        raise _schema_error(f"{where}: expected a {kind.__name__.lower()}, found {value!r}")
+    return value
 
 
 def _schema_error(message: str) -> UsageError:
@@ -210,7 +217,8 @@ def read_entry(name: str) -> Entry:
         raise unknown_entry(name)
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
-        entry = Entry.from_mapping((document or {}).get("entry") or {}, _parts(document or {}))
+        document = document if isinstance(document, Mapping) else {}
+        entry = Entry.from_mapping(document.get("entry") or {}, _parts(document))
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {error}", next_step="correct the file") from None
     except UsageError as error:

@@ -36,7 +36,7 @@ from zoo.models.layers.conv import fold_batch_norm
 from zoo.record import Ledger, Record
 from zoo.run.evaluate import evaluate
 from zoo.run.timing import time_phases
-from zoo.settings import DataSettings, RunSettings
+from zoo.settings import PART_GROUPS, DataSettings, RunSettings
 from zoo.types import Metric
 from zoo.verdict import judge
 
@@ -119,9 +119,9 @@ def _begin(settings: RunSettings) -> Record:
     """A record of what was asked for. A changed composition does not bear the entry's name."""
     entry = settings.entry
     protocol = settings.parts["protocol"]
-    config = {**settings.parts, "precision": settings.precision, "batch_size": settings.batch_size}
-    config |= {"evaluator": settings.evaluator}
-    text = json.dumps(config, sort_keys=True)
+    fixed = {
+        key: settings.config[key] for key in (*PART_GROUPS, "precision", "batch_size", "evaluator", "speed", "run")
+    }
     changed = hashlib.sha256(" ".join(settings.changes).encode()).hexdigest()[:8]
     return Record(
         entry=f"{entry.name}+{changed}" if settings.changes else entry.name,
@@ -132,10 +132,9 @@ def _begin(settings: RunSettings) -> Record:
             "name": protocol["name"],
             "version": protocol["version"],
             "precision": settings.precision,
-            "config": config,
-            "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "config": dict(settings.config),
+            "config_sha256": hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest(),
         },
-        hardware={},
         code=_code(),
         times={"started": _now(), "stages": {}},
         seed=settings.seed,
@@ -200,7 +199,7 @@ def _speed(settings: RunSettings, detector: Detector, dataset: ImageDataset) -> 
     on_gpu = detector.device.type == "cuda"
     wanted = settings.speed.images or (200 if on_gpu else 5)
     warmup = settings.speed.warmup if settings.speed.warmup is not None else (50 if on_gpu else 2)
-    samples = [dataset[i] for i in range(min(wanted, len(dataset)))]
+    samples = [dataset.transform(file) for file in dataset.files[:wanted]]
     speed = Speed()
     rounds = time_phases(detector, samples, warmup=warmup, rounds=settings.speed.rounds, precision=settings.precision)
     for index, times in rounds:

@@ -87,6 +87,8 @@ class Record:
         if version != SCHEMA_VERSION:
             message = f"{where}: a record of schema version {version}, this zoo reads version {SCHEMA_VERSION}"
             raise UsageError(message, next_step=next_step)
+        if "zoo" not in values:
+            raise UsageError(f"{where}: missing zoo", next_step=next_step)
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -96,7 +98,7 @@ class Record:
     @classmethod
     def read(cls, path: Path) -> Record:
         """The record in a file. Raises UsageError where it is none."""
-        return cls.from_json(path.read_text(encoding="utf-8"), where=str(path))
+        return cls.from_json(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
 
     def write(self, path: Path) -> None:
         """Write the record atomically: a reader sees the old file or the new one, never a part."""
@@ -124,21 +126,23 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         ZooError: the folder cannot be written to, or the disk is full; the old file is untouched.
     """
-    temporary = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        temporary = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes files private; results are for everyone
-        Path(temporary).replace(path)
+        temporary.chmod(0o644)  # mkstemp makes files private; results are for everyone
+        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror or error}"
         raise ZooError(message, next_step="free some space, or choose another folder with results.dir=DIR") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # gone already where all went well
 
 
 def results_dir() -> Path:
@@ -171,13 +175,20 @@ class Ledger:
             The record that was kept in its place, or None where the new one was filed.
         """
         path = self.path(record)
-        if path.is_file():
-            kept = Record.read(path)
-            if kept.rank > record.rank:
-                return kept
+        kept = _readable(path)
+        if kept is not None and kept.rank > record.rank:
+            return kept
         record.write(path)
         return None
 
     def records(self) -> Iterator[Record]:
         """All records, sorted by hardware, then entry."""
         return (Record.read(path) for path in sorted(self.root.glob("*/*.json")))
+
+
+def _readable(path: Path) -> Record | None:
+    """The record in a file; None where there is none, or one that says nothing (damaged, of an old schema)."""
+    try:
+        return Record.read(path) if path.is_file() else None
+    except UsageError:
+        return None

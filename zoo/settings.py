@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.entry import Entry
+from zoo.entry import Entry, read_entry
 from zoo.errors import UsageError, closest
 
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity")
@@ -71,6 +71,7 @@ class RunSettings:
 
     Attributes:
         entry: the row.
+        config: everything that was composed, as it was.
         parts: composed configuration of each part, by group.
         changes: overrides that make this another model or protocol than the entry's.
         measure: what to measure.
@@ -89,6 +90,7 @@ class RunSettings:
     """
 
     entry: Entry
+    config: Mapping[str, Any]
     parts: Mapping[str, Any]
     changes: tuple[str, ...]
     measure: tuple[str, ...]
@@ -129,7 +131,8 @@ class RunSettings:
         data, speed, checkpoint = config["data"], config["speed"], config["checkpoint"]
         measure = config["measure"]
         return cls(
-            entry=Entry.from_mapping(config["entry"]),
+            entry=Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts),
+            config=config,
             parts=parts,
             changes=tuple(override for override in overrides if _changes_entry(override)),
             measure=tuple(_one_of("measure", name, MEASUREMENTS) for name in _list("measure", measure)),

@@ -21,7 +21,16 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError, UnsafePickleError
 
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """How old pickles spell a bytes object; any other encoding is refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
+    return text.encode("latin1")
+
+
 REBUILD = {
+    ("_codecs", "encode"): _bytes,
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,

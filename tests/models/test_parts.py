@@ -1,0 +1,122 @@
+"""Backbone, neck, pooler and heads: contracts between them, and what each does on tiny inputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.models.backbones.resnet import ResNet
+from zoo.models.heads.rpn import flatten_anchors
+from zoo.models.layers.conv import ConvNorm, fold_batch_norm
+from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.models.necks.fpn import FPN
+from zoo.types import FeatureSpec, Sample
+
+
+def test_resnet_publishes_what_it_returns() -> None:
+    backbone = ResNet(50).eval()
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, 64, 96))
+    for feature, spec in zip(features, backbone.out_specs, strict=True):
+        assert tuple(feature.shape) == (1, spec.channels, 64 // spec.stride, 96 // spec.stride)
+    assert [spec.stride for spec in backbone.out_specs] == [4, 8, 16, 32]
+
+
+def test_resnet_freezes_stages_and_normalisation() -> None:
+    backbone = ResNet(50, frozen_stages=1, norm_eval=True).train()
+    frozen = {name.split(".")[0] for name, p in backbone.named_parameters() if not p.requires_grad}
+    assert frozen == {"stem", "layer1"}
+    assert not any(m.training for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    assert backbone.layer2.training  # type: ignore[union-attr] # a stage
+    live = ResNet(50, frozen_stages=1, norm_eval=False).train()
+    training = [name for name, m in live.named_modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    assert training
+    assert not any(name.startswith(("stem", "layer1")) for name in training)
+
+
+def test_resnet_names_unknown_depths() -> None:
+    with pytest.raises(ValueError, match="depth: 51"):
+        ResNet(51)
+
+
+def test_fpn_adds_up_and_halves() -> None:
+    neck = FPN([FeatureSpec(1, 4), FeatureSpec(1, 8)], channels=1)
+    for conv in (*neck.laterals, *neck.outputs):
+        nn.init.zeros_(conv.weight)
+    for lateral in neck.laterals:
+        nn.init.ones_(lateral.weight)
+    for output in neck.outputs:
+        output.weight.data[0, 0, 1, 1] = 1
+    fine = torch.arange(12.0).view(1, 1, 3, 4)
+    coarse = torch.tensor([[[[10.0, 20], [30, 40]]]])
+    p2, p3, p4 = neck((fine, coarse))
+    assert torch.equal(p3, coarse)
+    # nearest up-sampling of 2x2 to the finer map's exact 3x4
+    assert torch.equal(p2[0, 0], fine[0, 0] + torch.tensor([[10.0, 10, 20, 20], [10, 10, 20, 20], [30, 30, 40, 40]]))
+    assert p4.tolist() == [[[[10.0]]]]
+    assert [spec.stride for spec in neck.out_specs] == [4, 8, 16]
+
+
+def test_pooler_levels() -> None:
+    pooler = RoiPooler([FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], output_size=7)
+    sides = [10, 111, 112, 224, 448, 5000]
+    rois = torch.tensor([[0, 0, 0, side, side] for side in sides], dtype=torch.float32)
+    assert pooler.levels(rois).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+def test_pooler_averages_its_level() -> None:
+    pooler = RoiPooler([FeatureSpec(1, 1), FeatureSpec(1, 2)], output_size=1, finest_size=4)
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    pooled = pooler([ramp, ramp * 0 + 7], torch.tensor([[0.0, 2, 2, 6, 6], [0, 0, 0, 16, 16]]))
+    # half-pixel centres: the mean of columns 2 to 5; the large region comes from the coarse level
+    assert pooled.flatten().tolist() == [3.5, 7]
+
+
+def test_flatten_anchors_is_anchor_major_within_a_cell() -> None:
+    x = torch.arange(2 * 2 * 1 * 3).view(1, 4, 1, 3)  # A = 2, 2 values, H = 1, W = 3
+    flat = flatten_anchors(x, 2)
+    assert flat[0].tolist() == [[0, 3], [6, 9], [1, 4], [7, 10], [2, 5], [8, 11]]
+
+
+def test_folding_changes_nothing_but_rounding() -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(3, 5, 3, stride=2, activation=nn.ReLU()).eval()
+    assert isinstance(layer.norm, nn.BatchNorm2d)
+    for values in (layer.norm.weight, layer.norm.bias, layer.norm.running_mean, layer.norm.running_var):
+        assert values is not None
+        values.data.uniform_(0.5, 1.5)
+    x = torch.randn(2, 3, 9, 9)
+    with torch.inference_mode():
+        before = layer(x)
+        after = fold_batch_norm(layer)(x)
+    assert isinstance(layer.norm, nn.Identity)
+    assert torch.allclose(before, after, atol=1e-5)
+
+
+def sample(height: int, width: int, value: int) -> Sample:
+    pixels = torch.full((height, width, 3), value, dtype=torch.uint8)
+    pixels[..., 0] = 0  # blue
+    return Sample(pixels=pixels, image_id=7, original_size=(height, width), scale=(1.0, 1.0))
+
+
+def test_normalizer_swaps_normalises_and_then_pads_with_zero() -> None:
+    normalizer = PixelNormalizer(mean=[10, 20, 30], std=[2, 4, 5], channels="rgb", divisor=4)
+    batch = normalizer([sample(2, 3, 50), sample(5, 2, 50)], torch.device("cpu"))
+    assert tuple(batch.images.shape) == (2, 3, 8, 4)
+    assert batch.images[0, :, 0, 0].tolist() == [20, 7.5, -6]  # red, green, blue
+    assert batch.images[0, :, 2:].abs().sum() == 0
+    assert batch.images[0, :, :, 3:].abs().sum() == 0
+    assert batch.sizes == [(2, 3), (5, 2)]
+    assert batch.image_ids == [7, 7]
+
+
+def test_normalizer_keeps_bgr() -> None:
+    normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", divisor=1)
+    assert normalizer([sample(1, 1, 9)], torch.device("cpu")).images.flatten().tolist() == [0, 9, 9]
+
+
+def test_normalizer_knows_two_orders() -> None:
+    with pytest.raises(ValueError, match="'gbr'"):
+        PixelNormalizer(mean=[0], std=[1], channels="gbr", divisor=1)
