@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the order data flows. Modules of one group do not import each other, but for those inside one package.
 FLOW = (
     ("errors",),
+    ("files",),
     ("types",),
     ("entry",),
     ("checkpoints",),

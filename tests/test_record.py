@@ -13,7 +13,8 @@ import pytest
 from made_up import make_record
 
 from zoo.errors import UsageError, ZooError
-from zoo.record import SCHEMA_VERSION, Ledger, Record, write_atomically
+from zoo.files import result_errors, write_atomically
+from zoo.record import SCHEMA_VERSION, Ledger, Record
 
 
 def test_a_record_survives_its_json(tmp_path: Path) -> None:
@@ -91,7 +92,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ZooError, match=r"cannot write .*record\.json: No space left on device") as caught:
+    expected = r"cannot write .*record\.json: No space left on device"
+    with pytest.raises(ZooError, match=expected) as caught, result_errors(path):
         write_atomically(path, "new")
     assert "free some space" in caught.value.next_step
     assert path.read_text(encoding="utf-8") == "old"
@@ -114,8 +116,9 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_in_the_way_is_an_error_with_a_next_step(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file", encoding="utf-8")
-    with pytest.raises(ZooError, match="cannot write"):
-        write_atomically(tmp_path / "results" / "record.json", "new")
+    path = tmp_path / "results" / "record.json"
+    with pytest.raises(ZooError, match="cannot write"), result_errors(path):
+        write_atomically(path, "new")
 
 
 def test_the_ledger_files_by_machine_and_entry(tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
+from zoo.files import result_errors, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -102,7 +101,8 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write the record atomically: a reader sees the old file or the new one, never a part."""
-        write_atomically(path, self.to_json())
+        with result_errors(path):
+            write_atomically(path, self.to_json())
 
     @property
     def compared(self) -> bool:
@@ -118,31 +118,6 @@ class Record:
     def rank(self) -> int:
         """How much a record says: blocked or failed 0, partial or other weights 1, comparable 2."""
         return 2 if self.compared else int(self.status == "measured")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file in one step.
-
-    Raises:
-        ZooError: the folder cannot be written to, or the disk is full; the old file is untouched.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes files private; results are for everyone
-        temporary.replace(path)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}"
-        raise ZooError(message, next_step="free some space, or choose another folder with results.dir=DIR") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)  # gone already where all went well
 
 
 def results_dir() -> Path:

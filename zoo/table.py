@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.diff import ABSENT, catalogued
 from zoo.entry import Entry
-from zoo.record import Ledger, Record, write_atomically
+from zoo.files import result_errors, write_atomically
+from zoo.record import Ledger, Record
 from zoo.verdict import Verdict, catalogue_key, current_verdicts, hardware_id, measured_value, printed
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def write_tables(results_dir: Path) -> list[Path]:
     """
     texts = _texts(results_dir)
     for path, text in texts.items():
-        write_atomically(path, text)
+        with result_errors(path):
+            write_atomically(path, text)
     for path in stale_tables(results_dir):
         path.unlink()
     return list(texts)

@@ -1,0 +1,70 @@
+"""Assignment by overlap on boxes whose overlaps can be read off: strips 10 wide and 1 to 10 high."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+
+
+def strips(*heights: float) -> Tensor:
+    """Boxes at the origin: two of heights a < b overlap by a / b."""
+    return torch.tensor([[0.0, 0, 10, height] for height in heights])
+
+
+NOTHING = torch.zeros(0, 4)
+FAR = torch.tensor([[100.0, 100, 110, 110]])
+
+
+def test_thresholds() -> None:
+    # Overlaps with the box of height 8: 1, 3/4, 1/2, 3/8 and 1/4. The first threshold includes, the second excludes.
+    matches = MaxIoUAssigner(0.75, 0.375)(strips(8, 6, 4, 3, 2), strips(8))
+    assert matches.tolist() == [0, 0, IGNORED, IGNORED, NEGATIVE]
+
+
+def test_nothing_is_ignored_between_equal_thresholds() -> None:
+    assert MaxIoUAssigner(0.5, 0.5)(strips(8, 4, 3.9), strips(8)).tolist() == [0, 0, NEGATIVE]
+
+
+def test_among_equals_the_first_box_wins() -> None:
+    assert MaxIoUAssigner(0.5, 0.5)(strips(8), strips(4, 8, 8)).tolist() == [1]
+
+
+def test_a_box_claims_all_that_reach_its_best_overlap() -> None:
+    # The box of height 8 is reached best, by 1/2, by two candidates; the third reaches only 1/4.
+    candidates = strips(4, 4, 2)
+    assert MaxIoUAssigner(0.7, 0.3)(candidates, strips(8)).tolist() == [IGNORED, IGNORED, NEGATIVE]
+    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(candidates, strips(8)).tolist() == [0, 0, NEGATIVE]
+
+
+def test_a_claim_needs_its_minimum() -> None:
+    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.25)(strips(2), strips(8)).tolist() == [0]
+    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.26)(strips(2), strips(8)).tolist() == [NEGATIVE]
+
+
+def test_a_claim_beats_a_better_overlap_and_a_later_claim_an_earlier() -> None:
+    # One candidate, best for every box: the last takes it, though the first fits it perfectly.
+    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(8), strips(8, 4, 6)).tolist() == [2]
+    assert MaxIoUAssigner(0.7, 0.3)(strips(8), strips(8, 4, 6)).tolist() == [0]
+
+
+def test_a_box_that_nothing_overlaps_claims_nothing() -> None:
+    matches = MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(8, 1), torch.cat((strips(8), FAR)))
+    assert matches.tolist() == [0, NEGATIVE]
+
+
+def test_without_ground_truth_all_is_negative() -> None:
+    matches = MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(1, 2), NOTHING)
+    assert matches.tolist() == [NEGATIVE, NEGATIVE]
+    assert matches.dtype == torch.int64
+
+
+def test_without_candidates_there_is_nothing_to_match() -> None:
+    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(NOTHING, strips(8)).shape == (0,)
+
+
+def test_thresholds_out_of_order() -> None:
+    with pytest.raises(ValueError, match="negative_iou"):
+        MaxIoUAssigner(positive_iou=0.3, negative_iou=0.7)

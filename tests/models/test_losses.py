@@ -1,0 +1,123 @@
+"""Losses on numbers worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
+from zoo.models.losses.regression import BoundedIoULoss, BoxLoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+
+SQUARE = [0.0, 0, 10, 10]
+BOX_LOSSES = [L1Loss, SmoothL1Loss, IoULoss, GIoULoss, BoundedIoULoss]
+
+
+def of(loss: BoxLoss, prediction: list[float], target: list[float]) -> float:
+    return float(loss(torch.tensor([prediction]), torch.tensor([target])))
+
+
+def test_softmax_cross_entropy() -> None:
+    logits = torch.tensor([[0.0, 0, 0, 0], [math.log(3), 0, -1e4, -1e4]])
+    expected = math.log(4) + math.log(4 / 3)
+    assert float(softmax_cross_entropy(logits, torch.tensor([2, 0]))) == pytest.approx(expected)
+
+
+def test_sigmoid_cross_entropy() -> None:
+    logits = torch.tensor([0.0, math.log(3), math.log(3)])  # probabilities 1/2, 3/4, 3/4
+    expected = math.log(2) + math.log(4 / 3) + math.log(4)
+    assert float(sigmoid_cross_entropy(logits, torch.tensor([1, 1, 0]))) == pytest.approx(expected)
+
+
+def test_l1() -> None:
+    assert of(L1Loss(), [0, 1, -2, 0.5], [0, 0, 1, 0]) == pytest.approx(4.5)
+
+
+def test_smooth_l1() -> None:
+    # Differences 1 (linear: 1 - 1/4) and 1/4 (quadratic: 1/2 * 1/16 / (1/2)).
+    assert of(SmoothL1Loss(beta=0.5), [1, 0.25, 0, 0], [0, 0, 0, 0]) == pytest.approx(0.75 + 0.0625)
+
+
+def test_iou() -> None:
+    assert of(IoULoss(), [0, 0, 10, 5], SQUARE) == pytest.approx(math.log(2))
+    assert of(IoULoss(), SQUARE, SQUARE) == pytest.approx(0)
+
+
+def test_iou_of_boxes_apart_is_finite_and_flat() -> None:
+    prediction = torch.tensor([[20.0, 0, 30, 10]], requires_grad=True)
+    loss = IoULoss()(prediction, torch.tensor([SQUARE]))
+    assert float(loss) == pytest.approx(-math.log(1e-6))
+    (gradient,) = torch.autograd.grad(loss, prediction)
+    assert not gradient.any()
+
+
+def test_giou() -> None:
+    # Apart: IoU 0, union 200, enclosing 30 x 10. Overlapping corners: IoU 25/175, enclosing 15 x 15.
+    assert of(GIoULoss(), [20, 0, 30, 10], SQUARE) == pytest.approx(1 + 100 / 300)
+    assert of(GIoULoss(), [5, 5, 15, 15], SQUARE) == pytest.approx(1 - 25 / 175 + 50 / 225)
+    assert of(GIoULoss(), SQUARE, SQUARE) == pytest.approx(0)
+
+
+def test_bounded_iou() -> None:
+    # Shifted by 2 along x: 1 - (10 - 4) / (10 + 4) = 4/7, above beta: minus half of it.
+    assert of(BoundedIoULoss(epsilon=0), [2, 0, 12, 10], SQUARE) == pytest.approx(4 / 7 - 0.1)
+    # 10 x 9 about the same centre: 1 - 9/10 = 1/10, below beta: 1/2 * 1/100 / (2/10).
+    assert of(BoundedIoULoss(epsilon=0), [0, 0.5, 10, 9.5], SQUARE) == pytest.approx(0.025, rel=1e-5)
+    # Too far for the bound on x, which stops at 0: loss 1. The others are right.
+    assert of(BoundedIoULoss(epsilon=0), [100, 0, 110, 10], SQUARE) == pytest.approx(0.9)
+
+
+def test_bounded_iou_has_epsilon_in_each_divisor() -> None:
+    term = 1 - 1 / (1 + 0.1)  # all four coordinates of an exact hit: 1 - 1 / (1 + epsilon / 10)
+    assert of(BoundedIoULoss(epsilon=1.0), SQUARE, SQUARE) == pytest.approx(4 * 0.5 * term**2 / 0.2, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", BOX_LOSSES)
+def test_box_losses_sum_over_boxes_and_are_weighted(kind: type[BoxLoss]) -> None:
+    prediction = torch.tensor([[1.0, 2, 11, 9], [0, 0, 5, 5]])
+    target = torch.tensor([SQUARE, SQUARE])
+    one_by_one = sum(float(kind()(prediction[i : i + 1], target[i : i + 1])) for i in range(2))
+    assert float(kind(weight=10.0)(prediction, target)) == pytest.approx(10 * one_by_one, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", BOX_LOSSES)
+def test_box_losses_of_nothing_are_zero_with_a_gradient(kind: type[BoxLoss]) -> None:
+    prediction = torch.zeros(3, 4, requires_grad=True)
+    loss = kind()(prediction[:0], torch.zeros(0, 4))
+    assert float(loss.detach()) == 0
+    (gradient,) = torch.autograd.grad(loss, prediction)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("kind", BOX_LOSSES)
+def test_box_losses_are_taken_in_float32(kind: type[BoxLoss]) -> None:
+    prediction, target = torch.tensor([[1.0, 2, 11, 9]]), torch.tensor([SQUARE])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half: Tensor = kind()(prediction.bfloat16(), target)
+    assert half.dtype == torch.float32
+    assert torch.equal(half, kind()(prediction, target))
+
+
+@pytest.mark.parametrize("kind", [IoULoss, GIoULoss, BoundedIoULoss])
+def test_gradients_of_losses_on_boxes(kind: type[BoxLoss]) -> None:
+    # Numerical derivatives, in float32: a pixel's hundredth either side.
+    prediction, target = torch.tensor([[1.0, 2, 11, 9]]), torch.tensor([[0.0, 0, 10, 10]])
+    leaf = prediction.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(kind()(leaf, target), leaf)
+    for i in range(4):
+        step = torch.zeros(1, 4)
+        step[0, i] = 0.01
+        slope = (kind()(prediction + step, target) - kind()(prediction - step, target)) / 0.02
+        assert float(gradient[0, i]) == pytest.approx(float(slope), rel=0.02, abs=1e-4)
+
+
+def test_what_each_loss_compares() -> None:
+    assert {kind.__name__: kind.on for kind in BOX_LOSSES} == {
+        "L1Loss": "deltas",
+        "SmoothL1Loss": "deltas",
+        "IoULoss": "boxes",
+        "GIoULoss": "boxes",
+        "BoundedIoULoss": "boxes",
+    }

@@ -1,0 +1,149 @@
+"""A two-stage detector in training mode, on tiny images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.build import build_model, compose
+from zoo.models.anchors import AnchorGenerator
+from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.heads.rpn import UNUSED, ProposalSettings, RpnHead
+from zoo.models.losses.regression import BoundedIoULoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+from zoo.models.samplers import AllSampler
+from zoo.types import Detections, FeatureSpec, Sample, Size, Target
+
+LOSSES = ["loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"]
+OBJECTS = Target(torch.tensor([[4.0, 4, 40, 50], [30, 10, 60, 30]]), torch.tensor([0, 2]))
+NO_OBJECTS = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+@pytest.fixture(scope="module")
+def detector() -> TwoStageDetector:
+    torch.manual_seed(0)
+    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), num_classes=3)
+    assert isinstance(model, TwoStageDetector)
+    return model
+
+
+def samples(*sizes: Size) -> list[Sample]:
+    rng = np.random.default_rng(0)
+    pixels = [torch.from_numpy(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+    return [Sample(x, i, (x.shape[0], x.shape[1]), (1.0, 1.0)) for i, x in enumerate(pixels)]
+
+
+def test_training_gives_named_losses_with_gradients(detector: TwoStageDetector) -> None:
+    losses = detector.train()(samples((64, 64), (50, 96)), [OBJECTS, OBJECTS])
+    assert list(losses) == LOSSES
+    assert all(loss.shape == () and bool(loss > 0) for loss in losses.values())
+    detector.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    for name, parameter in detector.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        assert parameter.grad is None or bool(parameter.grad.isfinite().all()), name
+
+
+def test_images_without_objects_are_all_background(detector: TwoStageDetector) -> None:
+    losses = detector.train()(samples((64, 64)), [NO_OBJECTS])
+    assert float(losses["loss_rpn_bbox"].detach()) == float(losses["loss_bbox"].detach()) == 0
+    assert float(losses["loss_cls"].detach()) > 0
+    detector.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    gradient = detector.roi_head.box_head.deltas.weight.grad
+    assert gradient is not None  # every parameter takes part, as data-parallel training needs it
+    assert not gradient.any()
+
+
+def test_losses_are_float32_under_autocast(detector: TwoStageDetector) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = detector.train()(samples((64, 64)), [OBJECTS])
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+
+
+def test_training_repeats_with_the_seed(detector: TwoStageDetector) -> None:
+    def step() -> list[float]:
+        torch.manual_seed(1)
+        with torch.no_grad():
+            return [float(loss) for loss in detector.train()(samples((96, 96)), [OBJECTS]).values()]
+
+    assert step() == step()
+
+
+def test_a_prepared_batch_is_as_good_as_its_samples(detector: TwoStageDetector) -> None:
+    images = samples((64, 96))
+    with torch.inference_mode():
+        (found,) = detector.eval()(images)
+        (same,) = detector(detector.prepare(images))
+    assert isinstance(found, Detections)
+    assert torch.equal(found.boxes, same.boxes)
+
+
+@pytest.mark.parametrize("targets", [None, [], [OBJECTS, OBJECTS]])
+def test_training_needs_a_target_an_image(detector: TwoStageDetector, targets: list[Target] | None) -> None:
+    with pytest.raises(ValueError, match="needs 1 targets"):
+        detector.train()(samples((64, 64)), targets)
+
+
+def test_training_has_its_own_number_of_proposals(detector: TwoStageDetector) -> None:
+    head = detector.rpn_head
+    assert (head.proposals.per_level, head.proposals.per_image) == (1000, 1000)
+    assert (head.training_proposals.per_level, head.training_proposals.per_image) == (2000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "weight"),
+    [
+        ("l1", L1Loss, 1),
+        ("smooth_l1", SmoothL1Loss, 1),
+        ("iou", IoULoss, 10),
+        ("giou", GIoULoss, 10),
+        ("bounded_iou", BoundedIoULoss, 10),
+    ],
+)
+def test_the_composition_chooses_the_box_loss(name: str, kind: type, weight: float) -> None:
+    with torch.device("meta"):
+        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", [f"loss={name}"]), num_classes=3)
+    assert isinstance(model, TwoStageDetector)
+    assert type(model.roi_head.box_loss) is kind
+    assert model.roi_head.box_loss.weight == weight
+    assert type(model.rpn_head.box_loss) is L1Loss
+
+
+def tiny_rpn() -> RpnHead:
+    """One anchor a cell, 8 x 8 pixels, on one level of stride 8."""
+    settings = ProposalSettings()
+    anchors = AnchorGenerator([8], ratios=[1.0], scales=[1])
+    return RpnHead([FeatureSpec(1, 8)], anchors, settings, settings, MaxIoUAssigner(0.7, 0.3, 0.3), AllSampler())
+
+
+def test_cells_in_the_padding_of_a_batch_are_not_trained_on() -> None:
+    # 3 x 4 cells; the image itself reaches 17 pixels down and 16 across: 3 rows and 2 columns of them.
+    head, cells = tiny_rpn(), [(3, 4)]
+    target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))  # exactly the anchor of the cell (1, 1)
+    wanted = head.assign(head.anchors.grid(cells, torch.device("cpu")), cells, [target], [(17, 16)])
+    assert wanted.labels.view(3, 4).tolist() == [[0, 0, UNUSED, UNUSED], [0, 1, UNUSED, UNUSED], [0, 0, UNUSED, UNUSED]]
+    assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
+
+
+def test_rpn_losses_are_divided_by_all_that_is_sampled() -> None:
+    # Logits 0 cost log 2 an anchor. The one object is its anchor moved by (2, 0): dx = 1/4.
+    head = tiny_rpn()
+    target = Target(torch.tensor([[6.0, 4, 14, 12]]), torch.tensor([0]))
+    losses = head.losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], [(24, 32)])
+    assert float(losses["loss_rpn_cls"]) == pytest.approx(np.log(2), rel=1e-5)
+    assert float(losses["loss_rpn_bbox"]) == pytest.approx(0.25 / 12, rel=1e-5)
+
+
+def test_rpn_divisor_counts_at_least_one_of_each_kind() -> None:
+    losses = tiny_rpn().losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [NO_OBJECTS], [(24, 32)])
+    assert float(losses["loss_rpn_cls"]) == pytest.approx(12 * np.log(2) / 13, rel=1e-5)
+
+
+def test_ground_truth_comes_before_the_proposals(detector: TwoStageDetector) -> None:
+    proposals = torch.tensor([[200.0, 200, 220, 220], [4, 4, 40, 49]])
+    chosen = detector.roi_head.assign(proposals, OBJECTS)
+    assert torch.equal(chosen.regions, torch.cat((OBJECTS.boxes, proposals.flip(0))))
+    assert chosen.labels.tolist() == [0, 2, 0, 3]
+    assert torch.equal(chosen.boxes, OBJECTS.boxes[[0, 1, 0]])

@@ -1,0 +1,1 @@
+"""Published checkpoints: fetched, hashed, pinned, read without executing a pickle, renamed key by key."""

@@ -1,0 +1,103 @@
+"""Pins: the hash that an address had when it was first used, for what is published without one.
+
+The lock file is JSON, sorted, one entry per address, and is committed with the results, so that
+everybody measures the same bytes and a silently replaced file is noticed:
+
+    {"https://host/yolov8n.pt": {"pinned": "2026-01-31", "sha256": "f59b3d83...", "size": 6549796}}
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from zoo.checkpoints.files import disk_errors, locked
+from zoo.errors import CheckpointError
+from zoo.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What an address delivered when it was first used.
+
+    Attributes:
+        sha256: lower-case hex.
+        size: bytes.
+        pinned: the day, ISO 8601, UTC.
+    """
+
+    sha256: str
+    size: int
+    pinned: str
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.sha256, str) and re.fullmatch(r"[0-9a-f]{64}", self.sha256)):
+            raise ValueError("sha256 is not 64 lower-case hex digits")
+        if not isinstance(self.size, int):
+            raise ValueError("size is not a number of bytes")
+        if not isinstance(self.pinned, str):
+            raise ValueError("pinned is not a date")
+
+
+class Pins:
+    """The lock files of a run.
+
+    Args:
+        read: lock files to look in, the first that knows an address wins.
+        write: lock file that new pins go to; it is looked in as well.
+    """
+
+    def __init__(self, read: Sequence[Path], write: Path) -> None:
+        self._read = tuple(dict.fromkeys((*read, write)))
+        self._write = write
+
+    def find(self, urls: Sequence[str]) -> Pin | None:
+        """The pin of a file that has these addresses: a pin of any mirror holds for all.
+
+        Raises:
+            CheckpointError: a lock file is not one.
+        """
+        for path in self._read:
+            pins = _load(path)
+            found = [pins[url] for url in urls if url in pins]
+            if found:
+                return found[0]
+        return None
+
+    def add(self, urls: Sequence[str], *, sha256: str, size: int) -> Pin:
+        """Pin a file under all of its addresses, except those that another process has pinned meanwhile.
+
+        Returns:
+            The pin that holds from now on.
+
+        Raises:
+            CheckpointError: the lock file is not one.
+            DownloadError: it cannot be written.
+        """
+        new = Pin(sha256=sha256, size=size, pinned=datetime.now(UTC).date().isoformat())
+        name = self._write.name
+        with disk_errors(self._write.parent, name, elsewhere="results.dir=DIR"), locked(self._write, name):
+            pins = _load(self._write)
+            pin = next((pins[url] for url in urls if url in pins), new)
+            pins = {**dict.fromkeys(urls, pin), **pins}
+            text = json.dumps({url: asdict(pins[url]) for url in sorted(pins)}, indent=2, sort_keys=True)
+            write_atomically(self._write, text + "\n")
+        return pin
+
+
+def _load(path: Path) -> dict[str, Pin]:
+    """The pins of one lock file; none where it does not exist yet."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {url: Pin(**fields) for url, fields in document.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: not a lock file of checkpoints: {error}",
+            next_step=f"restore it (git checkout -- {path.name}), or delete it to pin anew at the next use",
+        ) from None
