@@ -24,7 +24,7 @@ FLOW = (
     ("verdict",),
     ("diff",),
     ("table",),
-    ("settings", "build"),
+    ("settings", "compose"),
     ("pipeline",),
     ("bench", "cli"),
 )
@@ -61,9 +61,9 @@ def test_imports_only_what_comes_before(path: Path) -> None:
         assert own == theirs or RANK[theirs] < RANK[own], f"{module} must not import {other}"
 
 
-def test_only_build_instantiates() -> None:
+def test_only_compose_instantiates() -> None:
     users = [path.name for path in FILES if "hydra.utils" in path.read_text(encoding="utf-8")]
-    assert users == ["build.py"]
+    assert users == ["compose.py"]
 
 
 def test_models_know_no_configuration() -> None:

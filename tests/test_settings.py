@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zoo.build import compose
+from zoo.compose import compose
 from zoo.errors import UsageError
 from zoo.settings import RunSettings
 

@@ -37,7 +37,7 @@ def build(name: str, overrides: Sequence[str] = ()) -> Detector:
     Raises:
         UsageError: no such entry, or an override that fits nothing.
     """
-    from zoo.build import build_model, compose
+    from zoo.compose import build_model, compose
 
     config = compose(name, overrides)
     return build_model(config, _num_classes(config)).eval()
@@ -61,7 +61,7 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         ConversionError: the file belongs to another model.
         DeviceError: the device is not there.
     """
-    from zoo.build import compose, load_detector
+    from zoo.compose import compose, load_detector
     from zoo.checkpoints.obtain import obtain
     from zoo.entry import read_entry, resolve
     from zoo.measure.hardware import resolve_device

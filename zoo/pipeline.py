@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.build import load_detector
+from zoo.compose import load_detector
 from zoo.checkpoints.obtain import obtain
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.coco_download import fetch_coco

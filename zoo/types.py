@@ -1,4 +1,4 @@
-"""The values that travel between the parts: samples, batches, detections, feature specs, metrics.
+"""The values that travel between the parts: samples, targets, batches, detections, feature specs, metrics.
 
 Legend for shapes: N images (or boxes), C channels, H height, W width. Boxes are (x1, y1, x2, y2)
 in pixels. torch is imported for type checking only, so that the quick commands stay quick.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
 Size: TypeAlias = tuple[int, int]
@@ -51,6 +52,23 @@ class Sample:
     image_id: int
     original_size: Size
     scale: tuple[float, float]
+
+
+@dataclass(slots=True)
+class Target:
+    """What a detector in training is to find in one image.
+
+    Attributes:
+        boxes: float (G, 4), xyxy in input pixels: of the resized image, without padding.
+        labels: int64 (G,), positions in the class list.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Target:
+        """The same target on a device."""
+        return Target(self.boxes.to(device), self.labels.to(device))
 
 
 @dataclass(slots=True)

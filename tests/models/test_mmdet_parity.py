@@ -7,7 +7,7 @@ import pytest
 import torch
 from parity import assert_stage, golden, weights
 
-from zoo.build import build_model, compose, load_weights
+from zoo.compose import build_model, compose, load_weights
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.layers.conv import fold_batch_norm
 

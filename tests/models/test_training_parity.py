@@ -13,7 +13,7 @@ import torch
 from parity import SHARED, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.build import build_model, compose, load_weights
+from zoo.compose import build_model, compose, load_weights
 from zoo.models.boxes import clip, pairwise_iou
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.losses.regression import BoxLoss
@@ -100,8 +100,8 @@ def read_targets(samples: list[Sample]) -> list[Target]:
     targets = []
     for sample in samples:
         objects = [x for x in content["annotations"] if x["image_id"] == sample.image_id and not x["iscrowd"]]
-        corner, size = torch.tensor([x["bbox"] for x in objects]).split(2, dim=1)
-        boxes = torch.cat((corner, corner + size), dim=1) * torch.tensor(sample.scale).repeat(2)
+        given = torch.tensor([x["bbox"] for x in objects])  # x, y, width, height
+        boxes = torch.cat((given[:, :2], given[:, :2] + given[:, 2:]), dim=1) * torch.tensor(sample.scale).repeat(2)
         height, width = sample.pixels.shape[:2]
         targets.append(Target(clip(boxes, (height, width)), torch.tensor([labels[x["category_id"]] for x in objects])))
     return targets
@@ -176,13 +176,12 @@ def test_gradients(step: Step) -> None:
 
 @pytest.mark.parametrize("loss", ["iou", "giou", "bounded_iou"])
 def test_box_losses_on_decoded_boxes(step: Step, loss: str) -> None:
-    # Only the box loss of the second stage differs: the features are those of the step.
+    # Only the box loss of the second stage differs: the features are those of the step, whose losses are taken.
     golden = answers(loss)
     head = step.model.roi_head
     features = [feature.detach() for feature in step.features]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "box_loss", composed_box_loss(loss))
-        losses = head.losses(features, golden_proposals(golden), step.targets)
+    head.box_loss = composed_box_loss(loss)
+    losses = head.losses(features, golden_proposals(golden), step.targets)
     for name, value in losses.items():
         assert_close(name, value, golden[f"loss/{name}"], 1e-4)
     parameters = with_answers(step, golden, "roi_head.")

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Image, Sample, Transform
+from zoo.types import Batch, Detections, Image, Sample, Target, Transform
 
 
 class Detector(nn.Module):
     """A detector in three phases, which are also the phases that are timed apart.
 
     `prepare` (pre) moves samples to the device and normalises them, `network` (model) is everything
-    up to raw outputs, `postprocess` (post) turns those into detections in original pixels.
+    up to raw outputs, `postprocess` (post) turns those into detections in original pixels. In
+    training mode `losses` stands in the place of the last two.
 
     Args:
         backbone: images to feature maps.
@@ -65,10 +66,29 @@ class Detector(nn.Module):
     def postprocess(self, outputs: Any, batch: Batch) -> list[Detections]:
         """Raw outputs to detections in original pixels, on the detector's device."""
 
-    def forward(self, samples: Sequence[Sample]) -> list[Detections]:
-        """All three phases: detections of each sample."""
-        batch = self.prepare(samples)
-        return self.postprocess(self.network(batch), batch)
+    @abstractmethod
+    def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """A batch and its targets, on the detector's device, to named losses, whose sum is minimised."""
+
+    def forward(
+        self, images: Batch | Sequence[Sample], targets: Sequence[Target] | None = None
+    ) -> list[Detections] | dict[str, Tensor]:
+        """Detections of each image in eval mode, named losses of the batch in training mode.
+
+        Args:
+            images: samples, or a prepared batch of them.
+            targets: one an image, on any device; needed for training, without meaning otherwise.
+
+        Raises:
+            ValueError: training without targets, or with more or fewer than there are images.
+        """
+        batch = images if isinstance(images, Batch) else self.prepare(images)
+        if not self.training:
+            return self.postprocess(self.network(batch), batch)
+        if targets is None or len(targets) != len(batch.sizes):
+            given = "none" if targets is None else len(targets)
+            raise ValueError(f"a detector in training mode needs {len(batch.sizes)} targets, got {given}")
+        return self.losses(batch, [target.to(batch.images.device) for target in targets])
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Image]) -> list[Detections]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Transform
+from zoo.types import Batch, Detections, Size, Target, Transform
 
 
 @dataclass(slots=True)
@@ -62,9 +63,26 @@ class TwoStageDetector(Detector):
         counts = [len(boxes) for boxes in proposals]
         return TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
 
+    def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The losses of both stages; the proposals of the first carry no gradient into the second."""
+        features = self.extract(batch.images)
+        objectness, anchor_deltas = self.rpn_head(features)
+        padded_sizes = [_round_up(size, self.normalizer.divisor) for size in batch.sizes]
+        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
+        return {
+            **self.rpn_head.losses(objectness, anchor_deltas, targets, padded_sizes),
+            **self.roi_head.losses(features, proposals, targets),
+        }
+
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
         """Decode, clip, rescale, suppress."""
         return [
             self.roi_head.detect(*image)
             for image in zip(outputs.logits, outputs.deltas, outputs.proposals, batch.sizes, batch.scales, strict=True)
         ]
+
+
+def _round_up(size: Size, divisor: int) -> Size:
+    """The size an image would be padded to if it were alone in its batch."""
+    height, width = (-(-side // divisor) * divisor for side in size)
+    return height, width

@@ -1,6 +1,6 @@
 """The second stage: proposals to classified, refined boxes (Girshick, "Fast R-CNN", 2015).
 
-Legend: R regions of the whole batch, P of one image, K object classes.
+Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models import boxes as box_ops
+from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.roi_pooler import RoiPooler
-from zoo.types import Detections, FeatureSpec, Size
+from zoo.models.losses.classification import softmax_cross_entropy
+from zoo.models.losses.regression import BoxLoss
+from zoo.models.samplers import Sampler
+from zoo.types import Detections, FeatureSpec, Size, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,21 @@ class DetectionSettings:
     per_image: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class RegionTargets:
+    """The regions of one image that are trained on, objects first, and what each is to become.
+
+    Attributes:
+        regions: (P, 4), in input pixels.
+        labels: int64 (P,), the class of each; K is background.
+        boxes: (O, 4), the ground-truth boxes of the first O regions, the objects.
+    """
+
+    regions: Tensor
+    labels: Tensor
+    boxes: Tensor
+
+
 class RoiHead(nn.Module):
     """Pool each proposal from its pyramid level, classify it, refine its box.
 
@@ -40,6 +59,9 @@ class RoiHead(nn.Module):
         in_specs: of the feature maps, fine to coarse; the coarsest (p6) serves proposals only.
         num_classes: object classes.
         detections: which pairs are kept.
+        assigner: matches proposals with ground-truth boxes.
+        sampler: chooses the proposals that are trained on.
+        box_loss: of the refinement, on encoded deltas or on decoded boxes.
         pooled_size: height and width of the pooled features.
         delta_stds: of the class-wise box deltas.
     """
@@ -49,12 +71,18 @@ class RoiHead(nn.Module):
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
         detections: DetectionSettings,
+        assigner: MaxIoUAssigner,
+        sampler: Sampler,
+        box_loss: BoxLoss,
         pooled_size: int = 7,
         delta_stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.detections = detections
+        self.assigner = assigner
+        self.sampler = sampler
+        self.box_loss = box_loss
         self.pooler = RoiPooler(in_specs[:4], pooled_size)
         self.box_head = TwoFcBoxHead(in_specs[0].channels, pooled_size, num_classes)
         self.coder = DeltaCoder(delta_stds)
@@ -90,6 +118,56 @@ class RoiHead(nn.Module):
         boxes, scores = decoded[region, label], scores[region, label]  # (M, 4), (M,)
         keep = box_ops.grouped_nms(boxes, scores, label, self.detections.iou_threshold)[: self.detections.per_image]
         return Detections(boxes=boxes[keep], scores=scores[keep], labels=label[keep])
+
+    def losses(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """Scalars `loss_cls` (softmax cross entropy) and `loss_bbox` (of objects, in their own class's columns).
+
+        Both are summed over the sampled regions of the batch and divided by their number, background
+        included.
+
+        Args:
+            features: (N, C, H, W) a level.
+            proposals: (P, 4) an image, in input pixels.
+            targets: one an image.
+        """
+        chosen = [self.assign(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
+        logits, deltas = self(features, [image.regions for image in chosen])
+        labels = torch.cat([image.labels for image in chosen])  # (R,)
+        regions = torch.cat([image.regions for image in chosen])  # (R, 4)
+        boxes = torch.cat([image.boxes for image in chosen])  # (O, 4)
+        objects = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
+        own = deltas.float().view(-1, self.num_classes, 4)[objects, labels[objects]]  # (R, K, 4) -> (O, 4)
+        if self.box_loss.on == "deltas":
+            regression = self.box_loss(own, self.coder.encode(regions[objects], boxes))
+        else:
+            regression = self.box_loss(self.coder.decode(regions[objects], own), boxes)
+        divisor = max(len(labels), 1) + torch.finfo(torch.float32).eps
+        return {"loss_cls": softmax_cross_entropy(logits, labels) / divisor, "loss_bbox": regression / divisor}
+
+    @torch.no_grad()
+    def assign(self, proposals: Tensor, target: Target) -> RegionTargets:
+        """The regions of one image that are trained on.
+
+        The ground-truth boxes are put in front of the proposals, so that even a first stage that finds
+        nothing gives the second something to learn from.
+
+        Args:
+            proposals: (P, 4), in input pixels.
+            target: boxes (G, 4).
+        """
+        themselves = torch.arange(len(target.boxes), device=proposals.device)
+        matches = torch.cat((themselves, self.assigner(proposals, target.boxes)))  # (G + P,)
+        candidates = torch.cat((target.boxes, proposals))  # (G + P, 4)
+        sampled = self.sampler(matches)
+        found = matches[sampled.positive]
+        background = torch.full_like(sampled.negative, self.num_classes)
+        return RegionTargets(
+            regions=candidates[torch.cat((sampled.positive, sampled.negative))],
+            labels=torch.cat((target.labels[found], background)),
+            boxes=target.boxes[found],
+        )
 
 
 def as_rois(proposals: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """Region proposal network (Ren et al., "Faster R-CNN", 2015).
 
-Legend: N images, L levels, A anchors a cell, P proposals.
+Legend: N images, L levels, A anchors a cell, M anchors of all levels, P proposals.
 """
 
 from __future__ import annotations
@@ -13,8 +13,15 @@ from torch import Tensor, nn
 
 from zoo.models import boxes as box_ops
 from zoo.models.anchors import AnchorGenerator
+from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
-from zoo.types import FeatureSpec, Size
+from zoo.models.losses.classification import sigmoid_cross_entropy
+from zoo.models.losses.regression import L1Loss
+from zoo.models.samplers import Sampler
+from zoo.types import FeatureSpec, Size, Target
+
+UNUSED = -1
+"""Label of an anchor that is not trained on; 0 is background, 1 an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,25 @@ class ProposalSettings:
     iou_threshold: float = 0.7
 
 
+@dataclass(frozen=True, slots=True)
+class AnchorTargets:
+    """What each anchor of one image, or of a batch, is trained to say.
+
+    Attributes:
+        labels: int64 (..., M): 1 object, 0 background, UNUSED.
+        boxes: (..., M, 4), the ground-truth box of each object, zeros elsewhere.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+
+    @property
+    def divisor(self) -> float:
+        """Objects and background in use, each counted as at least 1 an image, plus an epsilon of float32."""
+        counts = torch.stack([(self.labels == label).sum(dim=-1) for label in (0, 1)])
+        return float(counts.clamp(min=1).sum()) + torch.finfo(torch.float32).eps
+
+
 class RpnHead(nn.Module):
     """One small network slid over all levels: an objectness logit and four deltas an anchor.
 
@@ -39,6 +65,9 @@ class RpnHead(nn.Module):
         in_specs: of the feature maps, fine to coarse.
         anchors: their boxes on those maps.
         proposals: how many are kept in evaluation.
+        training_proposals: how many are kept in training.
+        assigner: matches anchors with ground-truth boxes.
+        sampler: chooses the anchors that are trained on.
         channels: of the hidden 3x3 convolution.
     """
 
@@ -47,11 +76,18 @@ class RpnHead(nn.Module):
         in_specs: Sequence[FeatureSpec],
         anchors: AnchorGenerator,
         proposals: ProposalSettings,
+        training_proposals: ProposalSettings,
+        assigner: MaxIoUAssigner,
+        sampler: Sampler,
         channels: int = 256,
     ) -> None:
         super().__init__()
         self.anchors = anchors
         self.proposals = proposals
+        self.training_proposals = training_proposals
+        self.assigner = assigner
+        self.sampler = sampler
+        self.box_loss = L1Loss()
         self.coder = DeltaCoder()
         self.conv = nn.Conv2d(in_specs[0].channels, channels, 3, padding=1)
         self.relu = nn.ReLU(inplace=True)
@@ -92,11 +128,12 @@ class RpnHead(nn.Module):
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], size: Size
     ) -> tuple[Tensor, Tensor]:
         """Logits (H * W * A,), deltas (H * W * A, 4) and anchors likewise, a level each."""
+        settings = self.training_proposals if self.training else self.proposals
         kept_scores, kept_boxes, levels = [], [], []
         for level, (logit, delta, anchor) in enumerate(zip(logits, deltas, anchors, strict=True)):
             scores = logit.sigmoid()
-            if len(scores) > self.proposals.per_level:
-                scores, best = scores.topk(self.proposals.per_level)
+            if len(scores) > settings.per_level:
+                scores, best = scores.topk(settings.per_level)
                 delta, anchor = delta[best], anchor[best]
             kept_scores.append(scores)
             kept_boxes.append(box_ops.clip(self.coder.decode(anchor, delta), size))
@@ -104,9 +141,93 @@ class RpnHead(nn.Module):
         scores, proposals, level_of = torch.cat(kept_scores), torch.cat(kept_boxes), torch.cat(levels)
         solid = box_ops.not_empty(proposals)
         scores, proposals, level_of = scores[solid], proposals[solid], level_of[solid]
-        keep = box_ops.grouped_nms(proposals, scores, level_of, self.proposals.iou_threshold)
-        keep = keep[: self.proposals.per_image]
+        keep = box_ops.grouped_nms(proposals, scores, level_of, settings.iou_threshold)
+        keep = keep[: settings.per_image]
         return proposals[keep], scores[keep]
+
+    def losses(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        targets: Sequence[Target],
+        padded_sizes: Sequence[Size],
+    ) -> dict[str, Tensor]:
+        """Scalars `loss_rpn_cls` (cross entropy of the objectness) and `loss_rpn_bbox` (L1 of objects' deltas).
+
+        Both are summed over everything sampled in the batch and divided by its number.
+
+        Args:
+            logits: (N, A, H, W) a level.
+            deltas: (N, A * 4, H, W) a level.
+            targets: one an image.
+            padded_sizes: of the images, each padded as if it were alone. Cells beyond it, which only
+                a larger neighbour in the batch gives an image, are not trained on.
+        """
+        classification, regression = self.level_losses(logits, deltas, targets, padded_sizes)
+        return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
+
+    def level_losses(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        targets: Sequence[Target],
+        padded_sizes: Sequence[Size],
+    ) -> tuple[Tensor, Tensor]:
+        """The share of each level, (L,) and (L,), in the two losses; arguments as for `losses`."""
+        cells = [(x.shape[2], x.shape[3]) for x in logits]
+        grids = self.anchors.grid(cells, logits[0].device)
+        wanted = self.assign(grids, cells, targets, padded_sizes)
+        counts = [len(grid) for grid in grids]
+        labels_of = torch.split(wanted.labels, counts, dim=1)
+        boxes_of = torch.split(wanted.boxes, counts, dim=1)
+        classification, regression = [], []
+        for logit, delta, anchors, labels, boxes in zip(logits, deltas, grids, labels_of, boxes_of, strict=True):
+            used, objects = labels != UNUSED, labels == 1  # (N, H * W * A)
+            classification.append(sigmoid_cross_entropy(flatten_anchors(logit, 1).squeeze(-1)[used], labels[used]))
+            encoded = self.coder.encode(anchors.expand_as(boxes)[objects], boxes[objects])
+            regression.append(self.box_loss(flatten_anchors(delta, 4)[objects], encoded))
+        divisor = wanted.divisor
+        return torch.stack(classification) / divisor, torch.stack(regression) / divisor
+
+    @torch.no_grad()
+    def assign(
+        self, grids: Sequence[Tensor], cells: Sequence[Size], targets: Sequence[Target], padded_sizes: Sequence[Size]
+    ) -> AnchorTargets:
+        """What a batch is trained to say: labels (N, M) and boxes (N, M, 4).
+
+        Args:
+            grids: anchors (H * W * A, 4) a level.
+            cells: (H, W) a level.
+            targets: one an image.
+            padded_sizes: of the images.
+        """
+        anchors = torch.cat(list(grids))  # (M, 4)
+        images = [
+            self._assign_one(anchors, self._inside(cells, size, anchors.device), target)
+            for target, size in zip(targets, padded_sizes, strict=True)
+        ]
+        return AnchorTargets(torch.stack([x.labels for x in images]), torch.stack([x.boxes for x in images]))
+
+    def _assign_one(self, anchors: Tensor, inside: Tensor, target: Target) -> AnchorTargets:
+        """Anchors (M, 4), of which those at the positions `inside` (I,) belong to the image."""
+        labels = torch.full((len(anchors),), UNUSED, dtype=torch.int64, device=anchors.device)
+        boxes = torch.zeros_like(anchors)
+        matches = self.assigner(anchors[inside], target.boxes)
+        sampled = self.sampler(matches)
+        labels[inside[sampled.negative]] = 0
+        labels[inside[sampled.positive]] = 1
+        boxes[inside[sampled.positive]] = target.boxes[matches[sampled.positive]]
+        return AnchorTargets(labels, boxes)
+
+    def _inside(self, cells: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
+        """Positions (I,) of the anchors whose cell begins within an image's padded size."""
+        masks = []
+        for (height, width), stride in zip(cells, self.anchors.strides, strict=True):
+            rows = torch.arange(height, device=device) * stride < padded_size[0]
+            columns = torch.arange(width, device=device) * stride < padded_size[1]
+            mask = rows[:, None] & columns  # (H, W)
+            masks.append(mask.flatten().repeat_interleave(self.anchors.per_cell))
+        return torch.cat(masks).nonzero()[:, 0]
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

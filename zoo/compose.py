@@ -53,7 +53,7 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
     """A detector from its parts, with fresh weights.
 
     Args:
-        parts: composed configuration by group: detector, backbone, neck, head, protocol.
+        parts: composed configuration by group: detector, backbone, neck, head, loss, protocol.
         num_classes: object classes, without background.
 
     Raises:
@@ -65,7 +65,8 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
         backbone = _instantiate(parts["backbone"])
         neck = _instantiate(parts["neck"], in_specs=backbone.out_specs) if parts["neck"] else None
         specs = (neck or backbone).out_specs
-        heads = {name: _head(head, specs, num_classes) for name, head in parts["head"].items()}
+        losses = {name: _instantiate(loss) for name, loss in (parts["loss"] or {}).items()}
+        heads = {name: _head(head, specs, num_classes, losses) for name, head in parts["head"].items()}
         protocol = parts["protocol"]
         detector: Detector = _instantiate(
             parts["detector"],
@@ -129,12 +130,12 @@ def _instantiate(node: Any, **values: Any) -> Any:
     return instantiate(node, _partial_=True, _convert_="all")(**values)
 
 
-def _head(node: Mapping[str, Any], in_specs: Any, num_classes: int) -> Any:
-    """A head; the heads that tell classes apart get their number."""
+def _head(node: Mapping[str, Any], in_specs: Any, num_classes: int, losses: Mapping[str, Any]) -> Any:
+    """A head with those of the number of classes and the losses, by name, that its constructor takes."""
     import inspect
 
     from hydra.utils import get_class
 
-    needs_classes = "num_classes" in inspect.signature(get_class(node["_target_"])).parameters
-    extra = {"num_classes": num_classes} if needs_classes else {}
-    return _instantiate(node, in_specs=in_specs, **extra)
+    takes = inspect.signature(get_class(node["_target_"])).parameters
+    offered = {"num_classes": num_classes, **losses}
+    return _instantiate(node, in_specs=in_specs, **{name: offered[name] for name in offered if name in takes})

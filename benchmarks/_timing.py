@@ -1,0 +1,32 @@
+"""CPU time, as a benchmark should take it: alternating, so that whatever else the machine does hits all alike."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+
+
+def alternate(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median CPU seconds (user and system, all threads of this process) of each candidate.
+
+    Args:
+        candidates: what to call, by name; one untimed call of each comes first.
+        rounds: how often each is timed, one after the other in turn.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for candidate in candidates.values():
+        candidate()
+    for _ in range(rounds):
+        for name, candidate in candidates.items():
+            gc.collect()
+            seconds[name].append(cpu_seconds(candidate))
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin

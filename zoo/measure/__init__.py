@@ -1,0 +1,1 @@
+"""What is measured: accuracy, speed, memory, complexity, and the hardware it was measured on."""

@@ -1,0 +1,62 @@
+"""Detections as a file in COCO's results format (https://cocodataset.org/#format-results)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.measure.coco_eval import DetectionColumns
+
+_ROWS = 1 << 13
+"""Detections turned into text at a time: memory stays flat however many there are."""
+
+
+def write_predictions(detections: DetectionColumns, path: Path) -> None:
+    """Write one object per detection: image_id, category_id, bbox (xywh), score, and with masks segmentation.
+
+    Numbers are not rounded: each reads back as the same float64. The file appears at once, or not at all.
+
+    Raises:
+        ZooError: the disk refuses the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            separator = "["
+            for rows in _rows(detections):
+                file.write(separator + ",\n".join(rows))
+                separator = ",\n"
+            file.write("[]\n" if separator == "[" else "]\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ZooError(
+            f"cannot write {path}: {error.strerror or error}",
+            next_step="make room there, or name another folder with hydra.run.dir=DIR",
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(detections: DetectionColumns) -> Iterator[list[str]]:
+    """The objects as JSON, some thousands at a time."""
+    for begin in range(0, len(detections), _ROWS):
+        part = slice(begin, begin + _ROWS)
+        rows = [
+            f'{{"image_id":{image},"category_id":{category},"bbox":[{x!r},{y!r},{w!r},{h!r}],"score":{score!r}'
+            for image, category, (x, y, w, h), score in zip(
+                detections.image_id[part].tolist(),
+                detections.category_id[part].tolist(),
+                detections.bbox[part].tolist(),
+                detections.score[part].tolist(),
+                strict=True,
+            )
+        ]
+        if detections.segmentation is None:
+            yield [row + "}" for row in rows]
+        else:
+            masks = detections.segmentation[part]
+            yield [f'{row},"segmentation":{json.dumps(mask)}}}' for row, mask in zip(rows, masks, strict=True)]

@@ -1,0 +1,1 @@
+"""Assigners: which ground-truth box, if any, each anchor or proposal is trained to find."""
