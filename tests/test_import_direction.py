@@ -24,7 +24,9 @@ FLOW = (
     ("verdict",),
     ("diff",),
     ("table",),
-    ("settings", "compose"),
+    ("settings",),
+    ("compose",),
+    ("arguments",),
     ("pipeline",),
     ("bench", "cli"),
 )

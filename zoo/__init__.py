@@ -61,8 +61,8 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         ConversionError: the file belongs to another model.
         DeviceError: the device is not there.
     """
-    from zoo.compose import compose, load_detector
     from zoo.checkpoints.obtain import obtain
+    from zoo.compose import compose, load_detector
     from zoo.entry import read_entry, resolve
     from zoo.measure.hardware import resolve_device
     from zoo.record import results_dir

@@ -7,16 +7,17 @@ is composed, a failing job is reported at once and does not stop the others, and
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.entry import conf_dir, entry_names, resolve, unknown_entry
-from zoo.errors import UsageError, ZooError, closest
+from zoo.arguments import check, settings, usage_error
+from zoo.entry import conf_dir
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
     from zoo.record import Record
 
 
+INFORMATION = ("--cfg", "-c", "--info", "-i")
+"""Flags that make Hydra print something instead of running a job."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return _run(arguments)
     except ZooError as error:
@@ -38,65 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
-    if not any(
-        argument.startswith("-") and argument.lstrip("-") in ("help", "h", "hydra-help", "version")
-        for argument in arguments
-    ):
-        arguments = _named_entries(arguments, multirun)
-    sweep_dir = _sweep_dir(arguments) if multirun else None
-    if sweep_dir is not None:
-        arguments = [*arguments, f"hydra.sweep.dir={sweep_dir}"]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_help())
+        return 0
+    checked = check(arguments)
     started = time.time()
-    statuses = _hydra(arguments)
-    if sweep_dir is None:
+    statuses = _hydra(checked.given)
+    if checked.sweep_dir is None:
         return max(statuses, default=0)
-    return _summary(sweep_dir, started)
+    if any(argument in INFORMATION for argument in arguments):
+        return 0
+    return _summary(checked.sweep_dir, started)
 
 
-def _named_entries(arguments: list[str], multirun: bool) -> list[str]:
-    """The arguments with every entry's full name; `--multirun` without one means the whole zoo.
+def _help() -> str:
+    lines = [f"  {key}={value if len(value) < 60 else '...'}" for key, value in settings().items()]
+    usage = """usage: python -m zoo.bench entry=NAME [setting=value ...]
+       python -m zoo.bench --multirun 'entry=glob(mmdet_*)' [setting=value ...]
 
-    Raises:
-        UsageError: no entry, an unknown one, or a pattern that fits none.
-    """
-    named = [i for i, argument in enumerate(arguments) if argument.startswith("entry=")]
-    if not named:
-        if multirun:
-            return [*arguments, "entry=glob(*)"]
-        raise UsageError("no entry named", next_step="add entry=NAME (see `zoo list`), or --multirun for the whole zoo")
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import ChoiceSweep, Glob
-    from hydra.errors import HydraException
-
-    checked = list(arguments)
-    for i in named:
-        try:
-            value = OverridesParser.create().parse_override(arguments[i]).value()
-        except HydraException as error:
-            raise UsageError(f"{arguments[i]}: {error}", next_step="quote the override for the shell") from None
-        if isinstance(value, Glob):
-            if not value.filter(entry_names()):
-                raise unknown_entry(" ".join(value.include))
-        elif isinstance(value, ChoiceSweep):
-            checked[i] = "entry=" + ",".join(_full_name(str(name)) for name in value.list)
-        else:
-            checked[i] = f"entry={_full_name(str(value))}"
-    return checked
-
-
-def _full_name(model: str) -> str:
-    name, others = resolve(model)
-    if others:
-        print(f"{model}: running {name}; also in the zoo: {', '.join(others)}", file=sys.stderr)
-    return name
-
-
-def _sweep_dir(arguments: Sequence[str]) -> Path:
-    """Where this sweep's jobs leave their records: the user's choice, or a folder named by the time."""
-    key = "hydra.sweep.dir="
-    given = [argument.removeprefix(key) for argument in arguments if argument.startswith(key)]
-    return Path(given[-1] if given else f"multirun/{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
+Measures published rows and writes record.json and predictions.json; see `zoo list` for the names.
+--cfg job prints the composed configuration. Settings and their defaults:
+"""
+    return "\n".join([usage, *lines])
 
 
 def _hydra(arguments: Sequence[str]) -> list[int]:
@@ -116,41 +85,8 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise _usage_error(error) from None
+        raise usage_error(error) from None
     return statuses
-
-
-def _usage_error(error: Exception) -> UsageError:
-    """What Hydra says of an override, in one line, with the closest names."""
-    import re
-
-    text = " ".join(str(error).split())
-    next_step = "see conf/config.yaml for the overrides, and the folders beside it for the options"
-    missing = re.search(r"Could not find '([\w/]+)/([^']+)'", text)
-    if missing:
-        group, option = missing.groups()
-        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        return UsageError(f"no option {option!r} of {group} ({closest(option, known)})", next_step=next_step)
-    key = re.search(r"Could not override '([^']+)'|No match in the defaults list|Key '(\w+)' is not in struct", text)
-    if key and key[1]:
-        known = _config_keys()
-        return UsageError(f"no setting {key[1]!r} ({closest(key[1], known)})", next_step=next_step)
-    return UsageError(text, next_step=next_step)
-
-
-def _config_keys() -> list[str]:
-    """Every setting that can be overridden, dotted: of the top level, of data and of the protocol."""
-    import yaml
-
-    def keys(node: Any, prefix: str) -> list[str]:
-        if not isinstance(node, dict):
-            return []
-        return [name for key, value in node.items() for name in (f"{prefix}{key}", *keys(value, f"{prefix}{key}."))]
-
-    config = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
-    top = {key: value for key, value in config.items() if key not in ("defaults", "hydra")}
-    data = yaml.safe_load((conf_dir() / "data" / "coco2017.yaml").read_text(encoding="utf-8"))
-    return keys(top, "") + keys(data, "data.")
 
 
 def _job(config: DictConfig) -> int:
@@ -183,9 +119,12 @@ def _job(config: DictConfig) -> int:
 def _report(record: Record, run_dir: Path) -> None:
     """The row and its diff on stdout; what went wrong on stderr, its last line the next step."""
     from zoo.diff import catalogued, render_diff
+    from zoo.table import render_row
 
     if record.status == "measured":
-        print(render_diff([record], catalogued([record])))
+        entries = catalogued([record])
+        print(render_row(record, entries.get(record.entry)), end="\n\n")
+        print(render_diff([record], entries), end="\n\n")
         print(f"record: {run_dir / 'record.json'}")
     else:
         print(f"{record.status.upper()} {record.entry}: {record.reason}", file=sys.stderr)

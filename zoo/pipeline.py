@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.compose import load_detector
 from zoo.checkpoints.obtain import obtain
+from zoo.compose import load_detector
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.coco_download import fetch_coco
 from zoo.data.loader import ImageDataset, image_loader

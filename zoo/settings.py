@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from zoo.entry import Entry, read_entry
 from zoo.errors import UsageError, closest
@@ -17,6 +17,8 @@ from zoo.errors import UsageError, closest
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity")
 PRECISIONS = ("fp32", "fp16", "bf16")
 EVALUATORS = ("columns", "pycocotools")
+
+Evaluator = Literal["columns", "pycocotools"]
 
 PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "protocol")
 """Config groups an entry is composed of. A run that changes one is no longer that entry."""
@@ -99,7 +101,7 @@ class RunSettings:
     batch_size: int
     seed: int
     workers: int | None
-    evaluator: str
+    evaluator: Evaluator
     checkpoint_path: Path | None
     checkpoint_url: str | None
     data: DataSettings
@@ -141,7 +143,7 @@ class RunSettings:
             batch_size=_integer("batch_size", config["batch_size"], least=1),
             seed=_integer("seed", config["seed"], least=0),
             workers=_auto("workers", config["workers"], least=0),
-            evaluator=_one_of("evaluator", config["evaluator"], EVALUATORS),
+            evaluator=cast("Evaluator", _one_of("evaluator", config["evaluator"], EVALUATORS)),
             checkpoint_path=_path(checkpoint["path"]),
             checkpoint_url=checkpoint["url"],
             data=DataSettings(

@@ -64,6 +64,16 @@ def frame(records: Sequence[Record], entries: Mapping[str, Entry]) -> pd.DataFra
     return pd.DataFrame([_row(record, entries.get(record.entry)) for record in ordered])
 
 
+def render_row(record: Record, entry: Entry | None) -> str:
+    """One record's row for a terminal: a line for each column that says something."""
+    from tabulate import tabulate
+
+    row = _row(record, entry)
+    names = dict.fromkeys(name for columns in _SECTIONS.values() for name in columns)
+    lines = [(name.replace("_", " "), row[name]) for name in names if row[name] not in ("", ABSENT)]
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+
+
 def write_tables(results_dir: Path) -> list[Path]:
     """Write the tables of every machine that has records, and remove those of machines without.
 

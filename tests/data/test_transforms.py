@@ -16,7 +16,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def random_pixels(height: int, width: int, seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels: Pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return pixels
 
 
 def axis_weights(
@@ -43,8 +44,9 @@ def integer_resize(pixels: Pixels, height: int, width: int) -> Pixels:
     rows = source[:, left] * a0[:, None] + source[:, right] * a1[:, None]  # (H, width, 3)
     top, b0, b1 = axis_weights(pixels.shape[0], height)
     upper, lower = (rows[(top + i).clip(0, pixels.shape[0] - 1)] >> 4 for i in (0, 1))
-    mixed = ((b0[:, None, None] * upper) >> 16) + ((b1[:, None, None] * lower) >> 16) + 2
-    return (mixed >> 2).clip(0, 255).astype(np.uint8)
+    mixed: npt.NDArray[np.int64] = ((b0[:, None, None] * upper) >> 16) + ((b1[:, None, None] * lower) >> 16) + 2
+    resized: Pixels = (mixed >> 2).clip(0, 255).astype(np.uint8)
+    return resized
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,11 @@ def test_resnet_names_unknown_depths() -> None:
 
 def test_fpn_adds_up_and_halves() -> None:
     neck = FPN([FeatureSpec(1, 4), FeatureSpec(1, 8)], channels=1)
-    for conv in (*neck.laterals, *neck.outputs):
-        nn.init.zeros_(conv.weight)
-    for lateral in neck.laterals:
-        nn.init.ones_(lateral.weight)
-    for output in neck.outputs:
-        output.weight.data[0, 0, 1, 1] = 1
+    state = {key: torch.zeros_like(value) for key, value in neck.state_dict().items()}
+    for level in range(2):  # laterals and outputs pass values through
+        state[f"laterals.{level}.weight"][...] = 1
+        state[f"outputs.{level}.weight"][..., 1, 1] = 1
+    neck.load_state_dict(state)
     fine = torch.arange(12.0).view(1, 1, 3, 4)
     coarse = torch.tensor([[[[10.0, 20], [30, 40]]]])
     p2, p3, p4 = neck((fine, coarse))

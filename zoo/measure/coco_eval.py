@@ -22,7 +22,7 @@ from zoo.errors import DataError, ZooError
 from zoo.measure.curves import Matched, accumulate
 from zoo.measure.lanes import AREA_RANGES, IOU_THRESHOLDS, inside, lanes_of_areas
 from zoo.measure.matching import Matches, match
-from zoo.measure.overlap import Pairs, box_pairs, mask_areas, mask_pairs
+from zoo.measure.overlap import box_pairs, mask_areas, mask_pairs
 from zoo.measure.ranking import Ints, Ranking, order_by, rank
 from zoo.types import Rle
 
@@ -55,6 +55,18 @@ class DetectionColumns:
     def __len__(self) -> int:
         return len(self.score)
 
+    def masks(self) -> list[Rle]:
+        """The D masks.
+
+        Raises:
+            ZooError: there are none.
+        """
+        if self.segmentation is None:
+            raise ZooError(
+                "the detections have no masks", next_step="evaluate boxes only, or run a model that gives masks"
+            )
+        return self.segmentation
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CocoResult:
@@ -76,7 +88,7 @@ class CocoResult:
     @property
     def per_class_ap(self) -> Floats:
         """AP points (0 to 100) of each category, float64 (K,), all sizes, at the highest limit; -1 without objects."""
-        precision = self.precision[:, :, :, 0, -1]  # (T, R, K)
+        precision = np.ascontiguousarray(self.precision[:, :, :, 0, -1])  # (T, R, K), summed in one order always
         return np.where(precision[0, 0] < 0, -1.0, precision.mean(axis=(0, 1)) * 100)
 
 
@@ -108,8 +120,9 @@ def evaluate(
         categories=len(ground_truth.category_ids),
     )
     in_area = inside(_areas(detections, iou_type)[ranking.arrival])  # (A, D)
-    found, positives = _match(ground_truth, detections, ranking, iou_type, max(max_detections))
-    curves = accumulate(ranking, detections.score[ranking.arrival], in_area, found, positives, max_detections)
+    targets = _Targets.of(ground_truth)
+    found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
+    curves = accumulate(ranking, detections.score[ranking.arrival], in_area, found, targets.positives, max_detections)
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -162,46 +175,68 @@ def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Ints]
 def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
     if iou_type == "bbox":
         return detections.bbox[:, 2] * detections.bbox[:, 3]
-    return mask_areas(_masks(detections))
+    return mask_areas(detections.masks())
 
 
-def _masks(detections: DetectionColumns) -> list[Rle]:
-    if detections.segmentation is None:
-        raise ZooError("the detections have no masks", next_step="evaluate boxes only, or run a model that gives masks")
-    return detections.segmentation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Targets:
+    """The objects by group, in each as in the file.
+
+    Attributes:
+        source: (G,), positions in the ground truth.
+        in_group: (groups,), how many objects each group has.
+        is_crowd: bool (G,).
+        ignored: bool (A, G), crowds and what lies outside the area range.
+        positives: int64 (A, K), how many objects count.
+    """
+
+    source: Ints
+    in_group: Ints
+    is_crowd: npt.NDArray[np.bool_]
+    ignored: npt.NDArray[np.bool_]
+    positives: Ints
+
+    @classmethod
+    def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
+        images, categories = len(ground_truth), len(ground_truth.category_ids)
+        group = ground_truth.category_index * images + ground_truth.image_index
+        source = order_by(group)
+        is_crowd = ground_truth.is_crowd[source]
+        ignored = is_crowd | ~inside(ground_truth.areas[source])
+        category = ground_truth.category_index[source]
+        return cls(
+            source=source,
+            in_group=np.bincount(group, minlength=images * categories),
+            is_crowd=is_crowd,
+            ignored=ignored,
+            positives=np.stack([np.bincount(category[~skip], minlength=categories) for skip in ignored]),
+        )
 
 
 def _match(
     ground_truth: CocoGroundTruth,
+    targets: _Targets,
     detections: DetectionColumns,
     ranking: Ranking,
     iou_type: IouType,
     limit: int,
-) -> tuple[Matched, Ints]:
-    """The detections with a match, and the number of objects that count, int64 (A, K)."""
-    images, categories = len(ground_truth), len(ground_truth.category_ids)
-    group = ground_truth.category_index * images + ground_truth.image_index
-    by_group = order_by(group)  # objects, in the order of the file within a group
-    is_crowd = ground_truth.is_crowd[by_group]
-    ignored = is_crowd | ~inside(ground_truth.areas[by_group])  # (A, G)
-    category = ground_truth.category_index[by_group]
-    positives = np.stack([np.bincount(category[~skip], minlength=categories) for skip in ignored])
-
-    in_group = np.bincount(group, minlength=images * categories)
-    competes = (in_group[ranking.group] > 0) & (ranking.place < limit)
+) -> Matched:
+    """The detections with a match."""
+    # Only the best of each group that has objects can find one.
+    competes = (targets.in_group[ranking.group] > 0) & (ranking.place < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
-    count = in_group[ranking.group[candidates]]
-    first = (np.cumsum(in_group) - in_group)[ranking.group[candidates]]
-    pairs: Pairs
+    group, arrival = ranking.group[candidates], ranking.arrival[candidates]
+    count = targets.in_group[group]
+    first = (np.cumsum(targets.in_group) - targets.in_group)[group]
     if iou_type == "bbox":
-        boxes = detections.bbox[ranking.arrival[candidates]]
-        pairs = box_pairs(boxes, ground_truth.boxes[by_group], is_crowd, first, count)
+        boxes, target_boxes = detections.bbox[arrival], ground_truth.boxes[targets.source]
+        pairs = box_pairs(boxes, target_boxes, targets.is_crowd, first, count)
     else:
-        masks = _masks(detections)
-        masks = [masks[position] for position in ranking.arrival[candidates].tolist()]
-        pairs = mask_pairs(masks, [ground_truth.rle(int(g)) for g in by_group], is_crowd, first, count)
-    matches = match(pairs, ranking.group[candidates], lanes_of_areas(ignored), is_crowd)
-    return _in_ranking(matches, candidates), positives
+        masks = detections.masks()
+        masks, target_masks = [masks[i] for i in arrival.tolist()], [ground_truth.rle(int(i)) for i in targets.source]
+        pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
+    matches = match(pairs, group, lanes_of_areas(targets.ignored), targets.is_crowd)
+    return _in_ranking(matches, candidates)
 
 
 def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
@@ -219,11 +254,8 @@ def _summarize(precision: Floats, recall: Floats, max_detections: Sequence[int])
     at_100 = [m for m, limit in enumerate(max_detections) if limit == 100]
     return np.array(
         [
-            _mean(precision[:, :, :, [0], at_100] if at_100 else precision[:0]),
-            *(
-                _mean(precision[np.flatnonzero(threshold == IOU_THRESHOLDS), :, :, 0, highest])
-                for threshold in (0.5, 0.75)
-            ),
+            _mean(precision[:, :, :, 0, at_100]),
+            *(_mean(precision[threshold == IOU_THRESHOLDS, :, :, 0, highest]) for threshold in (0.5, 0.75)),
             *(_mean(precision[:, :, :, a, highest]) for a in sizes),
             *(_mean(recall[:, :, 0, m]) for m in range(len(max_detections))),
             *(_mean(recall[:, :, a, highest]) for a in sizes),

@@ -95,5 +95,5 @@ def as_results(detections: DetectionColumns, iou_type: IouType) -> list[dict[str
     if iou_type == "bbox":
         columns["bbox"] = detections.bbox.tolist()
     else:
-        columns["segmentation"] = [dict(mask) for mask in detections.segmentation or []]
+        columns["segmentation"] = [dict(mask) for mask in detections.masks()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -30,12 +30,10 @@ def complexity(detector: Detector) -> dict[str, Any]:
     """
     grey = np.full((*IMAGE_SIZE, 3), 128, dtype=np.uint8)
     batch = detector.prepare([detector.transform(grey)])
-    counter = FlopCounterMode(detector, display=False)
-    with counter:
+    with FlopCounterMode(display=False) as counter:
         detector.network(batch)
-    counts = counter.get_flop_counts()
-    root = type(detector).__name__
-    parts = {name: sum(counts.get(f"{root}.{name}", {}).values()) // 2 for name, _ in detector.named_children()}
+    counts = counter.get_flop_counts()  # by class name, a child's counts in its parent's too
+    parts = {name: sum(counts.get(type(child).__name__, {}).values()) // 2 for name, child in detector.named_children()}
     return {
         "params": sum(parameter.numel() for parameter in detector.parameters()),
         "macs": counter.get_total_flops() // 2,

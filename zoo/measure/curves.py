@@ -73,16 +73,15 @@ def accumulate(
         matched = thresholds_in(found.matched, a)  # (T, C)
         true = matched & ~thresholds_in(found.ignored, a)
         accounted = matched & inside[found.position]
-        counts = positives[a] > 0  # (K,)
+        nothing_to_find = positives[a] == 0  # (K,)
         for m, limit in enumerate(limits):
             # False positives are what stands within range and limit and is not matched.
             standing = _running_count(inside & (ranking.place < limit))  # (D + 1,)
             kept = places < limit
             hits = _true_positives(ranking, standing, found.position, category, true & kept, accounted & kept)
             _sample(ranking, scores, hits, positives[a], precision[a, m], recall[a, m], score_at[a, m])
-        for curve in (precision[a], score_at[a]):
-            curve[:, :, ~counts] = -1
-        recall[a][:, :, ~counts] = -1
+        for curves in (precision, recall, score_at):
+            curves[a][:, :, nothing_to_find] = -1
     return Curves(
         precision=precision.transpose(2, 4, 3, 0, 1),
         recall=recall.transpose(2, 3, 0, 1),
@@ -146,8 +145,8 @@ def _sample(
     needed = _needed(positives)  # (K, R)
     count = hits.count[:, :, None]  # (T, K, 1)
     missed = needed > count  # (T, K, R)
-    # Samples ascend in the flat list of hits; what is not reached points at its curve's last hit. The extra 0 is for
-    # curves without any that follow the last hit.
+    # Samples ascend in the flat list of hits; one that is not reached points at its curve's last hit. A curve without
+    # hits points at the next curve's first, or at the extra 0 behind them all.
     at = begin[:, :, None] + np.minimum(needed, np.maximum(count, 1)) - 1
     best = np.maximum.reduceat(np.append(hits.precision, 0.0), at.ravel()).reshape(at.shape)
     # The best from one sample to the next has become the best from each sample to the end of its curve.

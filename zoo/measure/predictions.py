@@ -22,21 +22,26 @@ def write_predictions(detections: DetectionColumns, path: Path) -> None:
     Raises:
         ZooError: the disk refuses the file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            separator = "["
-            for rows in _rows(detections):
-                file.write(separator + ",\n".join(rows))
-                separator = ",\n"
-            file.write("[]\n" if separator == "[" else "]\n")
-        temporary.replace(path)
+        _replace(path, detections)
     except OSError as error:
         raise ZooError(
             f"cannot write {path}: {error.strerror or error}",
             next_step="make room there, or name another folder with hydra.run.dir=DIR",
         ) from None
+
+
+def _replace(path: Path, detections: DetectionColumns) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            separator = "["
+            for rows in _rows(detections):
+                file.write(separator + ",\n".join(rows))
+                separator = ",\n"
+            file.write("]\n" if len(detections) else "[]\n")
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,0 +1,158 @@
+"""COCO annotations as columns: what is read, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from zoo.data.coco import CocoGroundTruth
+from zoo.errors import DataError
+
+REAL = Path(__file__).parents[2].parent / "shared" / "coco" / "annotations" / "instances_val2017.json"
+
+DOCUMENT: dict[str, Any] = {
+    "images": [
+        {"id": 30, "file_name": "c.jpg", "height": 20, "width": 40},
+        {"id": 10, "file_name": "a.jpg", "height": 10, "width": 10},
+        {"id": 20, "file_name": "b.jpg", "height": 30, "width": 10},
+    ],
+    "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
+    "annotations": [
+        {"id": 5, "image_id": 30, "category_id": 18, "bbox": [1, 2, 3, 4], "area": 6.5, "iscrowd": 0}
+        | {"segmentation": [[1, 2, 4, 2, 4, 6], [1, 2, 4, 6, 1, 6]]},
+        {"id": 9, "image_id": 10, "category_id": 1, "bbox": [0, 0, 2, 5], "area": 10, "iscrowd": 1}
+        | {"segmentation": {"size": [10, 10], "counts": [0, 5, 5, 5, 85]}},
+        {"id": 2, "image_id": 30, "category_id": 1, "bbox": [0.5, 0, 9, 9], "area": 81, "iscrowd": 0, "ignore": 1},
+    ],
+}
+
+
+def load(tmp_path: Path, document: Any) -> CocoGroundTruth:
+    path = tmp_path / "instances.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return CocoGroundTruth.load(path)
+
+
+def test_columns(tmp_path: Path) -> None:
+    ground_truth = load(tmp_path, DOCUMENT)
+    assert len(ground_truth) == 3
+    assert ground_truth.image_ids.tolist() == [10, 20, 30]
+    assert ground_truth.file_names == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [ground_truth.size_of(i) for i in range(3)] == [(10, 10), (30, 10), (20, 40)]
+    assert ground_truth.category_ids.tolist() == [1, 3, 18]
+    assert ground_truth.category_names == ["person", "car", "dog"]
+    assert ground_truth.annotation_ids.tolist() == [9, 5, 2]  # by image, then as in the file
+    assert ground_truth.category_index.tolist() == [0, 2, 0]
+    assert ground_truth.boxes.tolist() == [[0, 0, 2, 5], [1, 2, 3, 4], [0.5, 0, 9, 9]]
+    assert ground_truth.areas.tolist() == [10, 6.5, 81]
+    assert ground_truth.is_crowd.tolist() == [True, False, False]
+    assert ground_truth.ignore.tolist() == [False, False, True]
+    assert [ground_truth.annotations_of(i) for i in range(3)] == [slice(0, 1), slice(1, 1), slice(1, 3)]
+    assert ground_truth.sha256 == hashlib.sha256((tmp_path / "instances.json").read_bytes()).hexdigest()
+
+
+def test_subset_is_the_first_images_by_id(tmp_path: Path) -> None:
+    ground_truth = load(tmp_path, DOCUMENT)
+    subset = ground_truth.subset(2)
+    assert subset.image_ids.tolist() == [10, 20]
+    assert subset.file_names == ["a.jpg", "b.jpg"]
+    assert subset.annotation_ids.tolist() == [9]
+    assert [subset.annotations_of(i) for i in range(2)] == [slice(0, 1), slice(1, 1)]
+    assert subset.category_names == ground_truth.category_names
+    assert subset.sha256 == ground_truth.sha256
+    assert ground_truth.subset(100).image_ids.tolist() == [10, 20, 30]
+    with pytest.raises(DataError, match="a subset of 0 images"):
+        ground_truth.subset(0)
+
+
+def test_with_categories_keeps_images_and_order(tmp_path: Path) -> None:
+    chosen = load(tmp_path, DOCUMENT).with_categories(["dog", "car"])
+    assert chosen.category_ids.tolist() == [3, 18]
+    assert chosen.category_names == ["car", "dog"]
+    assert chosen.image_ids.tolist() == [10, 20, 30]
+    assert chosen.annotation_ids.tolist() == [5]
+    assert chosen.category_index.tolist() == [1]
+    assert chosen.annotations_of(2) == slice(0, 1)
+    with pytest.raises(DataError, match="no category 'persn'") as raised:
+        load(tmp_path, DOCUMENT).with_categories(["persn"])
+    assert "person" in raised.value.next_step
+    with pytest.raises(DataError, match="no category is left"):
+        load(tmp_path, DOCUMENT).with_categories([])
+
+
+def test_masks(tmp_path: Path) -> None:
+    ground_truth = load(tmp_path, DOCUMENT)
+    masks: Any = [ground_truth.rle(0), ground_truth.rle(1)]
+    assert [mask["size"] for mask in masks] == [[10, 10], [20, 40]]
+    assert coco_mask.area(masks).tolist() == [10, 12]
+    assert coco_mask.toBbox(masks).tolist() == [[0, 0, 2, 5], [1, 2, 3, 4]]
+    assert ground_truth.rle(1) is ground_truth.rle(1)
+    with pytest.raises(DataError, match="annotation 2 has no segmentation"):
+        ground_truth.rle(2)
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    document = copy.deepcopy(DOCUMENT)
+    change(document)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "holds a list, not an object"),
+        (edited(lambda d: d.pop("images")), "has no list 'images'"),
+        (edited(lambda d: d.update(annotations={})), "has no list 'annotations'"),
+        (edited(lambda d: d.update(images=[])), "has no images"),
+        (edited(lambda d: d["images"].append(7)), "something in 'images' that is not an object"),
+        (edited(lambda d: d["images"][1].pop("height")), r"misses 'height' in images\[0\] \(id 10\)"),
+        (edited(lambda d: d["annotations"][0].pop("iscrowd")), "misses 'iscrowd'"),
+        (edited(lambda d: d["annotations"][0].update(id=9)), "id 9 more than once in annotations"),
+        (edited(lambda d: d["images"][0].update(id=10)), "id 10 more than once in images"),
+        (edited(lambda d: d["images"][0].update(id="10")), "'id' in images that is not an integer"),
+        (edited(lambda d: d["annotations"][0].update(id=0)), "id 0"),
+        (edited(lambda d: d["annotations"][0].update(image_id=31)), "annotation 5 with the unknown image_id 31"),
+        (edited(lambda d: d["annotations"][0].update(category_id=2)), "annotation 5 with the unknown category_id 2"),
+        (edited(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])), "'bbox' in annotations"),
+        (edited(lambda d: d["annotations"][0].update(area=None)), "'area' in annotations"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, document: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, document)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no annotation file") as raised:
+        CocoGroundTruth.load(tmp_path / "instances_val2017.json")
+    assert "data.root" in raised.value.next_step
+    with pytest.raises(DataError, match="cannot read"):
+        CocoGroundTruth.load(tmp_path)
+
+
+def test_a_set_without_annotations(tmp_path: Path) -> None:
+    ground_truth = load(tmp_path, edited(lambda d: d.update(annotations=[])))
+    assert ground_truth.boxes.shape == (0, 4)
+    assert ground_truth.subset(1).annotations_of(0) == slice(0, 0)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the sample of val2017 is not here")
+def test_real_annotations_and_masks_are_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
+    ground_truth, reference = CocoGroundTruth.load(REAL), COCO(str(REAL))
+    assert ground_truth.image_ids.tolist() == sorted(reference.getImgIds())
+    assert ground_truth.category_ids.tolist() == sorted(reference.getCatIds())
+    assert ground_truth.annotation_ids.tolist() == reference.getAnnIds(imgIds=ground_truth.image_ids.tolist())
+    for position in range(0, len(ground_truth.areas), 20):
+        annotation: Any = reference.loadAnns([int(ground_truth.annotation_ids[position])])[0]
+        assert ground_truth.rle(position)["counts"].encode() == reference.annToRLE(annotation)["counts"]
+        assert np.array_equal(ground_truth.boxes[position], annotation["bbox"])

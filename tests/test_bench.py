@@ -1,0 +1,280 @@
+"""The front door end to end: what it prints, what it leaves, and how it ends when something is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ENTRY
+from file_server import FileServer
+
+from zoo import bench, pipeline
+
+SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+"""Makes the network's input small, and thereby the run one of a changed composition."""
+
+QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test in a folder of its own, with a cache of its own and nothing left in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["zoo.bench"])
+
+
+def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit status and record of one run."""
+    status = bench.main([f"entry={ENTRY}", "results.dir=results", "hydra.run.dir=run", *QUICK, *arguments])
+    path = Path("run/record.json")
+    return status, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """All of stderr, and its last line."""
+    error = capsys.readouterr().err
+    return error, error.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=2")
+    assert status == 0
+    assert record["entry"] == ENTRY
+    assert record["status"] == "measured"
+    assert record["checkpoint"]["hash_evidence"] == "other weights"
+    assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}}
+    assert record["data"] | {"annotations_sha256": ""} == {
+        "name": "coco2017", "split": "val2017", "images": 2, "annotations_sha256": "", "partial": True,
+    }  # fmt: skip
+    measured = record["measured"]
+    assert 0 <= measured["box_AP"] <= 100
+    assert measured["fps"] > 0
+    assert measured["latency_ms"]["p95"] >= measured["latency_ms"]["p50"] > 0
+    assert measured["timed"] == {"rounds": 3, "images": 1}
+    assert measured["memory"]["kind"] == "host RSS"
+    assert measured["params"] == 41_753_056
+    assert measured["macs_input"] == [1, 3, 800, 1344]
+    assert sum(measured["macs_by_part"].values()) == measured["macs"]
+    assert record["verdict"]["box_AP"]["verdict"] == "OTHER-WEIGHTS"
+    predictions = json.loads(Path("run/predictions.json").read_text(encoding="utf-8"))
+    assert {row["image_id"] for row in predictions} == {1, 2}
+    assert set(predictions[0]) == {"image_id", "category_id", "bbox", "score"}
+    output = capsys.readouterr().out
+    assert "OTHER-WEIGHTS" in output
+    assert "37.4" in output
+    filed = Path("results/records") / record["hardware"]["id"] / f"{ENTRY}.json"
+    assert json.loads(filed.read_text(encoding="utf-8")) == record
+
+
+def test_a_changed_composition_does_not_bear_the_name(tiny_coco: Path, faster_rcnn_pth: Path) -> None:
+    status, record = run(
+        f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *SMALL, "measure=[accuracy]", "batch_size=2"
+    )
+    assert status == 0
+    assert record["entry"].startswith(f"{ENTRY}+")
+    assert record["based_on"] == ENTRY
+    assert record["changes"] == SMALL
+    assert "fps" not in record["measured"]
+    assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_folded_channels_last_and_other_precisions_run(tiny_coco: Path, faster_rcnn_pth: Path, precision: str) -> None:
+    fast = ["protocol.fold_batch_norm=true", "protocol.channels_last=true", f"precision={precision}"]
+    status, record = run(
+        f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *SMALL, *fast, "measure=[speed,memory]"
+    )
+    assert status == 0
+    assert record["changes"] == SMALL
+    assert record["protocol"]["config"]["protocol"]["fold_batch_norm"] is True
+    assert record["protocol"]["precision"] == precision
+    assert "box_AP" not in record["measured"]
+    assert record["measured"]["memory"]["peak_rss_bytes"] > 0
+
+
+def test_wrong_hash_blocks(tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with FileServer() as server:
+        url = server.serve("/x-047c8118.pth", b"not what was published" * 100)
+        status, record = run(f"data.root={tiny_coco}", f"checkpoint.url={url}")
+    error, last = last_line(capsys)
+    assert status == 1
+    assert record["status"] == "blocked"
+    assert "047c8118" in record["reason"]
+    assert error.count("BLOCKED") == 1
+    assert last.startswith("next: ")
+    assert "Traceback" not in error
+    assert {cell["verdict"] for cell in record["verdict"].values()} == {"BLOCKED"}
+
+
+def test_another_file_by_url_that_fits_its_own_name(tiny_coco: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    with FileServer() as server:
+        content = b"neither a checkpoint nor the published file"
+        url = server.serve(f"/mine-{hashlib.sha256(content).hexdigest()[:8]}.pth", content)
+        status, record = run(f"data.root={tiny_coco}", f"checkpoint.url={url}")
+    assert status == 1
+    assert record["checkpoint"]["hash_evidence"] == "other weights"
+    assert record["checkpoint"]["url"] == url
+    assert "not a torch checkpoint" in record["reason"]
+
+
+def test_truncated_file_blocks(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cut.pth").write_bytes(faster_rcnn_pth.read_bytes()[:1_000_000])
+    status, record = run(f"data.root={tiny_coco}", "checkpoint.path=cut.pth")
+    error, last = last_line(capsys)
+    assert status == 1
+    assert record["status"] == "blocked"
+    assert "cut.pth" in record["reason"]
+    assert "truncated" in record["reason"]
+    assert last.startswith("next: ")
+    assert "Traceback" not in error
+
+
+def test_checkpoint_of_another_model_fails(tiny_coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"backbone.conv1.weight": torch.zeros(1)}, "other.pth")
+    status, record = run(f"data.root={tiny_coco}", "checkpoint.path=other.pth")
+    assert status == 1
+    assert record["status"] == "failed"
+    assert "shape [1] where the model has [64, 3, 7, 7]" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["checkpoint.path=absent.pth"], "absent.pth"),
+        (["data.root=nowhere"], "nowhere"),
+        (["device=cuda:99"], "cuda:99"),
+    ],
+)
+def test_what_is_missing_blocks(
+    faster_rcnn_pth: Path, arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, record = run(f"checkpoint.path={faster_rcnn_pth}", *arguments)
+    error, last = last_line(capsys)
+    assert status == 1
+    assert record["status"] == "blocked"
+    assert named in record["reason"]
+    assert last == f"next: {record['next_step']}"
+    assert "Traceback" not in error
+
+
+def test_a_missing_image_is_noticed_before_anything_runs(tiny_coco: Path, faster_rcnn_pth: Path) -> None:
+    import shutil
+
+    shutil.copytree(tiny_coco, "coco")
+    Path("coco/val2017/000000000002.png").unlink()
+    status, record = run("data.root=coco", f"checkpoint.path={faster_rcnn_pth}")
+    assert status == 1
+    assert record["status"] == "blocked"
+    assert "lacks 1 of 3 images, such as 000000000002.png" in record["reason"]
+
+
+def test_no_network_blocks_with_every_mirror(tiny_coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy"):  # a closed port: as good as no network, and at once
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    from zoo.checkpoints import transport
+
+    monkeypatch.setattr(transport.RetryPolicy, "wait", lambda *_: 0.0)
+    status, record = run(f"data.root={tiny_coco}")
+    assert status == 1
+    assert record["status"] == "blocked"
+    assert "download.openmmlab.com" in record["reason"]
+    assert "download.openxlab.org.cn" in record["reason"]
+    assert "checkpoint.path" in record["next_step"]
+
+
+def test_an_unexpected_error_leaves_a_record_and_the_traceback(
+    tiny_coco: Path, faster_rcnn_pth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(pipeline, "_accuracy", broken)
+    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}")
+    assert status == 1
+    assert record["status"] == "failed"
+    assert record["reason"] == "unexpected ZeroDivisionError: of all things"
+    assert "ZeroDivisionError" in Path("run/traceback.txt").read_text(encoding="utf-8")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_record(
+    tiny_coco: Path, faster_rcnn_pth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "_accuracy", interrupted)
+    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}")
+    assert status == 1
+    assert record["status"] == "failed"
+    assert record["reason"] == "interrupted"
+    assert last_line(capsys)[1] == "next: run the same command again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no entry named"),
+        (["entry=mmdet_faster_rcn_r50_fpn_1x"], f"closest: {ENTRY}"),
+        (["--multirun", "entry=glob(nothing_*)"], "no entry 'nothing_*'"),
+        (["--multirun", f"entry={ENTRY},mmdet_typo"], "no entry 'mmdet_typo'"),
+        ([f"entry={ENTRY}", "devise=cpu"], "no setting 'devise' (closest: device"),
+        ([f"entry={ENTRY}", "data.rot=x"], "no setting 'data.rot' (closest: data.root"),
+        ([f"entry={ENTRY}", "run=trian"], "no option 'trian' of run"),
+        ([f"entry={ENTRY}", "backbone=resnet51"], "no option 'resnet51' of backbone (closest: resnet50"),
+        ([f"entry={ENTRY}", "precision=fp8"], "no 'fp8'"),
+        ([f"entry={ENTRY}", "batch_size=0"], "batch_size: 0"),
+        ([f"entry={ENTRY}", "measure=[acuracy]"], "closest: accuracy"),
+        ([f"entry={ENTRY}", "device='"], "device="),
+    ],
+)
+def test_usage_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = bench.main([*arguments, "hydra.run.dir=run", "hydra.sweep.dir=sweep"])
+    error, last = last_line(capsys)
+    assert status == 2
+    assert message in error
+    assert last.startswith("next: ")
+    assert "Traceback" not in error
+
+
+def test_a_name_without_its_zoo(tiny_coco: Path) -> None:
+    status, record = run("checkpoint.path=absent.pth")
+    assert (status, record["entry"]) == (1, ENTRY)
+    status = bench.main(
+        ["entry=faster_rcnn_r50_fpn_1x", "checkpoint.path=absent.pth", "hydra.run.dir=again", "results.dir=r"]
+    )
+    assert status == 1
+    assert json.loads(Path("again/record.json").read_text(encoding="utf-8"))["entry"] == ENTRY
+
+
+def test_multirun_goes_on_and_sums_up(
+    tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["--multirun", f"entry=glob({ENTRY})", f"checkpoint.path=absent.pth,{faster_rcnn_pth}"]
+    where = [f"data.root={tiny_coco}", "results.dir=results", "hydra.sweep.dir=sweep"]
+    status = bench.main([*sweep, *where, *QUICK, *SMALL, "measure=[accuracy]"])
+    captured = capsys.readouterr()
+    assert status == 1
+    assert "absent.pth" in captured.err
+    assert "1 of 2 measured" in captured.out
+    assert captured.out.count("BLOCKED") == 1
+    assert len(list(Path("sweep").rglob("record.json"))) == 2
+
+
+def test_as_a_command(tiny_coco: Path) -> None:
+    command = [sys.executable, "-m", "zoo.bench", f"entry={ENTRY}", "checkpoint.path=absent.pth", "results.dir=results"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("next: ")
+    assert "Traceback" not in done.stderr
