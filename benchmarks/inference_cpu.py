@@ -30,8 +30,8 @@ from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Detections
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
-import parity  # noqa: E402
-from _timing import alternate  # noqa: E402
+import parity
+from _timing import alternate
 
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"

@@ -24,6 +24,12 @@ def coco_config() -> dict[str, Any]:
     return compose(ENTRY)
 
 
+@pytest.fixture
+def small_parts() -> dict[str, Any]:
+    """The composition with a small input."""
+    return compose(ENTRY, ["protocol.transform.long=128", "protocol.transform.short=96"])
+
+
 @pytest.fixture(scope="session")
 def tiny_coco(tmp_path_factory: pytest.TempPathFactory, coco_config: dict[str, Any]) -> Path:
     """Three small mosaics with one object each, laid out as COCO val2017."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -62,22 +64,18 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
     from hydra.errors import InstantiationException
 
     try:
-        backbone = _instantiate(parts["backbone"])
-        neck = _instantiate(parts["neck"], in_specs=backbone.out_specs) if parts["neck"] else None
-        specs = (neck or backbone).out_specs
-        losses = {name: _instantiate(loss) for name, loss in (parts["loss"] or {}).items()}
-        heads = {name: _head(head, specs, num_classes, losses) for name, head in parts["head"].items()}
-        protocol = parts["protocol"]
-        detector: Detector = _instantiate(
-            parts["detector"],
-            backbone=backbone,
-            neck=neck,
-            transform=_instantiate(protocol["transform"]),
-            normalizer=_instantiate(protocol["normalize"]),
-            **heads,
+        made = _factories(parts)
+        backbone = made["backbone"]()
+        neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
+        offered = {"num_classes": num_classes, **{name: loss() for name, loss in made["loss"].items()}}
+        heads = {name: _head(head, (neck or backbone).out_specs, offered) for name, head in made["head"].items()}
+        transform, normalizer = made["transform"](), made["normalize"]()
+        detector: Detector = made["detector"](
+            backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
         )
-    except InstantiationException as error:
-        raise UsageError(str(error).splitlines()[0], next_step="correct the part's YAML under conf/") from error
+    except (InstantiationException, TypeError, ValueError) as error:
+        message = f"the parts do not fit together: {' '.join(str(error).split())}"
+        raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
     return detector
 
 
@@ -114,28 +112,35 @@ def load_detector(parts: Mapping[str, Any], entry: Entry, num_classes: int, path
     import torch
 
     from zoo.checkpoints.readers import read
+    from zoo.models.layers.unfilled import Unfilled
 
     tensors = read(path, entry.checkpoint.format)
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         detector = build_model(parts, num_classes)
     report = load_weights(detector, tensors, entry.checkpoint.keymap)
     return detector.eval(), report
 
 
-def _instantiate(node: Any, **values: Any) -> Any:
+def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every part as a function that still lacks the values of the running program.
+
+    Those go in by an ordinary call: passed through Hydra they would come out as containers of its
+    own (a FeatureSpec as a dict).
+    """
     from hydra.utils import instantiate
 
-    # Values of the running program go in by an ordinary call: passed through Hydra they would come
-    # out as containers of its own (a FeatureSpec as a dict).
-    return instantiate(node, _partial_=True, _convert_="all")(**values)
+    def partial(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        return {**node, "_partial_": True} if node else None
+
+    protocol = parts["protocol"]
+    nodes = {group: partial(parts[group]) for group in ("detector", "backbone", "neck")}
+    nodes |= {name: partial(protocol[name]) for name in ("transform", "normalize")}
+    nodes |= {group: {name: partial(node) for name, node in (parts[group] or {}).items()} for group in ("head", "loss")}
+    made: dict[str, Any] = instantiate(nodes, _convert_="all")
+    return made
 
 
-def _head(node: Mapping[str, Any], in_specs: Any, num_classes: int, losses: Mapping[str, Any]) -> Any:
-    """A head with those of the number of classes and the losses, by name, that its constructor takes."""
-    import inspect
-
-    from hydra.utils import get_class
-
-    takes = inspect.signature(get_class(node["_target_"])).parameters
-    offered = {"num_classes": num_classes, **losses}
-    return _instantiate(node, in_specs=in_specs, **{name: offered[name] for name in offered if name in takes})
+def _head(head: functools.partial[Any], in_specs: Any, offered: Mapping[str, Any]) -> Any:
+    """A head with those of the offered values (number of classes, losses by name) that its constructor takes."""
+    takes = inspect.signature(head.func).parameters
+    return head(in_specs=in_specs, **{name: value for name, value in offered.items() if name in takes})

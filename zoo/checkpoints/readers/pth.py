@@ -1,9 +1,9 @@
 """torch.save files (.pth), zip or of before torch 1.6: a state dict, or a dict that holds one as `state_dict`.
 
-Weights are read with torch's own weights-only unpickler. Published files also carry what their
-training framework left beside the weights (configuration objects, numpy scalars, paths), which that
-unpickler refuses; a second, restricted one then reads them as inert objects. Neither calls anything
-but the rebuilding of tensors and plain containers.
+Published files carry, beside the weights, what their training framework left there: configuration
+objects, numpy scalars, paths. torch's weights-only unpickler refuses the whole file for them; the one
+here turns them into inert objects. It calls nothing but the rebuilding of tensors and plain
+containers, whatever a file asks for.
 """
 
 from __future__ import annotations
@@ -109,10 +109,7 @@ def _load(path: Path) -> Any:
     # Files of before torch 1.6 are plain pickles, which cannot be mapped.
     options: dict[str, Any] = {"map_location": "cpu", "mmap": True if zipfile.is_zipfile(path) else None}
     try:
-        try:
-            return torch.load(path, weights_only=True, **options)
-        except pickle.UnpicklingError:
-            return torch.load(path, weights_only=False, pickle_module=RESTRICTED_PICKLE, **options)
+        return torch.load(path, weights_only=False, pickle_module=RESTRICTED_PICKLE, **options)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path}: {error.message}", next_step=error.next_step) from None
     except Exception as error:

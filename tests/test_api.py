@@ -1,0 +1,74 @@
+"""The Python API as users meet it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ENTRY
+
+import zoo
+from zoo.data.transforms import decode
+from zoo.errors import CheckpointError, DataError, UsageError
+
+SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+
+
+def test_importing_it_is_cheap() -> None:
+    heavy = ["torch", "torchvision", "hydra", "pandas", "cv2", "numpy", "requests"]
+    code = f"import sys, zoo; zoo.entries(); print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_entries() -> None:
+    assert ENTRY in zoo.entries()
+    assert zoo.entries() == sorted(zoo.entries())
+
+
+def test_build_is_a_function_even_after_use() -> None:
+    first = zoo.build("faster_rcnn_r50_fpn_1x", SMALL)
+    second = zoo.build(ENTRY, SMALL)
+    assert not first.training
+    assert [p.shape for p in first.parameters()] == [p.shape for p in second.parameters()]
+
+
+def test_load_and_predict(faster_rcnn_pth: Path, tiny_coco: Path) -> None:
+    model = zoo.load(ENTRY, checkpoint=faster_rcnn_pth)
+    assert isinstance(model, torch.nn.Module)
+    assert not model.training
+    with torch.inference_mode():
+        features = model.backbone(torch.zeros(1, 3, 64, 64))
+        pyramid = model.neck(features)
+    assert [f.shape[-1] for f in features] == [16, 8, 4, 2]
+    assert [f.shape[-1] for f in pyramid] == [16, 8, 4, 2, 1]
+    file = tiny_coco / "val2017" / "000000000001.png"
+    array = decode(file)[:, :, ::-1]
+    by_path, by_array = model.predict([file, array])
+    assert len(by_path) == len(by_array) > 0
+    assert torch.equal(by_path.boxes, by_array.boxes)
+    assert (by_path.scores.diff() <= 0).all()
+    assert by_path.labels.dtype == torch.int64
+    assert by_path.boxes[:, 0::2].max() <= 64
+    assert by_path.boxes[:, 1::2].max() <= 48
+    with pytest.raises(DataError, match="absent"):
+        model.predict(["absent.jpg"])
+    with pytest.raises(ValueError, match="uint8"):
+        model.predict([np.zeros((4, 4, 3))])
+    with pytest.raises(RuntimeError, match="eval"):
+        model.train().predict([array])
+
+
+def test_errors_name_the_next_step() -> None:
+    with pytest.raises(UsageError, match="closest") as unknown:
+        zoo.load("mmdet_faster_rcnn_r50_fpn_1xx")
+    assert unknown.value.next_step
+    with pytest.raises(UsageError, match="backbon"):
+        zoo.build(ENTRY, ["backbon=resnet50"])
+    with pytest.raises(CheckpointError, match=r"absent\.pth") as missing:
+        zoo.load(ENTRY, checkpoint="absent.pth")
+    assert missing.value.next_step
