@@ -132,32 +132,32 @@ def _report(record: Record, run_dir: Path) -> None:
 
 
 def _summary(sweep_dir: Path, started: float) -> int:
-    """A table of the sweep's records; the exit status of the whole.
+    """A table of the sweep's jobs; the exit status of the whole.
 
-    Read from the records, so that it holds for jobs that ran in other processes or on other machines.
+    Read from the jobs' folders, so that it holds for jobs that ran in other processes or on other
+    machines, and for those that were killed before they could leave a record.
     """
     from tabulate import tabulate
 
-    from zoo.record import Record
-
-    files = sorted(path for path in sweep_dir.rglob("record.json") if path.stat().st_mtime >= started - 1)
-    records = sorted((Record.read(path) for path in files), key=lambda record: record.entry)
-    rows = [
-        (
-            record.entry,
-            record.status.upper(),
-            _short(record.measured.get("box_AP")),
-            _short(record.measured.get("fps")),
-            _short(record.times.get("seconds")),
-            record.reason or "",
-        )
-        for record in records
-    ]
-    measured = sum(record.status == "measured" for record in records)
+    jobs = sorted(path.parent for path in sweep_dir.rglob(".hydra") if path.stat().st_mtime >= started - 1)
+    rows = sorted(_outcome(job) for job in jobs)
+    measured = sum(status == "MEASURED" for _, status, *_ in rows)
     print()
     print(tabulate(rows, headers=("entry", "status", "box AP", "fps", "seconds", "reason")))
-    print(f"{measured} of {len(records)} measured; records under {sweep_dir}")
-    return 0 if records and measured == len(records) else 1
+    print(f"{measured} of {len(rows)} measured; records under {sweep_dir}")
+    return 0 if rows and measured == len(rows) else 1
+
+
+def _outcome(job: Path) -> tuple[str, ...]:
+    """A line of the summary."""
+    from zoo.record import Record
+
+    path = job / "record.json"
+    if not path.is_file():
+        return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
+    record = Record.read(path)
+    numbers = (record.measured.get("box_AP"), record.measured.get("fps"), record.times.get("seconds"))
+    return record.entry, record.status.upper(), *map(_short, numbers), record.reason or ""
 
 
 def _short(value: float | None) -> str:

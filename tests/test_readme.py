@@ -1,0 +1,107 @@
+"""The README is true: its commands parse and run, its Python runs, its YAML is the entry's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ENTRY
+
+from zoo import bench, cli
+from zoo.arguments import check
+from zoo.checkpoints import obtain as obtain_module
+from zoo.checkpoints.store import StoredFile
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if shlex.split(line, comments=True)
+]
+
+
+def named(command: list[str]) -> str:
+    return " ".join(command)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "make"], ids=named)
+def test_make_targets_exist(command: list[str]) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--directory", str(ROOT), *command[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+RUNS = [c[3:] for c in COMMANDS if c[:3] == ["python", "-m", "zoo.bench"] and "--help" not in c]
+
+
+@pytest.mark.parametrize("arguments", [c for c in RUNS if "--multirun" not in c], ids=named)
+def test_overrides_compose(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("sys.argv", ["zoo.bench"])
+    assert bench.main([*arguments, "--cfg", "job"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [c for c in RUNS if "--multirun" in c], ids=named)
+def test_sweeps_find_entries_and_launchers(arguments: list[str]) -> None:
+    assert check(arguments).sweep_dir is not None
+    for argument in arguments:
+        if argument.startswith("hydra/launcher="):
+            assert (ROOT / "conf" / "hydra" / "launcher" / f"{argument.partition('=')[2]}.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c[0] == "zoo" and c[1] not in ("fetch", "table", "diff")], ids=named
+)
+def test_catalogue_commands_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(command[1:]) == 0
+    assert ENTRY in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c[0] == "zoo" and c[1] in ("fetch", "table", "diff")], ids=named
+)
+def test_other_commands_parse(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    # What these do has tests of its own: they need records or a network.
+    assert cli.main([command[1], "--help"]) == 0
+    assert command[1] in capsys.readouterr().out
+
+
+def test_no_command_is_left_out() -> None:
+    assert len(COMMANDS) >= 10
+    assert {c[0] for c in COMMANDS} == {"make", "zoo", "python"}
+
+
+def test_python_runs(
+    faster_rcnn_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def local(*_: Any, **__: Any) -> StoredFile:
+        return StoredFile(path=faster_rcnn_pth, url=None, sha256="0" * 64, size=1, hash_evidence="other weights")
+
+    monkeypatch.setattr(obtain_module, "obtain", local)
+    monkeypatch.chdir(tmp_path)
+    mosaic = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    cv2.imwrite("image.jpg", mosaic.repeat(5, axis=0).repeat(5, axis=1))
+    (program,) = blocks("python")
+    exec(compile(program, "README.md", "exec"), {})  # noqa: S102 - it is what users are told to run
+    assert re.search(r"\[\d+\.\d+, .*\] \d\.\d+ \d+", capsys.readouterr().out)
+
+
+def test_the_entry_is_the_entry() -> None:
+    (shown,) = blocks("yaml")
+    assert shown == (ROOT / "conf" / "entry" / f"{ENTRY}.yaml").read_text(encoding="utf-8")
