@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # uv of the machine, or one of our own in .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_VERSION := 0.13.8
+# trust what the system trusts (the second name is that of older versions)
+export UV_SYSTEM_CERTS ?= 1
+export UV_NATIVE_TLS ?= 1
 PYTHON ?= >=3.11
 ARGS ?=
 

@@ -91,7 +91,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "mask_delta": "",
         "mask_verdict": "",
         "reason": "",
-        "fps": "61.2",
+        "fps": "61.25",
         "latency_p50_ms": "16.0",
         "latency_p95_ms": "20.0",
         "memory_gb": "1.23",
@@ -110,7 +110,7 @@ def test_a_cell_says_why_it_holds_no_number(results: Path) -> None:
     assert list(rows.loc["mmdet_b", columns]) == ["BLOCKED", "BLOCKED", "BLOCKED", "BLOCKED", ""]
     assert list(rows.loc["paddle_c", columns]) == ["FAILED", "FAILED", "FAILED", "FAILED", ""]
     dash = "\N{EN DASH}"
-    assert list(rows.loc["ultralytics_d", columns]) == [dash, "300.0", dash, "NOT-ASKED", ""]
+    assert list(rows.loc["ultralytics_d", columns]) == [dash, "300.00", dash, "NOT-ASKED", ""]
     assert rows["reason"].tolist() == ["", "link | dead: 404", "out of memory", "the run did not measure it"]
 
 

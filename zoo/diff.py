@@ -138,7 +138,7 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
                     base[key] = (row.record.entry, ours, cell.value)
                     ratios = ["1.00x", "1.00x"]
             unit = METRICS[row.metric]
-            shown = ABSENT if ours is None else f"{ours:.{max(cell.decimals, 1)}f} {unit}"
+            shown = ABSENT if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
             theirs = [f"{cell.text} {unit}", cell.hardware or "unnamed"]
             yield [row.record.entry, row.metric, shown, hardware_id(row.record), *theirs, *ratios]
 

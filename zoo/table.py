@@ -194,7 +194,7 @@ def _cost(record: Record) -> dict[str, str]:
     memory_kind, memory = _memory(record.measured.get("memory") or {})
     macs = record.measured.get("macs")
     return {
-        "fps": _measured(record, record.measured.get("fps"), 1),
+        "fps": _measured(record, record.measured.get("fps"), 2),
         "latency_p50_ms": _measured(record, latency.get("p50"), 1),
         "latency_p95_ms": _measured(record, latency.get("p95"), 1),
         "memory_gb": _measured(record, memory, 2),
