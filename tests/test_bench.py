@@ -53,7 +53,8 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert record["checkpoint"]["hash_evidence"] == "other weights"
     assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}}
     assert record["data"] | {"annotations_sha256": ""} == {
-        "name": "coco2017", "split": "val2017", "images": 2, "annotations_sha256": "", "partial": True,
+        "name": "coco2017", "split": "val2017", "images": 2, "annotations_sha256": "", "files_sha256": None,
+        "partial": True,
     }  # fmt: skip
     measured = record["measured"]
     assert 0 <= measured["box_AP"] <= 100

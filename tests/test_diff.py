@@ -50,7 +50,7 @@ def test_speed_stands_beside_theirs_and_only_ratios_are_read_across() -> None:
     records = [record_of(R50, 37.4, 60.0), record_of(R101, 39.4, 45.0), record_of(X101, 41.2, 36.0)]
     text = render_diff(records, ENTRIES)
     first = cells_of(text, "mmdet_r101", "fps")
-    assert first[2:] == ["45.0 images/s", "h200-sxm", "15.6 images/s", "V100", "1.00x", "1.00x"]
+    assert first[2:] == ["45.00 images/s", "h200-sxm", "15.6 images/s", "V100", "1.00x", "1.00x"]
     assert cells_of(text, "mmdet_r50", "fps")[-2:] == ["1.33x", "1.37x"]  # 60 / 45 and 21.4 / 15.6
     assert cells_of(text, "mmdet_x101", "fps")[-2:] == ["0.80x", "0.88x"]
 

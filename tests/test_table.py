@@ -150,7 +150,7 @@ def test_check_names_what_is_out_of_date(results: Path) -> None:
 def test_each_machine_has_its_own_tables(results: Path) -> None:
     add(results, "mmdet_a", measured={"fps": 4.0}, hardware={"id": "cpu"})
     assert [path.name for path in write_tables(results)] == ["cpu.csv", "cpu.md", "h200-sxm.csv", "h200-sxm.md"]
-    assert list(read_csv(results, "cpu")["fps"]) == ["4.0"]
+    assert list(read_csv(results, "cpu")["fps"]) == ["4.00"]
 
 
 def test_tables_of_a_machine_without_records_go(results: Path) -> None:

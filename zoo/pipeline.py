@@ -23,8 +23,8 @@ import torch
 from zoo.checkpoints.obtain import obtain
 from zoo.compose import load_detector
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.coco_download import fetch_coco
 from zoo.data.loader import ImageDataset, image_loader
+from zoo.data.source import Source, provide
 from zoo.errors import DataError, ZooError
 from zoo.measure.accuracy import Accuracy
 from zoo.measure.complexity import complexity
@@ -150,7 +150,8 @@ def _leave(settings: RunSettings, record: Record) -> None:
 
 def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> tuple[CocoGroundTruth, list[Path]]:
     """The annotations and the image files, all of which are there."""
-    root = data.root or fetch_coco("val2017")
+    source = provide(data.name, data.split) if data.root is None else Source(data.root)
+    root = source.root
     ground_truth = CocoGroundTruth.load(root / data.annotations).with_categories(classes)
     if data.limit is not None:
         ground_truth = ground_truth.subset(data.limit)
@@ -159,6 +160,7 @@ def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> 
         "split": data.split,
         "images": len(ground_truth),
         "annotations_sha256": ground_truth.sha256,
+        "files_sha256": source.files_sha256,
         "partial": len(ground_truth) < data.whole,
     }
     folder = root / data.images

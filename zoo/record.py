@@ -36,7 +36,7 @@ class Record:
         changes: the overrides that changed it.
         checkpoint: url, path, sha256, size, hash_evidence ("full", "published prefix",
             "first use", "none", "other weights"), load_report (loaded, dropped).
-        data: name, split, images, annotations_sha256, partial.
+        data: name, split, images, annotations_sha256, files_sha256 (None where not every file was hashed), partial.
         protocol: name, version, config (resolved), config_sha256.
         measured: box_AP ... (AP points, 0 to 100), fps, latency_ms, phases_ms, memory, params, macs.
         hardware: the fingerprint of the machine (`zoo.measure.hardware`).
