@@ -27,14 +27,21 @@ needs_coco = pytest.mark.skipif(not (SHARED / "coco").is_dir(), reason="no COCO 
 
 def manifest(case: str) -> dict[str, Any]:
     """The manifest of a case: {"tensors": {key: [dtype, shape, draw, ...]}, ...}."""
-    content: dict[str, Any] = json.loads((GOLDEN / f"{case}.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(_file(f"{case}.json").read_text(encoding="utf-8"))
     return content
 
 
 def weights(case: str) -> dict[str, torch.Tensor]:
     """Every tensor of the case's checkpoint, in the file's order."""
     content = manifest(case)
-    return {key: torch.from_numpy(_draw(key, *spec)) for key, spec in content["tensors"].items()}
+    tensors = {key: torch.from_numpy(_draw(key, *spec)) for key, spec in content["tensors"].items()}
+    aliases = content.get("aliases", {})  # keys of one and the same tensor
+    return {key: tensors[aliases.get(key, key)] for key in content.get("order", tensors)}
+
+
+def _file(name: str) -> Path:
+    """A file the tests carry, or else one of the whole cases."""
+    return GOLDEN / name if (GOLDEN / name).exists() else SHARED / "parity" / name
 
 
 def _draw(key: str, dtype: str, shape: list[int], kind: str, *arguments: float) -> npt.NDArray[Any]:
@@ -52,8 +59,8 @@ def _draw(key: str, dtype: str, shape: list[int], kind: str, *arguments: float) 
 
 
 def golden(case: str) -> dict[str, npt.NDArray[Any]]:
-    """The network stages that the tests carry, by name: `<stage>/sample`, `<stage>/stats`, or the whole stage."""
-    with np.load(GOLDEN / f"{case}.npz") as archive:
+    """The network stages of a case, by name: `<stage>/sample`, `<stage>/stats`, or the whole stage."""
+    with np.load(_file(f"{case}.npz")) as archive:
         return {key.removeprefix("net/"): archive[key] for key in archive.files}
 
 

@@ -61,14 +61,18 @@ class Target:
     Attributes:
         boxes: float (G, 4), xyxy in input pixels: of the resized image, without padding.
         labels: int64 (G,), positions in the class list.
+        masks: uint8 (G, H, W), 1 on the object, of the input's size without padding; None where only boxes are
+            trained on. Bitmaps, not run-length encodings: they are cut by sampling, on the device.
     """
 
     boxes: Tensor
     labels: Tensor
+    masks: Tensor | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same target on a device."""
-        return Target(self.boxes.to(device), self.labels.to(device))
+        masks = None if self.masks is None else self.masks.to(device)
+        return Target(self.boxes.to(device), self.labels.to(device), masks)
 
 
 @dataclass(slots=True)

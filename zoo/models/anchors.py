@@ -50,6 +50,22 @@ class AnchorGenerator:
             self._grids[key] = tuple(self._level(size, stride).to(device) for size, stride in levels)
         return self._grids[key]
 
+    def inside(self, sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
+        """Positions (I,) in the grid, levels one after another, of the anchors whose cell begins within an image.
+
+        Args:
+            sizes: (H, W) of each level's feature map; of a batch, which may be larger than the image.
+            padded_size: of the image, padded as if it were alone.
+            device: of the answer.
+        """
+        masks = []
+        for (height, width), stride in zip(sizes, self.strides, strict=True):
+            rows = torch.arange(height, device=device) * stride < padded_size[0]
+            columns = torch.arange(width, device=device) * stride < padded_size[1]
+            mask = rows[:, None] & columns  # (H, W)
+            masks.append(mask.flatten().repeat_interleave(self.per_cell))
+        return torch.cat(masks).nonzero()[:, 0]
+
     def _level(self, size: Size, stride: int) -> Tensor:
         height, width = size
         y, x = torch.meshgrid(

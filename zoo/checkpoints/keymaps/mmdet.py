@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import KeyMap, Rename
+from zoo.checkpoints.convert import Drop, KeyMap, Rename
+
+SHARED = "copy of the first level's convolution, which all levels share"
 
 KEY_MAP: KeyMap = (
     # ResNet
@@ -19,6 +21,16 @@ KEY_MAP: KeyMap = (
     # FPN
     Rename("neck.lateral_convs.{level}.conv.{p}", "neck.laterals.{level}.{p}"),
     Rename("neck.fpn_convs.{level}.conv.{p}", "neck.outputs.{level}.{p}"),
+    # FPG
+    Rename("neck.lateral_convs.{level}.{p}", "neck.laterals.{level}.{p}"),
+    Rename("neck.extra_downsamples.{level}.{p}", "neck.extras.{level}.{p}"),
+    Rename(
+        "neck.fpn_transitions.{s}.{level}.across_down.conv.conv.weight", "neck.grid.{s}.{level}.across_down.conv.weight"
+    ),
+    Rename("neck.fpn_transitions.{s}.{level}.across_down.conv.bn.{p}", "neck.grid.{s}.{level}.across_down.norm.{p}"),
+    Rename("neck.fpn_transitions.{s}.{level}.{kind}.conv.weight", "neck.grid.{s}.{level}.{kind}.conv.weight"),
+    Rename("neck.fpn_transitions.{s}.{level}.{kind}.bn.{p}", "neck.grid.{s}.{level}.{kind}.norm.{p}"),
+    Rename("neck.output_transition.{level}.conv_out.conv.{p}", "neck.outputs.{level}.{p}"),
     # RPN
     Rename("rpn_head.rpn_conv.{p}", "rpn_head.conv.{p}"),
     Rename("rpn_head.rpn_cls.{p}", "rpn_head.logits.{p}"),
@@ -28,4 +40,18 @@ KEY_MAP: KeyMap = (
     Rename("roi_head.bbox_head.shared_fcs.1.{p}", "roi_head.box_head.fc2.{p}"),
     Rename("roi_head.bbox_head.fc_cls.{p}", "roi_head.box_head.logits.{p}"),
     Rename("roi_head.bbox_head.fc_reg.{p}", "roi_head.box_head.deltas.{p}"),
+    # Mask head
+    Rename("roi_head.mask_head.convs.{i}.conv.{p}", "roi_head.mask_head.convs.{i}.conv.{p}"),
+    Rename("roi_head.mask_head.convs.{i}.bn.{p}", "roi_head.mask_head.convs.{i}.norm.{p}"),
+    Rename("roi_head.mask_head.upsample.{p}", "roi_head.mask_head.upsample.{p}"),
+    Rename("roi_head.mask_head.conv_logits.{p}", "roi_head.mask_head.logits.{p}"),
+    # RetinaNet, with its own normalisation a level
+    Rename("bbox_head.cls_convs.0.{i}.conv.weight", "dense_head.class_tower.convs.{i}.weight"),
+    Rename("bbox_head.reg_convs.0.{i}.conv.weight", "dense_head.box_tower.convs.{i}.weight"),
+    Drop("bbox_head.cls_convs.{level}.{i}.conv.weight", SHARED),
+    Drop("bbox_head.reg_convs.{level}.{i}.conv.weight", SHARED),
+    Rename("bbox_head.cls_convs.{level}.{i}.bn.{p}", "dense_head.class_tower.norms.{level}.{i}.{p}"),
+    Rename("bbox_head.reg_convs.{level}.{i}.bn.{p}", "dense_head.box_tower.norms.{level}.{i}.{p}"),
+    Rename("bbox_head.retina_cls.{p}", "dense_head.logits.{p}"),
+    Rename("bbox_head.retina_reg.{p}", "dense_head.deltas.{p}"),
 )

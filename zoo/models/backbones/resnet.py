@@ -10,8 +10,23 @@ from torch import Tensor, nn
 from zoo.models.layers.conv import ConvNorm
 from zoo.types import FeatureSpec
 
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-"""Depth -> bottleneck blocks in each of the four stages."""
+
+class BasicBlock(nn.Module):
+    """Two 3x3, added to the shortcut. The first carries the stride."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(in_channels, width, 3, stride=stride, activation=nn.ReLU(inplace=True))
+        self.conv2 = ConvNorm(width, width, 3)
+        self.shortcut = _shortcut(in_channels, width, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.conv2(self.conv1(x))
+        out: Tensor = self.relu(residual.add_(self.shortcut(x)))
+        return out
 
 
 class Bottleneck(nn.Module):
@@ -25,9 +40,7 @@ class Bottleneck(nn.Module):
         self.conv1 = ConvNorm(in_channels, width, 1, activation=nn.ReLU(inplace=True))
         self.conv2 = ConvNorm(width, width, 3, stride=stride, activation=nn.ReLU(inplace=True))
         self.conv3 = ConvNorm(width, out_channels, 1)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = ConvNorm(in_channels, out_channels, 1, stride=stride)
+        self.shortcut = _shortcut(in_channels, out_channels, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,31 +49,41 @@ class Bottleneck(nn.Module):
         return out
 
 
+STAGES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
+    10: (BasicBlock, (1, 1, 1, 1)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+"""Depth -> kind of block, and blocks in each of the four stages."""
+
+
 class ResNet(nn.Module):
-    """Bottleneck ResNet.
+    """Residual network in four stages.
 
     Args:
-        depth: 50 or 101.
+        depth: 10, 50 or 101.
         frozen_stages: the stem and this many stages get no gradients and stay in eval mode; -1 freezes nothing.
         norm_eval: batch normalisation uses its running statistics in training too.
+        width: channels of the stem and of the first stage's 3x3; doubled from stage to stage.
 
     Attributes:
         out_specs: channels and stride of each returned map.
     """
 
-    def __init__(self, depth: int, frozen_stages: int = 1, norm_eval: bool = True) -> None:
+    def __init__(self, depth: int, frozen_stages: int = 1, norm_eval: bool = True, width: int = 64) -> None:
         super().__init__()
-        if depth not in BLOCKS:
-            raise ValueError(f"depth: {depth}, known are {sorted(BLOCKS)}")
+        if depth not in STAGES:
+            raise ValueError(f"depth: {depth}, known are {sorted(STAGES)}")
+        block, counts = STAGES[depth]
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.stem = ConvNorm(3, 64, 7, stride=2, activation=nn.ReLU(inplace=True))
+        self.stem = ConvNorm(3, width, 7, stride=2, activation=nn.ReLU(inplace=True))
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
-        channels, specs = 64, []
-        for stage, blocks in enumerate(BLOCKS[depth]):
-            width = 64 * 2**stage
-            self.add_module(f"layer{stage + 1}", _stage(channels, width, blocks, stride=1 if stage == 0 else 2))
-            channels = width * Bottleneck.expansion
+        channels, specs = width, []
+        for stage, count in enumerate(counts):
+            inner, stride = width * 2**stage, 1 if stage == 0 else 2
+            self.add_module(f"layer{stage + 1}", _stage(block, channels, inner, count, stride))
+            channels = inner * block.expansion
             specs.append(FeatureSpec(channels, stride=4 * 2**stage))
         self.out_specs = tuple(specs)
         self._freeze()
@@ -98,7 +121,16 @@ class ResNet(nn.Module):
             module.requires_grad_(False)
 
 
-def _stage(in_channels: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    first = Bottleneck(in_channels, width, stride)
-    rest = (Bottleneck(width * Bottleneck.expansion, width, 1) for _ in range(blocks - 1))
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The identity where it fits, else a projection."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return ConvNorm(in_channels, out_channels, 1, stride=stride)
+
+
+def _stage(
+    block: type[BasicBlock | Bottleneck], in_channels: int, width: int, count: int, stride: int
+) -> nn.Sequential:
+    first = block(in_channels, width, stride)
+    rest = (block(width * block.expansion, width, 1) for _ in range(count - 1))
     return nn.Sequential(first, *rest)

@@ -1,4 +1,4 @@
-"""Two-stage detectors: proposals, then a classification and refinement of each (Ren et al., 2015)."""
+"""Two-stage detectors: proposals, then a classification and refinement of each (Ren et al., 2015; He et al., 2017)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zoo.models import masks as mask_ops
 from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
@@ -22,11 +23,15 @@ class TwoStageOutputs:
         proposals: (P, 4) an image, in input pixels.
         logits: (P, K + 1) an image, background last.
         deltas: (P, K * 4) an image, class-major.
+        found: detections of each image, in input pixels: those that masks were predicted on; None without a mask head.
+        masks: (D, S, S) an image, in [0, 1], on the boxes found; None likewise.
     """
 
     proposals: list[Tensor]
     logits: list[Tensor]
     deltas: list[Tensor]
+    found: list[Detections] | None = None
+    masks: list[Tensor] | None = None
 
 
 class TwoStageDetector(Detector):
@@ -55,19 +60,27 @@ class TwoStageDetector(Detector):
         self.roi_head = roi_head
 
     def network(self, batch: Batch) -> TwoStageOutputs:
-        """Everything up to class logits and deltas of each proposal."""
+        """Everything up to class logits and deltas of each proposal, or up to the masks on the boxes that survive.
+
+        Masks are predicted on few boxes but by many convolutions: the suppression between the heads
+        belongs to the network, as that between the stages does.
+        """
         features = self.extract(batch.images)
         objectness, anchor_deltas = self.rpn_head(features)
         proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
         logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
-        return TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
+        outputs = TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
+        if self.roi_head.mask_head is not None:
+            outputs.found = self._detect(outputs, batch, scales=[(1.0, 1.0)] * len(batch.sizes))
+            outputs.masks = self.roi_head.segment(features, outputs.found)
+        return outputs
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
         features = self.extract(batch.images)
         objectness, anchor_deltas = self.rpn_head(features)
-        padded_sizes = [_round_up(size, self.normalizer.divisor) for size in batch.sizes]
+        padded_sizes = [self.normalizer.padded_size(size) for size in batch.sizes]
         proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
         return {
             **self.rpn_head.losses(objectness, anchor_deltas, targets, padded_sizes),
@@ -75,14 +88,21 @@ class TwoStageDetector(Detector):
         }
 
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
-        """Decode, clip, rescale, suppress."""
-        return [
-            self.roi_head.detect(*image)
-            for image in zip(outputs.logits, outputs.deltas, outputs.proposals, batch.sizes, batch.scales, strict=True)
-        ]
+        """Decode, clip, rescale, suppress; with masks only rescale, and paste them."""
+        if outputs.found is None or outputs.masks is None:
+            return self._detect(outputs, batch, batch.scales)
+        images = zip(outputs.found, outputs.masks, batch.scales, batch.original_sizes, strict=True)
+        return [_paste(*image) for image in images]
+
+    def _detect(
+        self, outputs: TwoStageOutputs, batch: Batch, scales: Sequence[tuple[float, float]]
+    ) -> list[Detections]:
+        """Detections of each image, in input pixels divided by its scale."""
+        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.sizes, scales, strict=True)
+        return [self.roi_head.detect(*image) for image in images]
 
 
-def _round_up(size: Size, divisor: int) -> Size:
-    """The size an image would be padded to if it were alone in its batch."""
-    height, width = (-(-side // divisor) * divisor for side in size)
-    return height, width
+def _paste(found: Detections, masks: Tensor, scale: tuple[float, float], original_size: Size) -> Detections:
+    """Detections of one image in original pixels, with their masks (D, S, S) pasted into the image."""
+    boxes = found.boxes / found.boxes.new_tensor(scale).repeat(2)
+    return Detections(boxes, found.scores, found.labels, mask_ops.paste(masks, boxes, original_size))

@@ -1,22 +1,24 @@
-"""The second stage: proposals to classified, refined boxes (Girshick, "Fast R-CNN", 2015).
+"""The second stage: proposals to classified, refined boxes (Girshick, "Fast R-CNN", 2015) and masks (He et al., 2017).
 
 Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from zoo.models import boxes as box_ops
+from zoo.models import masks as mask_ops
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.box_head import TwoFcBoxHead
+from zoo.models.heads.mask_head import ConvMaskHead
 from zoo.models.layers.roi_pooler import RoiPooler
-from zoo.models.losses.classification import softmax_cross_entropy
+from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
 from zoo.types import Detections, FeatureSpec, Size, Target
@@ -44,16 +46,18 @@ class RegionTargets:
     Attributes:
         regions: (P, 4), in input pixels.
         labels: int64 (P,), the class of each; K is background.
-        boxes: (O, 4), the ground-truth boxes of the first O regions, the objects.
+        owners: int64 (O,), the ground-truth objects of the first O regions.
+        boxes: (O, 4), their boxes.
     """
 
     regions: Tensor
     labels: Tensor
+    owners: Tensor
     boxes: Tensor
 
 
 class RoiHead(nn.Module):
-    """Pool each proposal from its pyramid level, classify it, refine its box.
+    """Pool each proposal from its pyramid level, classify it, refine its box; with a mask head, outline what it found.
 
     Args:
         in_specs: of the feature maps, fine to coarse; the coarsest (p6) serves proposals only.
@@ -62,7 +66,10 @@ class RoiHead(nn.Module):
         assigner: matches proposals with ground-truth boxes.
         sampler: chooses the proposals that are trained on.
         box_loss: of the refinement, on encoded deltas or on decoded boxes.
-        pooled_size: height and width of the pooled features.
+        box_head: makes one of in_channels, pooled_size and num_classes.
+        mask_head: makes one of in_channels and num_classes; None for boxes only.
+        pooled_size: height and width of the features pooled for the box head.
+        mask_pooled_size: likewise for the mask head.
         delta_stds: of the class-wise box deltas.
     """
 
@@ -74,7 +81,10 @@ class RoiHead(nn.Module):
         assigner: MaxIoUAssigner,
         sampler: Sampler,
         box_loss: BoxLoss,
+        box_head: Callable[..., TwoFcBoxHead] = TwoFcBoxHead,
+        mask_head: Callable[..., ConvMaskHead] | None = None,
         pooled_size: int = 7,
+        mask_pooled_size: int = 14,
         delta_stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
     ) -> None:
         super().__init__()
@@ -83,8 +93,11 @@ class RoiHead(nn.Module):
         self.assigner = assigner
         self.sampler = sampler
         self.box_loss = box_loss
+        channels = in_specs[0].channels
         self.pooler = RoiPooler(in_specs[:4], pooled_size)
-        self.box_head = TwoFcBoxHead(in_specs[0].channels, pooled_size, num_classes)
+        self.box_head = box_head(in_channels=channels, pooled_size=pooled_size, num_classes=num_classes)
+        self.mask_pooler = RoiPooler(in_specs[:4], mask_pooled_size)
+        self.mask_head = mask_head(in_channels=channels, num_classes=num_classes) if mask_head else None
         self.coder = DeltaCoder(delta_stds)
 
     def forward(self, features: Sequence[Tensor], proposals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -101,14 +114,15 @@ class RoiHead(nn.Module):
     def detect(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: Size, scale: tuple[float, float]
     ) -> Detections:
-        """Detections of one image, in pixels of the original.
+        """Detections of one image, boxes only.
 
         Args:
             logits: (P, K + 1).
             deltas: (P, K * 4).
             proposals: (P, 4), in input pixels.
             size: of the input without padding; boxes are clipped to it.
-            scale: (x, y) factors from original to input pixels.
+            scale: (x, y) factors from original to input pixels. Boxes are suppressed after they are brought
+                back to original pixels; with factors of 1 they stay in input pixels.
         """
         scores = logits.float().softmax(dim=1)[:, :-1]  # (P, K)
         references = proposals[:, None].expand(-1, self.num_classes, -1)
@@ -119,13 +133,25 @@ class RoiHead(nn.Module):
         keep = box_ops.grouped_nms(boxes, scores, label, self.detections.iou_threshold)[: self.detections.per_image]
         return Detections(boxes=boxes[keep], scores=scores[keep], labels=label[keep])
 
+    @torch.no_grad()
+    def segment(self, features: Sequence[Tensor], found: Sequence[Detections]) -> list[Tensor]:
+        """Masks (D, S, S) an image, in [0, 1]: of each detection, for its class, on its box.
+
+        Args:
+            features: (N, C, H, W) a level.
+            found: detections of each image, in input pixels.
+        """
+        labels = torch.cat([image.labels for image in found])
+        logits = self._mask_logits(features, [image.boxes for image in found], labels)
+        return list(torch.split(logits.sigmoid(), [len(image) for image in found]))
+
     def losses(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        """Scalars `loss_cls` (softmax cross entropy) and `loss_bbox` (of objects, in their own class's columns).
+        """Scalars `loss_cls` (softmax cross entropy), `loss_bbox` (of objects, in their own class's columns).
 
         Both are summed over the sampled regions of the batch and divided by their number, background
-        included.
+        included. With a mask head also `loss_mask`, the mean cross entropy of the objects' mask pixels.
 
         Args:
             features: (N, C, H, W) a level.
@@ -144,7 +170,32 @@ class RoiHead(nn.Module):
         else:
             regression = self.box_loss(self.coder.decode(regions[objects], own), boxes)
         divisor = max(len(labels), 1) + torch.finfo(torch.float32).eps
-        return {"loss_cls": softmax_cross_entropy(logits, labels) / divisor, "loss_bbox": regression / divisor}
+        losses = {"loss_cls": softmax_cross_entropy(logits, labels) / divisor, "loss_bbox": regression / divisor}
+        if self.mask_head is not None:
+            losses["loss_mask"] = self._mask_loss(features, chosen, targets)
+        return losses
+
+    def _mask_loss(
+        self, features: Sequence[Tensor], chosen: Sequence[RegionTargets], targets: Sequence[Target]
+    ) -> Tensor:
+        """The mean over all mask pixels of all objects; 0 where the batch has none."""
+        regions, labels = [], []
+        for image in chosen:
+            regions.append(image.regions[: len(image.owners)])
+            labels.append(image.labels[: len(image.owners)])
+        logits = self._mask_logits(features, regions, torch.cat(labels))  # (O, S, S)
+        wanted = [
+            mask_ops.crop(_masks(target), boxes, image.owners, logits.shape[-1])
+            for target, boxes, image in zip(targets, regions, chosen, strict=True)
+        ]
+        return sigmoid_cross_entropy(logits, torch.cat(wanted)) / max(logits.numel(), 1)
+
+    def _mask_logits(self, features: Sequence[Tensor], boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Logits (R, S, S) on boxes (P, 4) of each image, each for its own label (R,)."""
+        if self.mask_head is None:
+            raise ValueError("this RoI head has no mask head")
+        logits: Tensor = self.mask_head(self.mask_pooler(features, as_rois(boxes)))  # (R, K, S, S)
+        return logits[torch.arange(len(labels), device=labels.device), labels].float()
 
     @torch.no_grad()
     def assign(self, proposals: Tensor, target: Target) -> RegionTargets:
@@ -166,6 +217,7 @@ class RoiHead(nn.Module):
         return RegionTargets(
             regions=candidates[torch.cat((sampled.positive, sampled.negative))],
             labels=torch.cat((target.labels[found], background)),
+            owners=found,
             boxes=target.boxes[found],
         )
 
@@ -173,3 +225,9 @@ class RoiHead(nn.Module):
 def as_rois(proposals: Sequence[Tensor]) -> Tensor:
     """(R, 5): the image index before each box (P, 4) of each image."""
     return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(proposals)])
+
+
+def _masks(target: Target) -> Tensor:
+    if target.masks is None:
+        raise ValueError("a mask head is trained on targets with masks, these have boxes only")
+    return target.masks

@@ -203,7 +203,7 @@ class RpnHead(nn.Module):
         """
         anchors = torch.cat(list(grids))  # (M, 4)
         images = [
-            self._assign_one(anchors, self._inside(cells, size, anchors.device), target)
+            self._assign_one(anchors, self.anchors.inside(cells, size, anchors.device), target)
             for target, size in zip(targets, padded_sizes, strict=True)
         ]
         return AnchorTargets(torch.stack([x.labels for x in images]), torch.stack([x.boxes for x in images]))
@@ -218,16 +218,6 @@ class RpnHead(nn.Module):
         labels[inside[sampled.positive]] = 1
         boxes[inside[sampled.positive]] = target.boxes[matches[sampled.positive]]
         return AnchorTargets(labels, boxes)
-
-    def _inside(self, cells: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
-        """Positions (I,) of the anchors whose cell begins within an image's padded size."""
-        masks = []
-        for (height, width), stride in zip(cells, self.anchors.strides, strict=True):
-            rows = torch.arange(height, device=device) * stride < padded_size[0]
-            columns = torch.arange(width, device=device) * stride < padded_size[1]
-            mask = rows[:, None] & columns  # (H, W)
-            masks.append(mask.flatten().repeat_interleave(self.anchors.per_cell))
-        return torch.cat(masks).nonzero()[:, 0]
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.types import Batch, Sample
+from zoo.types import Batch, Sample, Size
 
 
 class PixelNormalizer(nn.Module):
@@ -37,7 +37,7 @@ class PixelNormalizer(nn.Module):
         """A batch on the device: (N, 3, H, W), as large as the largest sample, rounded up."""
         mean, std = self._on(device)
         sizes = [(sample.pixels.shape[0], sample.pixels.shape[1]) for sample in samples]
-        height, width = (-(-max(side) // self.divisor) * self.divisor for side in zip(*sizes, strict=True))
+        height, width = self.padded_size((max(height for height, _ in sizes), max(width for _, width in sizes)))
         images = torch.zeros((len(samples), 3, height, width), device=device)
         for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
@@ -51,6 +51,11 @@ class PixelNormalizer(nn.Module):
             scales=[sample.scale for sample in samples],
             image_ids=[sample.image_id for sample in samples],
         )
+
+    def padded_size(self, size: Size) -> Size:
+        """The size of an image with its padding, where it is alone in its batch."""
+        height, width = (-(-side // self.divisor) * self.divisor for side in size)
+        return height, width
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         # Constants of the protocol, not weights: kept out of the state dict, and never on the meta device.

@@ -5,6 +5,7 @@ All are taken in float32, whatever precision the network ran in.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
@@ -17,6 +18,25 @@ def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: int64 (N,), in [0, K).
     """
     return F.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def sigmoid_focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sum of a (1 - q)^gamma (-log q) over all elements (Lin et al., "Focal Loss for Dense Object Detection", 2017).
+
+    q is the probability given to the truth: sigmoid(x), with a = alpha, in the column of the row's
+    class, and 1 - sigmoid(x), with a = 1 - alpha, in every other. What is already right hardly counts.
+
+    Args:
+        logits: (N, K), one column an object class.
+        labels: int64 (N,), in [0, K]; K is background, all columns 0.
+        alpha: weight of objects against background.
+        gamma: how much less the easy counts.
+    """
+    logits = logits.float()
+    own = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)  # (N, K)
+    wrong = torch.where(own, -logits, logits)  # sigmoid of it is 1 - q
+    weight = torch.where(own, alpha, 1 - alpha) * wrong.sigmoid() ** gamma
+    return (weight * F.softplus(wrong)).sum()
 
 
 def sigmoid_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -19,13 +19,16 @@ class FPN(nn.Module):
     Args:
         in_specs: of the maps it gets, fine to coarse.
         channels: of every output.
+        start: the first so many maps are left out, as RetinaNet leaves out c2.
 
     Attributes:
-        out_specs: channels and stride of p2 to p6.
+        out_specs: channels and stride of each output: p2 to p6, or fewer with `start`.
     """
 
-    def __init__(self, in_specs: Sequence[FeatureSpec], channels: int = 256) -> None:
+    def __init__(self, in_specs: Sequence[FeatureSpec], channels: int = 256, start: int = 0) -> None:
         super().__init__()
+        self.start = start
+        in_specs = in_specs[start:]
         self.laterals = nn.ModuleList(nn.Conv2d(spec.channels, channels, 1) for spec in in_specs)
         self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_specs)
         strides = [spec.stride for spec in in_specs]
@@ -36,7 +39,7 @@ class FPN(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """(c2, ..., c5) to (p2, ..., p6), all with the same number of channels."""
-        merged = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
+        merged = [lateral(x) for lateral, x in zip(self.laterals, features[self.start :], strict=True)]
         for fine, coarse in reversed(list(pairwise(merged))):
             fine += F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")  # in place: `coarse` is already final
         outputs = [conv(x) for conv, x in zip(self.outputs, merged, strict=True)]

@@ -1,0 +1,128 @@
+"""Masks: pasting and encoding against their plain definitions, and the targets of a mask head."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from zoo.models.masks import crop, encode_window, paste
+from zoo.types import Rle, Size
+
+SIZE = (60, 80)
+
+
+def encode_image(image: npt.NDArray[np.bool_]) -> Rle:
+    encoded = coco_mask.encode(np.asfortranarray(image, dtype=np.uint8))
+    return Rle(size=[int(side) for side in encoded["size"]], counts=encoded["counts"].decode("ascii"))  # type: ignore[union-attr] # bytes
+
+
+def paste_whole(grid: Tensor, box: Tensor, size: Size) -> npt.NDArray[np.bool_]:
+    """The definition: every pixel of the image is sampled."""
+    x = (torch.arange(size[1]) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
+    y = (torch.arange(size[0]) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
+    places = torch.stack((x.expand(*size), y[:, None].expand(*size)), dim=-1)
+    values = F.grid_sample(grid[None, None], places[None], align_corners=False)[0, 0]
+    return np.asarray((values >= 0.5).numpy())
+
+
+def random_boxes(count: int, generator: torch.Generator) -> Tensor:
+    """Boxes up to 1.5 times as large as the image, partly and wholly outside of it."""
+    height, width = SIZE
+    centres = torch.rand(count, 2, generator=generator) * torch.tensor([width, height]) * 1.4 - 12
+    sides = torch.rand(count, 2, generator=generator) ** 3 * torch.tensor([width, height]) * 1.5 + 1e-3
+    return torch.cat((centres - sides / 2, centres + sides / 2), dim=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_window_gives_what_the_whole_image_gives(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    boxes = random_boxes(60, generator)
+    boxes[:20] = boxes[:20].round()  # as targets and clipped boxes are
+    boxes[20:30] = boxes[20:30].clamp(min=0, max=SIZE[0])
+    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1e-3)
+    coarse = torch.randn(60, 1, 5, 5, generator=generator) * 3
+    grids = F.interpolate(coarse, (28, 28), mode="bilinear")[:, 0].sigmoid()
+    for found, grid, box in zip(paste(grids, boxes, SIZE), grids, boxes, strict=True):
+        assert found == encode_image(paste_whole(grid, box, SIZE))
+
+
+def test_a_mask_that_is_on_everywhere_fills_its_box() -> None:
+    (found,) = paste(torch.ones(1, 28, 28), torch.tensor([[10.0, 20, 30, 50]]), SIZE)
+    expected = np.zeros(SIZE, dtype=np.bool_)
+    expected[20:50, 10:30] = True
+    assert found == encode_image(expected)
+
+
+def test_a_tiny_box_may_miss_every_pixel_centre() -> None:
+    boxes = torch.tensor([[10.1, 10.1, 10.3, 10.3], [10.4, 10.4, 10.6, 10.6]])
+    masks = paste(torch.ones(2, 28, 28), boxes, SIZE)
+    assert [int(coco_mask.area(mask)) for mask in masks] == [0, 1]  # type: ignore[arg-type] # str is taken too
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[5.0, 5, 5, 20], [5, 5, 20, 5], [7, 7, 7, 7], [200, 5, 220, 20], [-40, 5, -20, 20]],
+    ids=["no width", "no height", "a point", "right of the image", "left of it"],
+)
+def test_a_box_without_pixels_has_an_empty_mask(box: list[float]) -> None:
+    assert paste(torch.ones(1, 28, 28), torch.tensor([box]), SIZE) == [encode_image(np.zeros(SIZE, dtype=np.bool_))]
+
+
+def test_no_detections_no_masks() -> None:
+    assert paste(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_window_is_encoded_as_its_image(data: st.DataObject) -> None:
+    height, width = (data.draw(st.integers(1, 9)) for _ in range(2))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    bottom, right = data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
+    share = data.draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+    generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    image = np.zeros((height, width), dtype=np.bool_)
+    image[top:bottom, left:right] = generator.random((bottom - top, right - left)) < share
+    found = encode_window(image[top:bottom, left:right], (top, left), (height, width))
+    assert found == encode_image(image)
+
+
+def test_long_runs_are_encoded_as_pycocotools_does() -> None:
+    image = np.zeros((480, 640), dtype=np.bool_)
+    image[:, 100:400] = True  # one run over 300 columns
+    assert encode_window(image, (0, 0), (480, 640)) == encode_image(image)
+
+
+def test_targets_are_cut_from_the_own_mask_and_thresholded() -> None:
+    masks = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    masks[0, :, :4] = 1  # the left half
+    masks[1, 2:4] = 1  # two rows
+    regions = torch.tensor([[0.0, 0, 8, 8], [0, 0, 8, 8], [2, 0, 6, 8]])
+    targets = crop(masks, regions, torch.tensor([0, 1, 0]), side=4)
+    assert targets[0].tolist() == [[1, 1, 0, 0]] * 4
+    assert targets[1].tolist() == [[0] * 4, [1] * 4, [0] * 4, [0] * 4]
+    assert targets[2].tolist() == [[1, 1, 0, 0]] * 4
+
+
+def test_half_covered_cells_count() -> None:
+    masks = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    masks[0, :, 0] = 1
+    assert crop(masks, torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0]), side=2)[0].tolist() == [[1, 0], [1, 0]]
+
+
+def test_regions_are_cut_to_the_masks() -> None:
+    masks = torch.ones(1, 8, 8, dtype=torch.uint8)
+    regions = torch.tensor([[-8.0, -8, 16, 16], [0, 0, 8, 8]])
+    outside, inside = crop(masks, regions, torch.tensor([0, 0]), side=4)
+    assert torch.equal(outside, inside)
+
+
+def test_no_regions_no_targets() -> None:
+    targets = crop(torch.zeros(0, 8, 8, dtype=torch.uint8), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 28)
+    assert targets.shape == (0, 28, 28)

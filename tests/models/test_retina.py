@@ -1,0 +1,186 @@
+"""RetinaNet's head: focal loss, towers, assignment and postprocessing in numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
+
+from zoo.models.anchors import AnchorGenerator
+from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.heads.retina import ConvTower, RetinaHead
+from zoo.models.heads.roi import DetectionSettings
+from zoo.models.heads.rpn import UNUSED
+from zoo.models.losses.classification import sigmoid_focal_loss
+from zoo.types import Detections, FeatureSpec, Target
+
+NO_OBJECTS = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+def tiny_head(classes: int = 2, per_level: int = 1000, per_image: int = 100) -> RetinaHead:
+    """One anchor a cell, 8 x 8 pixels, on one level of stride 8."""
+    return RetinaHead(
+        [FeatureSpec(1, 8)],
+        classes,
+        AnchorGenerator([8], ratios=[1.0], scales=[1]),
+        DetectionSettings(score_threshold=0.05, iou_threshold=0.5, per_image=per_image),
+        MaxIoUAssigner(0.5, 0.5, 0.0),
+        per_level=per_level,
+        channels=1,
+        depth=1,
+    )
+
+
+def logit(score: float) -> float:
+    return math.log(score / (1 - score))
+
+
+def test_focal_loss_in_numbers() -> None:
+    # Scores 0.9 and 0.2, the first being the truth: 0.25 * 0.1^2 * -log 0.9 + 0.75 * 0.2^2 * -log 0.8.
+    logits = torch.tensor([[logit(0.9), logit(0.2)]])
+    expected = 0.25 * 0.01 * -math.log(0.9) + 0.75 * 0.04 * -math.log(0.8)
+    assert float(sigmoid_focal_loss(logits, torch.tensor([0]))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_loss_of_background_has_no_true_column() -> None:
+    logits = torch.tensor([[logit(0.9), logit(0.2)]])
+    expected = 0.75 * (0.81 * -math.log(0.1) + 0.04 * -math.log(0.8))
+    assert float(sigmoid_focal_loss(logits, torch.tensor([2]))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_loss_and_gradient_agree_with_torchvision() -> None:
+    torch.manual_seed(0)
+    logits, labels = (torch.randn(50, 5) * 20).requires_grad_(), torch.randint(0, 6, (50,))
+    truth = torch.eye(6)[labels, :5]
+    own = sigmoid_focal_loss(logits, labels)
+    other = torchvision_focal_loss(logits, truth, alpha=0.25, gamma=2, reduction="sum")
+    assert float(own.detach()) == pytest.approx(float(other.detach()), rel=1e-6)
+    gradient, other_gradient = (torch.autograd.grad(loss, logits)[0] for loss in (own, other))
+    assert torch.allclose(gradient, other_gradient, atol=1e-6)
+
+
+def test_focal_loss_without_anchors_is_zero() -> None:
+    assert float(sigmoid_focal_loss(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))) == 0
+
+
+def test_levels_share_convolutions_and_have_their_own_normalisation() -> None:
+    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=5, norm=True)
+    shapes = {name: tuple(p.shape) for name, p in tower.named_parameters()}
+    assert {name for name in shapes if name.startswith("convs")} == {"convs.0.weight", "convs.1.weight"}
+    norms = {name for name in shapes if name.startswith("norms") and name.endswith("weight")}
+    assert norms == {f"norms.{level}.{i}.weight" for level in range(5) for i in range(2)}
+    maps = [torch.rand(1, 3, 8, 8)] * 5
+    tower.train()(maps)
+    means = [norm.running_mean for norm in tower.modules() if isinstance(norm, nn.BatchNorm2d)]
+    assert len(means) == 10
+    assert all(mean is not None and bool(mean.any()) for mean in means)  # every level kept its own statistics
+    assert tower.convs[0].weight.grad is None
+    torch.autograd.backward([x.sum() for x in tower(maps)])
+    assert tower.convs[0].weight.grad is not None
+
+
+def test_equal_maps_give_equal_answers_without_normalisation() -> None:
+    torch.manual_seed(0)
+    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=2, norm=False)
+    assert {name for name, _ in tower.named_parameters()} == {
+        f"convs.{i}.{v}" for i in (0, 1) for v in ("weight", "bias")
+    }
+    first, second = tower([torch.ones(1, 3, 4, 4)] * 2)
+    assert torch.equal(first, second)
+
+
+def test_key_names() -> None:
+    assert set(tiny_head().state_dict()) == {
+        *(f"{tower}.convs.0.{value}" for tower in ("class_tower", "box_tower") for value in ("weight", "bias")),
+        *(f"{conv}.{value}" for conv in ("logits", "deltas") for value in ("weight", "bias")),
+    }
+
+
+def test_scores_begin_at_their_prior() -> None:
+    head = tiny_head()
+    assert head.logits.bias is not None
+    assert torch.allclose(head.logits.bias.sigmoid(), torch.tensor(0.01))
+
+
+def detect(head: RetinaHead, scores: Tensor, deltas: Tensor, scale: tuple[float, float] = (1.0, 1.0)) -> Detections:
+    """Detections in an image of 16 x 24 pixels from scores (K, 2, 3) and deltas (4, 2, 3)."""
+    (found,) = head.detect([scores.logit()[None]], [deltas[None]], [(16, 24)], [scale])
+    return found
+
+
+def test_pairs_are_decoded_clipped_and_rescaled() -> None:
+    scores, deltas = torch.full((2, 2, 3), 0.01), torch.zeros(4, 2, 3)
+    scores[1, 1, 2], scores[0, 0, 0] = 0.9, 0.6
+    deltas[:, 1, 2] = torch.tensor([0.25, 0.0, math.log(2), 0.0])  # 2 to the right, twice as wide
+    found = detect(tiny_head(), scores, deltas, scale=(2.0, 1.0))
+    # The anchor of the cell (1, 2) is (12, 4, 20, 12): moved and widened (10, 4, 26, 12), cut at 24, halved in x.
+    assert torch.allclose(found.boxes, torch.tensor([[5.0, 4, 12, 12], [0, 0, 2, 4]]), atol=1e-5)
+    assert torch.allclose(found.scores, torch.tensor([0.9, 0.6]))
+    assert found.labels.tolist() == [1, 0]
+
+
+def test_threshold_is_strict_and_one_anchor_may_be_of_two_classes() -> None:
+    scores, deltas = torch.full((2, 2, 3), 0.049), torch.zeros(4, 2, 3)
+    scores[:, 1, 1] = torch.tensor([0.3, 0.4])
+    found = detect(tiny_head(), scores, deltas)
+    assert found.labels.tolist() == [1, 0]
+    assert torch.equal(found.boxes[0], found.boxes[1])
+
+
+def test_empty_boxes_are_dropped() -> None:
+    scores, deltas = torch.full((2, 2, 3), 0.01), torch.zeros(4, 2, 3)
+    scores[0, 0, 0], scores[0, 1, 1] = 0.9, 0.8
+    deltas[0, 0, 0] = -2  # wholly left of the image: clipped to a line
+    found = detect(tiny_head(), scores, deltas)
+    assert found.scores.tolist() == pytest.approx([0.8])
+
+
+def test_overlapping_boxes_of_one_class_fall() -> None:
+    scores, deltas = torch.full((2, 2, 3), 0.01), torch.zeros(4, 2, 3)
+    scores[0, 1, 1], scores[0, 1, 2], scores[1, 1, 2] = 0.9, 0.8, 0.7
+    deltas[0, 1, 2] = -1  # onto the anchor to its left
+    found = detect(tiny_head(), scores, deltas)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_a_level_and_an_image_keep_their_best() -> None:
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).view(1, 2, 3)
+    found = detect(tiny_head(classes=1, per_level=4), scores, torch.zeros(4, 2, 3))
+    assert found.scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
+    found = detect(tiny_head(classes=1, per_image=2), scores, torch.zeros(4, 2, 3))
+    assert found.scores.tolist() == pytest.approx([0.6, 0.5])
+
+
+def test_nothing_above_the_threshold() -> None:
+    assert len(detect(tiny_head(), torch.full((2, 2, 3), 0.01), torch.zeros(4, 2, 3))) == 0
+
+
+def test_anchors_learn_their_class_background_or_nothing() -> None:
+    # 3 x 4 cells; the image itself reaches 3 rows and 2 columns of them. The object is the anchor of cell (1, 1).
+    head, cells = tiny_head(), [(3, 4)]
+    target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([1]))
+    labels, boxes = head.assign(head.anchors.grid(cells, torch.device("cpu")), cells, [target], [(24, 16)])
+    assert labels.view(3, 4).tolist() == [[2, 2, UNUSED, UNUSED], [2, 1, UNUSED, UNUSED], [2, 2, UNUSED, UNUSED]]
+    assert boxes[0, 5].tolist() == [4, 4, 12, 12]
+
+
+def test_losses_are_divided_by_the_objects() -> None:
+    # Scores of 1/2: every element costs log 2 / 4, weighted 1/4 in the column of an object, 3/4 elsewhere.
+    head = tiny_head()
+    objects = torch.tensor([[6.0, 4, 14, 12], [18, 4, 26, 12]])  # two anchors moved by 2 pixels: dx = 1/4
+    target = Target(objects, torch.tensor([0, 1]))
+    losses = head.losses([torch.zeros(1, 2, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], [(24, 32)])
+    assert float(losses["loss_bbox"]) == pytest.approx(2 * 0.25 / 2, rel=1e-5)
+    assert float(losses["loss_cls"]) == pytest.approx((22 * 0.75 + 2 * 0.25) * math.log(2) / 4 / 2, rel=1e-5)
+
+
+def test_an_image_without_objects_counts_as_one() -> None:
+    head = tiny_head()
+    target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))
+    logits, deltas = torch.zeros(2, 2, 3, 4), torch.zeros(2, 4, 3, 4)
+    losses = head.losses([logits], [deltas], [target, NO_OBJECTS], [(24, 32)] * 2)
+    assert float(losses["loss_bbox"]) == 0
+    assert float(losses["loss_cls"]) == pytest.approx((47 * 0.75 + 0.25) * math.log(2) / 4 / 2, rel=1e-5)

@@ -1,0 +1,246 @@
+"""RetinaNet's dense head (Lin et al., "Focal Loss for Dense Object Detection", 2017).
+
+Legend: N images, L levels, A anchors a cell, M anchors of one level, K object classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from zoo.models import boxes as box_ops
+from zoo.models.anchors import AnchorGenerator
+from zoo.models.assigners.max_iou import NEGATIVE, MaxIoUAssigner
+from zoo.models.coders import DeltaCoder
+from zoo.models.heads.roi import DetectionSettings
+from zoo.models.heads.rpn import UNUSED, flatten_anchors
+from zoo.models.losses.classification import sigmoid_focal_loss
+from zoo.models.losses.regression import L1Loss
+from zoo.types import Detections, FeatureSpec, Size, Target
+
+PRIOR = 0.01
+"""Score of every class before training: without it the background would drown the first steps."""
+
+
+class ConvTower(nn.Module):
+    """Stacked 3x3 convolutions whose weights the levels share; a normalisation is each level's own.
+
+    Levels differ in their statistics, so shared running means would fit none of them.
+
+    Args:
+        in_channels: of every level.
+        channels: of every convolution.
+        depth: number of convolutions.
+        levels: L.
+        norm: batch normalisation after each convolution, which then has no bias.
+    """
+
+    def __init__(self, in_channels: int, channels: int, depth: int, levels: int, norm: bool) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels if i == 0 else channels, channels, 3, padding=1, bias=not norm) for i in range(depth)
+        )
+        self.norms = nn.ModuleList(
+            nn.ModuleList(nn.BatchNorm2d(channels) if norm else nn.Identity() for _ in range(depth))
+            for _ in range(levels)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (N, C, H, W) of each level to as many (N, channels, H, W)."""
+        hidden = []
+        for x, norms in zip(features, self.norms, strict=True):
+            for conv, norm in zip(self.convs, norms, strict=True):  # type: ignore[call-overload] # a list of modules
+                x = F.relu(norm(conv(x)), inplace=True)
+            hidden.append(x)
+        return hidden
+
+
+class RetinaHead(nn.Module):
+    """Two towers over all levels: class logits and box deltas of every anchor.
+
+    Args:
+        in_specs: of the feature maps, fine to coarse.
+        num_classes: object classes.
+        anchors: their boxes on those maps.
+        detections: which (anchor, class) pairs are kept.
+        assigner: matches anchors with ground-truth boxes; all that it does not ignore are trained on.
+        per_level: best-scored pairs kept of each level, before suppression.
+        channels: of the towers.
+        depth: of the towers.
+        norm: batch normalisation in the towers.
+    """
+
+    def __init__(
+        self,
+        in_specs: Sequence[FeatureSpec],
+        num_classes: int,
+        anchors: AnchorGenerator,
+        detections: DetectionSettings,
+        assigner: MaxIoUAssigner,
+        per_level: int = 1000,
+        channels: int = 256,
+        depth: int = 4,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.anchors = anchors
+        self.detections = detections
+        self.assigner = assigner
+        self.per_level = per_level
+        self.box_loss = L1Loss()
+        self.coder = DeltaCoder()
+        self.class_tower = ConvTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
+        self.box_tower = ConvTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
+        self.logits = nn.Conv2d(channels, anchors.per_cell * num_classes, 3, padding=1)
+        self.deltas = nn.Conv2d(channels, anchors.per_cell * 4, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.logits.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type] # it has a bias
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Per level: logits (N, A * K, H, W) and deltas (N, A * 4, H, W), both anchor-major."""
+        logits = [self.logits(x) for x in self.class_tower(features)]
+        deltas = [self.deltas(x) for x in self.box_tower(features)]
+        return logits, deltas
+
+    @torch.no_grad()
+    def detect(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        sizes: Sequence[Size],
+        scales: Sequence[tuple[float, float]],
+    ) -> list[Detections]:
+        """Detections of each image, in pixels of the original.
+
+        Args:
+            logits: (N, A * K, H, W) a level.
+            deltas: (N, A * 4, H, W) a level.
+            sizes: of the inputs without padding; boxes are clipped to them.
+            scales: (x, y) factors from original to input pixels.
+        """
+        grids = self.anchors.grid([(x.shape[2], x.shape[3]) for x in logits], logits[0].device)
+        logits = [flatten_anchors(x, self.num_classes).float() for x in logits]  # (N, M, K)
+        deltas = [flatten_anchors(x, 4).float() for x in deltas]  # (N, M, 4)
+        return [
+            self._detect_one([x[i] for x in logits], [x[i] for x in deltas], grids, size, scale)
+            for i, (size, scale) in enumerate(zip(sizes, scales, strict=True))
+        ]
+
+    def _detect_one(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        grids: Sequence[Tensor],
+        size: Size,
+        scale: tuple[float, float],
+    ) -> Detections:
+        """Logits (M, K), deltas (M, 4) and anchors (M, 4), a level each."""
+        levels = [self._best_of_level(*level, size) for level in zip(logits, deltas, grids, strict=True)]
+        boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
+        boxes = boxes * (1 / boxes.new_tensor(scale)).repeat(2)
+        # An empty box overlaps nothing, so nothing would ever suppress it.
+        solid = box_ops.not_empty(boxes)
+        boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
+        keep = box_ops.grouped_nms(boxes, scores, labels, self.detections.iou_threshold)[: self.detections.per_image]
+        return Detections(boxes[keep], scores[keep], labels[keep])
+
+    def _best_of_level(
+        self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: Size
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (P, 4), scores (P,) and labels (P,) of the best pairs, in input pixels."""
+        scores = logits.sigmoid()  # (M, K)
+        anchor, label = (scores > self.detections.score_threshold).nonzero(as_tuple=True)
+        scores, best = scores[anchor, label].sort(descending=True)
+        scores, best = scores[: self.per_level], best[: self.per_level]
+        anchor, label = anchor[best], label[best]
+        return box_ops.clip(self.coder.decode(anchors[anchor], deltas[anchor]), size), scores, label
+
+    def losses(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        targets: Sequence[Target],
+        padded_sizes: Sequence[Size],
+    ) -> dict[str, Tensor]:
+        """Scalars `loss_cls` (focal, of all anchors and classes) and `loss_bbox` (L1 of objects' deltas).
+
+        Both are summed over the batch and divided by its number of objects.
+
+        Args:
+            logits: (N, A * K, H, W) a level.
+            deltas: (N, A * 4, H, W) a level.
+            targets: one an image.
+            padded_sizes: of the images, each padded as if it were alone; cells beyond are not trained on.
+        """
+        classification, regression = self.level_losses(logits, deltas, targets, padded_sizes)
+        return {"loss_cls": classification.sum(), "loss_bbox": regression.sum()}
+
+    def level_losses(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        targets: Sequence[Target],
+        padded_sizes: Sequence[Size],
+    ) -> tuple[Tensor, Tensor]:
+        """The share of each level, (L,) and (L,), in the two losses; arguments as for `losses`."""
+        cells = [(x.shape[2], x.shape[3]) for x in logits]
+        grids = self.anchors.grid(cells, logits[0].device)
+        all_labels, all_boxes = self.assign(grids, cells, targets, padded_sizes)
+        counts = [len(grid) for grid in grids]
+        labels_of, boxes_of = torch.split(all_labels, counts, dim=1), torch.split(all_boxes, counts, dim=1)
+        classification, regression = [], []
+        for logit, delta, anchors, labels, boxes in zip(logits, deltas, grids, labels_of, boxes_of, strict=True):
+            used, objects = labels != UNUSED, self._is_object(labels)  # (N, M)
+            classification.append(sigmoid_focal_loss(flatten_anchors(logit, self.num_classes)[used], labels[used]))
+            encoded = self.coder.encode(anchors.expand_as(boxes)[objects], boxes[objects])
+            regression.append(self.box_loss(flatten_anchors(delta, 4)[objects], encoded))
+        # At least 1 an image, plus an epsilon of float32, as mmdetection counts.
+        divisor = float(self._is_object(all_labels).sum(dim=1).clamp(min=1).sum()) + torch.finfo(torch.float32).eps
+        return torch.stack(classification) / divisor, torch.stack(regression) / divisor
+
+    @torch.no_grad()
+    def assign(
+        self, grids: Sequence[Tensor], cells: Sequence[Size], targets: Sequence[Target], padded_sizes: Sequence[Size]
+    ) -> tuple[Tensor, Tensor]:
+        """What a batch is trained to say.
+
+        Args:
+            grids: anchors (M, 4) a level.
+            cells: (H, W) a level.
+            targets: one an image.
+            padded_sizes: of the images.
+
+        Returns:
+            For the anchors of all levels, labels (N, all M): a class, K for background or UNUSED; and
+            boxes (N, all M, 4), the ground-truth box of each object, zeros elsewhere.
+        """
+        anchors = torch.cat(list(grids))
+        images = [
+            self._assign_one(anchors, self.anchors.inside(cells, size, anchors.device), target)
+            for target, size in zip(targets, padded_sizes, strict=True)
+        ]
+        labels, boxes = zip(*images, strict=True)
+        return torch.stack(labels), torch.stack(boxes)
+
+    def _assign_one(self, anchors: Tensor, inside: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+        """Anchors (all M, 4), of which those at the positions `inside` (I,) belong to the image."""
+        labels = torch.full((len(anchors),), UNUSED, dtype=torch.int64, device=anchors.device)
+        boxes = torch.zeros_like(anchors)
+        matches = self.assigner(anchors[inside], target.boxes)
+        labels[inside[matches == NEGATIVE]] = self.num_classes
+        positive = matches >= 0
+        labels[inside[positive]] = target.labels[matches[positive]]
+        boxes[inside[positive]] = target.boxes[matches[positive]]
+        return labels, boxes
+
+    def _is_object(self, labels: Tensor) -> Tensor:
+        return (labels != UNUSED) & (labels < self.num_classes)
