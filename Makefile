@@ -11,6 +11,8 @@ UV_VERSION := 0.13.8
 export UV_SYSTEM_CERTS ?= 1
 export UV_NATIVE_TLS ?= 1
 PYTHON ?= >=3.11
+# without MODEL the embedded entry: no download, no GPU, minutes
+MODEL ?= shapes_faster_rcnn_r10_fpn
 ARGS ?=
 
 .PHONY: help
@@ -21,7 +23,11 @@ help: ## this list
 
 .PHONY: reproduce
 reproduce: setup ## run one published row and diff it: MODEL=..., ARGS='hydra overrides'
-	@$(BIN)/python -m zoo.bench $(if $(MODEL),entry=$(MODEL)) $(ARGS)
+	@$(BIN)/python -m zoo.bench entry=$(MODEL) $(ARGS)
+
+.PHONY: train
+train: setup ## train a row by its recipe, then evaluate it: MODEL=..., ARGS='hydra overrides'
+	@$(BIN)/python -m zoo.bench entry=$(MODEL) run=train $(ARGS)
 
 .PHONY: setup
 setup: $(VENV)/.ready ## the environment, from requirements.lock
@@ -62,7 +68,11 @@ format: setup ## put the code into shape
 
 .PHONY: table
 table: setup ## regenerate results/tables; exit 1 if the committed ones differ
-	@$(BIN)/zoo table --check
+	@$(BIN)/zoo table --check || { $(BIN)/zoo table; exit 1; }
+
+.PHONY: report
+report: setup ## the static HTML page under results/report
+	@$(BIN)/zoo report
 
 .PHONY: bench
 bench: setup ## performance against named peers, one command each

@@ -24,9 +24,11 @@ FLOW = (
     ("verdict",),
     ("diff",),
     ("table",),
+    ("report",),
     ("settings",),
     ("compose",),
     ("arguments",),
+    ("training",),
     ("pipeline",),
     ("bench", "cli"),
 )

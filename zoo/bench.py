@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,9 @@ def _run(arguments: list[str]) -> int:
         print(_help())
         return 0
     checked = check(arguments)
+    if "run=train" in arguments:
+        # Intel's MKL otherwise sums in an order that depends on where in memory the numbers happen to lie.
+        os.environ.setdefault("MKL_CBWR", "AUTO")
     started = time.time()
     statuses = _hydra(checked.given)
     if checked.sweep_dir is None:
@@ -107,12 +111,19 @@ def _job(config: DictConfig) -> int:
             default_results=results_dir(),
         )
         from zoo import pipeline
+        from zoo.run.distributed import first_process
 
         record = pipeline.run(settings)
     except ZooError as error:
         print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
         return error.exit_status
-    _report(record, settings.run_dir)
+    except Exception as error:  # before there was a record to tell it
+        report = Path(hydra_config.runtime.output_dir) / "traceback.txt"
+        report.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
+        return 1
+    if first_process():
+        _report(record, settings.run_dir)
     return 0 if record.status == "measured" else 1
 
 

@@ -6,6 +6,7 @@
     zoo fetch       download and check checkpoints
     zoo table       write the tables from the records
     zoo diff        measured beside published, or one record beside another
+    zoo report      write a static HTML page with plots from the records
 
 Runs are started by the other door, `python -m zoo.bench`.
 """
@@ -120,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     diff = add("diff", _diff, "measured beside published; or two record files of one entry beside each other")
     diff.add_argument("which", nargs="*", metavar="ZOO|ENTRY|GLOB|RECORD.json", help=f"{which['help']}; or two records")
     _add_results_dir(diff)
+
+    _add_results_dir(add("report", _report, "write a static HTML page with plots from the records"))
     return parser
 
 
@@ -239,19 +242,12 @@ def _published(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from zoo.checkpoints.pins import Pins
-    from zoo.checkpoints.store import CheckpointStore
+    from zoo.checkpoints.obtain import obtain
 
-    # The committed pins hold for every results folder; new ones go to the chosen one.
-    committed, chosen = (folder / "checkpoints.lock" for folder in (results_dir(), options.results_dir))
-    store = CheckpointStore(pins=Pins([committed], chosen))
     failures = 0
     for entry in select(options.which):
-        checkpoint = entry.checkpoint
         try:
-            file = store.fetch(
-                checkpoint.urls, published_prefix=checkpoint.sha256_prefix, published_sha256=checkpoint.sha256
-            )
+            file = obtain(entry.checkpoint, options.results_dir)
         except ZooError as error:  # the next entry may well be there
             failures += 1
             print(f"{entry.name}: {error.status.upper()}: {error.message}\n  next: {error.next_step}", file=sys.stderr)
@@ -312,6 +308,13 @@ def _diff_records(paths: Sequence[str]) -> int:
             raise UsageError(f"no record file {path}", next_step="records are under results/records/<hardware>/")
     old, new = (Record.read(Path(path)) for path in paths)
     print(render_comparison(old, new), end="")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from zoo.report.page import write_report
+
+    print(f"wrote {write_report(options.results_dir)}")
     return 0
 
 

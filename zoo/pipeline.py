@@ -21,12 +21,14 @@ import numpy as np
 import torch
 
 from zoo.checkpoints.obtain import obtain
-from zoo.compose import load_detector
+from zoo.compose import build_model, load_detector
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.source import Source, provide
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, UsageError, ZooError
+from zoo.files import write_atomically
 from zoo.measure.accuracy import Accuracy
+from zoo.measure.coco_eval import IouType
 from zoo.measure.complexity import complexity
 from zoo.measure.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.measure.memory import Memory
@@ -34,9 +36,11 @@ from zoo.measure.speed import Speed
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.record import Ledger, Record
+from zoo.run.distributed import first_process, local_device
 from zoo.run.evaluate import evaluate
 from zoo.run.timing import time_phases
-from zoo.settings import PART_GROUPS, DataSettings, RunSettings
+from zoo.settings import DataSettings, RunSettings, SplitSettings, TrainSettings
+from zoo.training import WEIGHTS, train
 from zoo.types import Metric
 from zoo.verdict import judge
 
@@ -82,23 +86,21 @@ def _measure(settings: RunSettings, record: Record) -> None:
     """Every stage in order; each adds its part to the record as soon as it is known."""
     _seed(settings.seed)
     use_true_float32()
-    device = resolve_device(settings.device)
+    device = local_device(resolve_device(settings.device))
     record.hardware = fingerprint(device)
     with _stage(record, "checkpoint"):
-        stored = obtain(
-            settings.entry.checkpoint,
-            settings.results_dir,
-            path=settings.checkpoint_path,
-            url=settings.checkpoint_url,
-        )
-        record.checkpoint = dataclasses.asdict(stored) | {"path": str(stored.path)}
+        weights = _weights(settings, record)
     with _stage(record, "data"):
         ground_truth, dataset_images = _open_data(settings.data, settings.classes, record)
     with _stage(record, "model"):
-        detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), stored.path)
-        record.checkpoint["load_report"] = report.to_json()
-        _prepare(detector, device, settings)
+        detector = _build(settings, weights, record).to(device)
     dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
+    if settings.train is not None:
+        with _stage(record, "training"):
+            _train(settings, settings.train, detector, dataset, ground_truth, record)
+        if not first_process():
+            return
+    _prepare(detector, settings)
     memory = Memory(device)
     memory.reset()
     if "accuracy" in settings.measure:
@@ -115,13 +117,65 @@ def _measure(settings: RunSettings, record: Record) -> None:
             record.measured |= complexity(detector)
 
 
+def _weights(settings: RunSettings, record: Record) -> Path | None:
+    """The file with the weights to begin with; None where a training begins with fresh ones."""
+    own = settings.checkpoint_path or settings.checkpoint_url
+    if settings.train is not None and own is None:
+        return None
+    stored = obtain(
+        settings.entry.checkpoint, settings.results_dir, path=settings.checkpoint_path, url=settings.checkpoint_url
+    )
+    record.checkpoint = dataclasses.asdict(stored) | {"path": str(stored.path)}
+    return stored.path
+
+
+def _build(settings: RunSettings, weights: Path | None, record: Record) -> Detector:
+    """The detector in eval mode, on the CPU."""
+    if weights is None:
+        return build_model(settings.parts, len(settings.classes)).eval()
+    detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), weights)
+    record.checkpoint["load_report"] = report.to_json()
+    return detector
+
+
+def _train(
+    settings: RunSettings,
+    options: TrainSettings,
+    detector: Detector,
+    dataset: ImageDataset,
+    ground_truth: CocoGroundTruth,
+    record: Record,
+) -> None:
+    """Train the detector; its checkpoint in the record is then the one that was made here."""
+    split = settings.data.train
+    if split is None:
+        message = f"{settings.data.name} has no training split"
+        raise UsageError(message, next_step="choose another data set with data=NAME, or run=evaluate")
+    truth, files, _ = _open_split(settings.data, split, settings.classes)
+    evaluations: dict[int, dict[str, Any]] = {}
+
+    def between_epochs(epoch: int) -> None:
+        evaluations[epoch] = _accuracy(settings, detector, dataset, ground_truth)
+        write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
+
+    done = train(
+        settings, options, detector, truth, files, workers=_workers(settings, detector.device), evaluate=between_epochs
+    )
+    record.protocol["training"] = done | {"begun_with": record.checkpoint or "fresh weights"}
+    if first_process():
+        path = settings.run_dir / WEIGHTS
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        record.checkpoint = {"url": None, "path": str(path), "sha256": sha256, "size": size, "hash_evidence": "none"}
+
+
 def _begin(settings: RunSettings) -> Record:
     """A record of what was asked for. A changed composition does not bear the entry's name."""
     entry = settings.entry
     protocol = settings.parts["protocol"]
-    fixed = {
-        key: settings.config[key] for key in (*PART_GROUPS, "precision", "batch_size", "evaluator", "speed", "run")
-    }
+    run = {key: settings.config[key] for key in ("precision", "batch_size", "evaluator", "speed", "run")}
+    fixed = {**settings.parts, **run}
     changed = hashlib.sha256(" ".join(settings.changes).encode()).hexdigest()[:8]
     return Record(
         entry=f"{entry.name}+{changed}" if settings.changes else entry.name,
@@ -142,19 +196,21 @@ def _begin(settings: RunSettings) -> Record:
 
 
 def _leave(settings: RunSettings, record: Record) -> None:
-    """Judge the record, write it to the run's folder, file it under the results."""
+    """Judge the record, write it to the run's folder, file it under the results.
+
+    What was trained here never takes the place of the published weights' row: it is filed apart, by seed.
+    """
+    if not first_process():
+        return
     record.verdict = judge(record, settings.entry)
     record.write(settings.run_dir / "record.json")
-    Ledger(settings.results_dir).add(record)
+    trained = settings.results_dir / "trained" / f"seed_{settings.seed}"
+    Ledger(trained if settings.train else settings.results_dir).add(record)
 
 
 def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> tuple[CocoGroundTruth, list[Path]]:
     """The annotations and the image files, all of which are there."""
-    source = provide(data.name, data.split) if data.root is None else Source(data.root)
-    root = source.root
-    ground_truth = CocoGroundTruth.load(root / data.annotations).with_categories(classes)
-    if data.limit is not None:
-        ground_truth = ground_truth.subset(data.limit)
+    ground_truth, files, source = _open_split(data, data, classes)
     record.data = {
         "name": data.name,
         "split": data.split,
@@ -163,7 +219,18 @@ def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> 
         "files_sha256": source.files_sha256,
         "partial": len(ground_truth) < data.whole,
     }
-    folder = root / data.images
+    return ground_truth, files
+
+
+def _open_split(
+    data: DataSettings, split: DataSettings | SplitSettings, classes: tuple[str, ...]
+) -> tuple[CocoGroundTruth, list[Path], Source]:
+    """The annotations of one split of a data set, its image files, and where they come from."""
+    source = provide(data.name, split.split) if data.root is None else Source(data.root)
+    ground_truth = CocoGroundTruth.load(source.root / split.annotations).with_categories(classes)
+    if split.limit is not None:
+        ground_truth = ground_truth.subset(split.limit)
+    folder = source.root / split.images
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images", next_step="check data.root")
     files = [folder / name for name in ground_truth.file_names]
@@ -172,15 +239,14 @@ def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> 
     if absent:
         message = f"{folder}: lacks {len(absent)} of {len(files)} images, such as {absent[0].name}"
         raise DataError(message, next_step="complete the folder, or limit the run with data.limit=N")
-    return ground_truth, files
+    return ground_truth, files, source
 
 
-def _prepare(detector: Detector, device: torch.device, settings: RunSettings) -> None:
-    """Fold, lay out and move a detector as its protocol says."""
+def _prepare(detector: Detector, settings: RunSettings) -> None:
+    """Fold and lay out a detector as its protocol says."""
     protocol = settings.parts["protocol"]
     if protocol["fold_batch_norm"]:
         fold_batch_norm(detector)
-    detector.to(device)
     if protocol["channels_last"]:
         detector.use_channels_last()
 
@@ -188,10 +254,10 @@ def _prepare(detector: Detector, device: torch.device, settings: RunSettings) ->
 def _accuracy(
     settings: RunSettings, detector: Detector, dataset: ImageDataset, ground_truth: CocoGroundTruth
 ) -> dict[str, Any]:
-    accuracy = Accuracy(ground_truth, evaluator=settings.evaluator)
-    workers = settings.workers if settings.workers is not None else _auto_workers(detector.device)
+    iou_types: tuple[IouType, ...] = ("bbox", "segm") if detector.has_masks else ("bbox",)
+    accuracy = Accuracy(ground_truth, evaluator=settings.evaluator, iou_types=iou_types)
     metrics: list[Metric] = [accuracy]
-    batches = image_loader(dataset, settings.batch_size, workers)
+    batches = image_loader(dataset, settings.batch_size, _workers(settings, detector.device))
     evaluate(detector, batches, metrics, images=len(dataset), precision=settings.precision)
     accuracy.write_predictions(settings.run_dir / "predictions.json")
     return accuracy.result()
@@ -209,7 +275,9 @@ def _speed(settings: RunSettings, detector: Detector, dataset: ImageDataset) -> 
     return speed.result()
 
 
-def _auto_workers(device: torch.device) -> int:
+def _workers(settings: RunSettings, device: torch.device) -> int:
+    if settings.workers is not None:
+        return settings.workers
     # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
     return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
 

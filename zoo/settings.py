@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from zoo.entry import Entry, read_entry
 from zoo.errors import UsageError, closest
+from zoo.run.schedule import Schedule
 
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -28,6 +29,23 @@ RUN_OPTIONS = ("protocol.fold_batch_norm", "protocol.channels_last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSettings:
+    """The split that is trained on.
+
+    Attributes:
+        split: "train2017".
+        annotations: file, relative to the root.
+        images: folder, relative to the root.
+        limit: the first so many images; None for all.
+    """
+
+    split: str
+    annotations: str
+    images: str
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataSettings:
     """Where the images are.
 
@@ -40,6 +58,7 @@ class DataSettings:
         root: a folder in COCO's own layout; None for the cache.
         limit: the first so many images; None for all.
         classes: category names in the order of a detector's labels.
+        train: the split that is trained on; None where the data set has none.
     """
 
     name: str
@@ -50,6 +69,32 @@ class DataSettings:
     root: Path | None
     limit: int | None
     classes: tuple[str, ...]
+    train: SplitSettings | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How an entry's recipe is carried out.
+
+    Attributes:
+        schedule: the recipe.
+        batch_size: images a step; None for the recipe's.
+        images_per_pass: images that go through the network together; None for the recipe's.
+        scale_lr: whether the rate follows the batch size.
+        max_steps: stops early; None trains to the end.
+        checkpoint_every: steps.
+        evaluate_every: epochs; None evaluates at the end only.
+        resume: whether to go on from the newest checkpoint of the run's folder.
+    """
+
+    schedule: Schedule
+    batch_size: int | None
+    images_per_pass: int | None
+    scale_lr: bool
+    max_steps: int | None
+    checkpoint_every: int
+    evaluate_every: int | None
+    resume: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +124,8 @@ class RunSettings:
         measure: what to measure.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of convolutions and matrix products.
-        batch_size: images at a time while accuracy is measured; speed is always timed one by one.
+        batch_size: images at a time while accuracy is measured; speed is always timed one by one. A model that is
+            trained first is evaluated one by one too: the batch size asked for is that of its training.
         seed: of every random generator.
         workers: processes that decode images; None lets the device decide.
         evaluator: "columns" (our own) or "pycocotools".
@@ -87,6 +133,7 @@ class RunSettings:
         checkpoint_url: another address of the published file.
         data: where the images are.
         speed: how much is timed.
+        train: how it is trained first; None evaluates published weights.
         results_dir: where records and tables are kept.
         run_dir: where this run's record and predictions go.
     """
@@ -106,6 +153,7 @@ class RunSettings:
     checkpoint_url: str | None
     data: DataSettings
     speed: SpeedSettings
+    train: TrainSettings | None
     results_dir: Path
     run_dir: Path
 
@@ -132,6 +180,7 @@ class RunSettings:
         parts = {group: config.get(group) for group in PART_GROUPS}
         data, speed, checkpoint = config["data"], config["speed"], config["checkpoint"]
         measure = config["measure"]
+        training = config["run"]["name"] == "train"
         return cls(
             entry=Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts),
             config=config,
@@ -140,7 +189,7 @@ class RunSettings:
             measure=tuple(_one_of("measure", name, MEASUREMENTS) for name in _list("measure", measure)),
             device=_device(config["device"]),
             precision=_one_of("precision", config["precision"], PRECISIONS),
-            batch_size=_integer("batch_size", config["batch_size"], least=1),
+            batch_size=1 if training else _auto("batch_size", config["batch_size"], least=1) or 1,
             seed=_integer("seed", config["seed"], least=0),
             workers=_auto("workers", config["workers"], least=0),
             evaluator=cast("Evaluator", _one_of("evaluator", config["evaluator"], EVALUATORS)),
@@ -155,12 +204,14 @@ class RunSettings:
                 root=_path(data["root"]),
                 limit=None if data["limit"] is None else _integer("data.limit", data["limit"], least=1),
                 classes=tuple(data["classes"]),
+                train=_split(data.get("train")),
             ),
             speed=SpeedSettings(
                 warmup=_auto("speed.warmup", speed["warmup"], least=0),
                 images=_auto("speed.images", speed["images"], least=1),
                 rounds=_integer("speed.rounds", speed["rounds"], least=1),
             ),
+            train=_train(config) if training else None,
             results_dir=_path(config["results"]["dir"]) or default_results,
             run_dir=run_dir,
         )
@@ -170,7 +221,38 @@ def _changes_entry(override: str) -> bool:
     """Whether an override touches what makes the entry the entry."""
     key = override.split("=", 1)[0].lstrip("+~").split("@")[0].replace("/", ".")
     group = key.split(".")[0]
-    return (group in PART_GROUPS and key not in RUN_OPTIONS) or key.startswith("entry.")
+    cut_short = key == "run.max_steps" and not override.endswith("=null")
+    return (group in PART_GROUPS and key not in RUN_OPTIONS) or key.startswith("entry.") or cut_short
+
+
+def _split(block: Mapping[str, Any] | None) -> SplitSettings | None:
+    if block is None:
+        return None
+    limit = block["limit"]
+    return SplitSettings(
+        split=block["split"],
+        annotations=block["annotations"],
+        images=block["images"],
+        limit=None if limit is None else _integer("data.train.limit", limit, least=1),
+    )
+
+
+def _train(config: Mapping[str, Any]) -> TrainSettings:
+    run = config["run"]
+
+    def optional(key: str) -> int | None:
+        return None if run[key] is None else _integer(f"run.{key}", run[key], least=1)
+
+    return TrainSettings(
+        schedule=Schedule.from_mapping(config["schedule"]),
+        batch_size=_auto("batch_size", config["batch_size"], least=1),
+        images_per_pass=_auto("run.images_per_pass", run["images_per_pass"], least=1),
+        scale_lr=_flag("run.scale_lr", run["scale_lr"]),
+        max_steps=optional("max_steps"),
+        checkpoint_every=_integer("run.checkpoint_every", run["checkpoint_every"], least=1),
+        evaluate_every=optional("evaluate_every"),
+        resume=_flag("run.resume", run["resume"]),
+    )
 
 
 def _list(key: str, value: Any) -> list[Any]:
@@ -192,6 +274,12 @@ def _one_of(key: str, value: Any, known: tuple[str, ...]) -> str:
 def _integer(key: str, value: Any, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _bad(key, value, f"a whole number, {least} or more")
+    return value
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(key, value, "true or false")
     return value
 
 

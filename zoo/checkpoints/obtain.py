@@ -10,8 +10,15 @@ from zoo.checkpoints.hashes import published_prefix_from_name
 from zoo.checkpoints.pins import Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
 from zoo.entry import Checkpoint
+from zoo.errors import HashMismatchError
 
 COMMITTED_PINS = Path(__file__).resolve().parents[2] / "results" / "checkpoints.lock"
+
+
+EMBEDDED = Path(__file__).parent / "embedded"
+"""Checkpoints that come with the package; their address is `package:<file>`."""
+
+PACKAGE = "package:"
 
 
 class _Hashes(TypedDict):
@@ -44,4 +51,14 @@ def obtain(
         prefix = published_prefix_from_name(url) or checkpoint.sha256_prefix
         fetched = CheckpointStore().fetch([url], published_prefix=prefix)
         return dataclasses.replace(store.adopt(fetched.path, urls=checkpoint.urls, **hashes), url=url)
+    if checkpoint.urls[0].startswith(PACKAGE):
+        return _embedded(store, checkpoint.urls[0], hashes)
     return store.fetch(checkpoint.urls, **hashes)
+
+
+def _embedded(store: CheckpointStore, url: str, hashes: _Hashes) -> StoredFile:
+    stored = store.adopt(EMBEDDED / url.removeprefix(PACKAGE), urls=[url], **hashes)
+    if stored.hash_evidence == "other weights":
+        message = f"{stored.path}: sha256 {stored.sha256} is not the one this version of zoo was released with"
+        raise HashMismatchError(message, next_step="restore the file (git checkout), or install zoo again")
+    return dataclasses.replace(stored, url=url)

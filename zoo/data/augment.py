@@ -1,6 +1,6 @@
 """Random views of a training image: resize, crop, flip, in mmdetection's order.
 
-A view is drawn first, as numbers, and then applied to pixels and boxes alike. Sizes are (height,
+A view is drawn first, as numbers, and then applied to pixels, boxes and masks alike. Sizes are (height,
 width) in pixels; boxes are float32 (G, 4), xyxy.
 """
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.mask_targets import Bitmaps, flip_masks, resize_masks
 from zoo.data.transforms import ResizeKeepRatio
 from zoo.errors import UsageError
 from zoo.types import Size
@@ -108,6 +109,14 @@ class View:
         if self.flipped:
             seen[:, [0, 2]] = np.float32(width) - seen[:, [2, 0]]
         return seen
+
+    def masks(self, bitmaps: Bitmaps) -> Bitmaps:
+        """Bitmaps (G, H, W) of the original image's size as seen: (G, h, w)."""
+        if self.resized != self.original:
+            bitmaps = resize_masks(bitmaps, self.resized)
+        top, left, height, width = self.crop
+        window = bitmaps[:, top : top + height, left : left + width]
+        return flip_masks(window) if self.flipped else np.ascontiguousarray(window)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zoo.data.augment import Augmentation
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.mask_targets import rasterise
 from zoo.data.transforms import decode
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Target
@@ -57,10 +58,17 @@ class TrainingDataset(Dataset[Example | ZooError]):
         files: image files, in the order of `ground_truth.image_ids`.
         augmentation: how views are drawn.
         seed: of the views.
+        masks: whether objects come with their masks.
     """
 
     def __init__(
-        self, ground_truth: CocoGroundTruth, files: Sequence[Path], augmentation: Augmentation, seed: int
+        self,
+        ground_truth: CocoGroundTruth,
+        files: Sequence[Path],
+        augmentation: Augmentation,
+        seed: int,
+        *,
+        masks: bool = False,
     ) -> None:
         images = trainable_images(ground_truth)
         if not len(images):
@@ -73,6 +81,7 @@ class TrainingDataset(Dataset[Example | ZooError]):
         self.objects = [np.flatnonzero(kept[slot]) + slot.start for slot in map(ground_truth.annotations_of, images)]
         self.boxes = xyxy(ground_truth.boxes)
         self.labels = ground_truth.category_index
+        self.outlines = ground_truth if masks else None
         self.augmentation = augmentation
         self.seed = seed
 
@@ -111,7 +120,11 @@ class TrainingDataset(Dataset[Example | ZooError]):
             original_size=view.original,
             scale=view.scale,
         )
-        return sample, Target(torch.from_numpy(boxes), torch.from_numpy(self.labels[objects]))
+        target = Target(torch.from_numpy(boxes), torch.from_numpy(self.labels[objects]))
+        if self.outlines is not None:
+            bitmaps = rasterise([self.outlines.rle(int(annotation)) for annotation in objects], view.original)
+            target.masks = torch.from_numpy(view.masks(bitmaps))
+        return sample, target
 
 
 class TrainingOrder:

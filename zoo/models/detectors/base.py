@@ -38,6 +38,11 @@ class Detector(nn.Module):
         self.memory_format = torch.contiguous_format
 
     @property
+    def has_masks(self) -> bool:
+        """Whether it finds masks, not boxes alone."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

@@ -59,6 +59,11 @@ class TwoStageDetector(Detector):
         self.rpn_head = rpn_head
         self.roi_head = roi_head
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether it finds masks, not boxes alone."""
+        return self.roi_head.mask_head is not None
+
     def network(self, batch: Batch) -> TwoStageOutputs:
         """Everything up to class logits and deltas of each proposal, or up to the masks on the boxes that survive.
 

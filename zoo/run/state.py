@@ -1,0 +1,92 @@
+"""Files of a training: checkpoints that survive being killed, and the weights that come out.
+
+A checkpoint is written beside its final name and takes it in one step, so the newest one is always
+whole. Files are plain tensors and numbers: they load without executing anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ZooError
+from zoo.files import replacing, result_errors
+
+KEPT = 2
+"""Checkpoints that are kept: the newest, and the one before in case a disk loses the newest."""
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one training, `step_<steps done>.pt`.
+
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """The files, oldest first."""
+        return sorted(self.folder.glob("step_*.pt"))
+
+    def write(self, step: int, state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then remove all but the `KEPT` newest.
+
+        Raises:
+            ZooError: the disk is full, or refuses.
+        """
+        path = self.folder / f"step_{step:09}.pt"
+        _save(dict(state), path)
+        leftovers = self.folder.glob(".step_*.part")  # of processes that were killed while they wrote
+        for old in (*self.paths()[:-KEPT], *leftovers):
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, on the CPU; None where there is none at all.
+
+        Raises:
+            ZooError: there are checkpoints, and none of them can be read.
+        """
+        paths = self.paths()
+        for path in reversed(paths):
+            try:
+                return _read(path)
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                _log.warning("%s is damaged (%s): taking the one before", path, str(error).splitlines()[0])
+        if paths:
+            message = f"{self.folder}: none of {len(paths)} checkpoints can be read"
+            raise ZooError(message, next_step="delete the folder and train again without run.resume=true")
+        return None
+
+
+def export_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write weights as a flat state dict, float32 on the CPU, that `torch.load(weights_only=True)` reads.
+
+    Raises:
+        ZooError: the disk is full, or refuses.
+    """
+    _save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    with result_errors(path), replacing(path) as file:
+        torch.save(content, file.buffer)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums, and a flipped bit is a weight
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
+    return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
