@@ -34,6 +34,9 @@ COMMANDS = [
 ]
 
 
+NEEDING_RECORDS = ("fetch", "table", "diff", "report")
+
+
 def named(command: list[str]) -> str:
     return " ".join(command)
 
@@ -65,17 +68,13 @@ def test_sweeps_find_entries_and_launchers(arguments: list[str]) -> None:
             assert (ROOT / "conf" / "hydra" / "launcher" / f"{argument.partition('=')[2]}.yaml").is_file()
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c[0] == "zoo" and c[1] not in ("fetch", "table", "diff")], ids=named
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] not in NEEDING_RECORDS], ids=named)
 def test_catalogue_commands_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command[1:]) == 0
     assert ENTRY in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c[0] == "zoo" and c[1] in ("fetch", "table", "diff")], ids=named
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] in NEEDING_RECORDS], ids=named)
 def test_other_commands_parse(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     # What these do has tests of its own: they need records or a network.
     assert cli.main([command[1], "--help"]) == 0
