@@ -55,17 +55,12 @@ def train(
     schedule = options.schedule
     with joined(detector.device) as processes:
         batch_size = options.batch_size or schedule.batch_size
-        per_pass = images_per_pass(options, batch_size, processes.count)
         augmentation = Augmentation(multi_scale=MultiScale.from_mapping(schedule.multi_scale), crop=schedule.crop)
         dataset = TrainingDataset(ground_truth, files, augmentation, settings.seed, masks=detector.has_masks)
-        order = TrainingOrder(
-            dataset.wide, batch_size=batch_size, part_size=per_pass, seed=settings.seed, repeat=schedule.repeat
-        )
+        order = _order(settings, options, dataset, batch_size, processes.count)
         rate = _rate(options, batch_size, order.steps_per_epoch)
-        done = _summary(options, order, rate, batch_size) | {
-            "images": len(dataset),
-            "annotations_sha256": ground_truth.sha256,
-        }
+        set_of = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
+        done = _summary(options, order, rate, batch_size) | set_of
         trainer = Trainer(
             detector,
             make_optimizer(detector, dataclasses.replace(schedule.optimizer, lr=rate.base)),
@@ -107,6 +102,18 @@ def images_per_pass(options: TrainSettings, batch_size: int, processes: int) -> 
         message = f"run.images_per_pass: {share} images a step of a process do not split into passes of {wanted}"
         raise UsageError(message, next_step=f"give it as a divisor of {share}, such as {math.gcd(share, wanted)}")
     return wanted
+
+
+def _order(
+    settings: RunSettings, options: TrainSettings, dataset: TrainingDataset, batch_size: int, processes: int
+) -> TrainingOrder:
+    return TrainingOrder(
+        dataset.wide,
+        batch_size=batch_size,
+        part_size=images_per_pass(options, batch_size, processes),
+        seed=settings.seed,
+        repeat=options.schedule.repeat,
+    )
 
 
 def _rate(options: TrainSettings, batch_size: int, steps_per_epoch: int) -> LearningRate:
