@@ -63,6 +63,14 @@ def test_load_and_predict(faster_rcnn_pth: Path, tiny_coco: Path) -> None:
         model.train().predict([array])
 
 
+def test_embedded_models_need_nothing_from_outside(tiny_coco: Path) -> None:
+    file = tiny_coco / "val2017" / "000000000001.png"
+    for name in ("shapes_faster_rcnn_r10_fpn", "shapes_retinanet_r10_fpn"):
+        (found,) = zoo.load(name).predict([file])
+        assert found.boxes.shape == (len(found), 4)
+        assert found.labels.numel() == 0 or int(found.labels.max()) < 6
+
+
 def test_errors_name_the_next_step() -> None:
     with pytest.raises(UsageError, match="closest") as unknown:
         zoo.load("mmdet_faster_rcnn_r50_fpn_1xx")

@@ -133,9 +133,11 @@ def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
         return {**node, "_partial_": True} if node else None
 
     protocol = parts["protocol"]
-    nodes = {group: partial(parts[group]) for group in ("detector", "backbone", "neck")}
+    nodes = {group: partial(parts.get(group)) for group in ("detector", "backbone", "neck")}
     nodes |= {name: partial(protocol[name]) for name in ("transform", "normalize")}
-    nodes |= {group: {name: partial(node) for name, node in (parts[group] or {}).items()} for group in ("head", "loss")}
+    nodes |= {
+        group: {name: partial(node) for name, node in (parts.get(group) or {}).items()} for group in ("head", "loss")
+    }
     made: dict[str, Any] = instantiate(nodes, _convert_="all")
     return made
 
