@@ -80,8 +80,9 @@ def test_a_folder_that_cannot_be_made_is_named(server: FileServer, tmp_path: Pat
 
 
 SCRIPT = """
-import logging, sys
+import logging, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with Ctrl-C ignored
 from zoo.checkpoints.download import download
 from zoo.checkpoints.hashes import Expectation
 logging.basicConfig(level=logging.INFO, format="%(message)s")

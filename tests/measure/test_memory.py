@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -12,14 +14,15 @@ MB = 1 << 20
 
 
 def test_the_peak_stays_after_the_memory_is_gone() -> None:
+    gc.collect()  # what earlier tests left must not go away while this one looks
     memory = Memory(torch.device("cpu"))
     memory.reset()
     before = peak_rss()
-    block = np.ones(64 * MB, dtype=np.uint8)
+    block = np.ones(512 * MB, dtype=np.uint8)
     del block
     peak = memory.result()["memory"]
     assert peak["kind"] == "host RSS"
-    assert peak["peak_rss_bytes"] >= before + 60 * MB
+    assert peak["peak_rss_bytes"] >= before + 256 * MB
 
 
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="this system cannot reset the peak")
