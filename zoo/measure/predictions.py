@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.errors import ZooError
+from zoo.files import replacing, result_errors
 from zoo.measure.coco_eval import DetectionColumns
 
 _ROWS = 1 << 13
@@ -22,28 +21,12 @@ def write_predictions(detections: DetectionColumns, path: Path) -> None:
     Raises:
         ZooError: the disk refuses the file.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, detections)
-    except OSError as error:
-        raise ZooError(
-            f"cannot write {path}: {error.strerror or error}",
-            next_step="make room there, or name another folder with hydra.run.dir=DIR",
-        ) from None
-
-
-def _replace(path: Path, detections: DetectionColumns) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            separator = "["
-            for rows in _rows(detections):
-                file.write(separator + ",\n".join(rows))
-                separator = ",\n"
-            file.write("]\n" if len(detections) else "[]\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with result_errors(path), replacing(path) as file:
+        separator = "["
+        for rows in _rows(detections):
+            file.write(separator + ",\n".join(rows))
+            separator = ",\n"
+        file.write("]\n" if len(detections) else "[]\n")
 
 
 def _rows(detections: DetectionColumns) -> Iterator[list[str]]:
