@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from made_up import cell, entry_yaml, make_catalogue
 
-from zoo.entry import Checkpoint, entry_names, read_entries, read_entry, resolve
+from zoo import entry as entry_module
+from zoo.compose import compose
+from zoo.entry import Checkpoint, Entry, entry_names, read_entries, read_entry, resolve
 from zoo.errors import UsageError
 
 
@@ -121,3 +123,34 @@ def test_every_entry_of_the_project_is_sound() -> None:
     for entry in entries:
         assert entry.checkpoint.urls, entry.name
         assert entry.parts, entry.name
+
+
+SHARED_FACTS = "zoo: mmdet\nlicense: MIT\ncheckpoint: {format: pth, keymap: mmdet}\n"
+
+
+def test_what_all_rows_of_a_zoo_share_lies_below_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = make_catalogue(tmp_path, monkeypatch, "mmdet_a")
+    monkeypatch.setattr(entry_module, "_zoo_facts", entry_module._zoo_facts.__wrapped__)
+    (tmp_path / "conf" / "zoo").mkdir()
+    (tmp_path / "conf" / "zoo" / "mmdet.yaml").write_text(SHARED_FACTS, encoding="utf-8")
+    text = """defaults:
+  - /zoo@entry: mmdet
+  - override /backbone: resnet50
+entry:
+  name: mmdet_a
+  upstream: faster-rcnn
+  checkpoint: {format: safetensors, urls: [https://example.org/w.pth]}
+"""
+    (entries / "mmdet_a.yaml").write_text(text, encoding="utf-8")
+    entry = read_entry("mmdet_a")
+    assert (entry.zoo, entry.license) == ("mmdet", "MIT")
+    assert (entry.checkpoint.format, entry.checkpoint.keymap) == ("safetensors", "mmdet"), "the entry's own word wins"
+    assert entry.parts == {"backbone": "resnet50"}
+    (entries / "mmdet_a.yaml").write_text(text.replace("entry: mmdet", "entry: mdet"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no zoo 'mdet' \(closest: mmdet\)"):
+        read_entry("mmdet_a")
+
+
+@pytest.mark.parametrize("name", entry_names())
+def test_both_doors_read_the_same_entry(name: str) -> None:
+    assert Entry.from_mapping(compose(name)["entry"], read_entry(name).parts) == read_entry(name)

@@ -23,6 +23,9 @@ from zoo.errors import UsageError, closest
 ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang")
 """Where several zoos have a model of the same name, the first of these is meant."""
 
+ZOO_DEFAULT = "/zoo@entry"
+"""The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's own block."""
+
 METRICS = {
     "box_AP": "AP points",
     "mask_AP": "AP points",
@@ -218,7 +221,7 @@ def read_entry(name: str) -> Entry:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
         document = document if isinstance(document, Mapping) else {}
-        entry = Entry.from_mapping(document.get("entry") or {}, _parts(document))
+        entry = Entry.from_mapping(_with_shared(document), _parts(document))
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {error}", next_step="correct the file") from None
     except UsageError as error:
@@ -226,6 +229,26 @@ def read_entry(name: str) -> Entry:
     if entry.name != name:
         raise UsageError(f"{path}: entry.name is {entry.name!r}", next_step="give file and entry the same name")
     return entry
+
+
+def _with_shared(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The `entry:` block of a document, on top of what all rows of its zoo share (its line `/zoo@entry: ZOO`)."""
+    block: dict[str, Any] = dict(_checked(document.get("entry") or {}, Mapping, "entry"))
+    for item in document.get("defaults") or ():
+        if isinstance(item, Mapping) and ZOO_DEFAULT in item:
+            shared = _zoo_facts(item[ZOO_DEFAULT])
+            checkpoint = {**(shared.get("checkpoint") or {}), **(block.get("checkpoint") or {})}
+            block = {**shared, **block, "checkpoint": checkpoint}
+    return block
+
+
+@cache
+def _zoo_facts(zoo: str) -> dict[str, Any]:
+    path = conf_dir() / "zoo" / f"{zoo}.yaml"
+    if not path.is_file():
+        known = [file.stem for file in path.parent.glob("*.yaml")]
+        raise _schema_error(f"{ZOO_DEFAULT}: no zoo {zoo!r} ({closest(zoo, known)})")
+    return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()))  # noqa: S506 - a safe loader
 
 
 def _loader() -> type:
