@@ -31,7 +31,7 @@ def make_record(**more: Any) -> Record:
         "status": "measured",
         "checkpoint": {"sha256": "0" * 64, "hash_evidence": "published prefix"},
         "data": {"name": "coco2017", "split": "val2017", "images": 5000, "partial": False},
-        "protocol": {"name": "mmdet", "version": 1, "config": {"precision": "fp32", "run": {"name": "evaluate"}}},
+        "protocol": {"name": "mmdet", "version": 1, "precision": "fp32", "config": {"run": {"name": "evaluate"}}},
         "measured": {"box_AP": 37.41},
         "hardware": HARDWARE,
     }

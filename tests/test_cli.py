@@ -141,9 +141,63 @@ def test_published(catalogue: Path, capsys: Capture) -> None:
         "carrier": "README.md",
         "line": "25",
         "hardware": "V100",
+        "conflict": "",
     }
     assert run("published") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 * 2
+
+
+def test_published_shows_what_carriers_disagree_about(catalogue: Path, capsys: Capture) -> None:
+    other = '    - {metric: box_AP, text: "37.9", carrier: metafile.yml}'
+    (catalogue / "mmdet_r50.yaml").write_text(entry_yaml("mmdet_r50", other=other), encoding="utf-8")
+    assert run("published", "mmdet_r50", "--format", "csv") == 0
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [row["conflict"] for row in rows] == ["37.4 / 37.9", "", "37.4 / 37.9"]
+
+
+TABLE = """| Backbone | box AP | Config |
+|---|---|---|
+| R-50 | 37.4* | [c](faster-rcnn_r50_fpn_1x_coco.py) |
+| R-50 | 37.9 | [c](faster-rcnn_r50_fpn_1x_coco.py) |
+"""
+
+
+def test_published_reads_files(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(TABLE, encoding="utf-8")
+    assert run("published", "--format", "csv", "--read", path) == 0
+    output = capsys.readouterr()
+    first, second = csv.DictReader(io.StringIO(output.out))
+    assert first == {
+        "place": f"{path}:3",
+        "side": "",
+        "row": "R-50",
+        "entry": "mmdet_faster_rcnn_r50_fpn_1x",
+        "metric": "box_AP",
+        "text": "37.4",
+        "hardware": "",
+        "raw": "37.4*",
+        "conflict": "37.4 / 37.9",
+    }
+    assert second["conflict"] == "37.4 / 37.9"
+    fault = f"{path}:3: column 'box ap': a footnote mark (*): left off"
+    assert output.err == f"\nfaults\n  {fault}\n"
+    assert run("published", "--read", path) == 0
+    output = capsys.readouterr()
+    assert output.out.endswith(f"\nfaults\n  {fault}\n")
+    assert output.err == ""
+
+
+def test_published_says_what_it_cannot_read(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "README.md"
+    assert run("published", "--read", path) == 2
+    assert f"error: no file {path}" in capsys.readouterr().err
+    path.write_text("# Title\n", encoding="utf-8")
+    assert run("published", "--read", path) == 1
+    error = capsys.readouterr().err
+    assert f"error: {path}: no table with a published number\nnext: a table needs one of these columns:" in error
+    assert run("published", "mmdet", "--read", path) == 2
+    assert "error: --read takes files, and mmdet is asked for as well" in capsys.readouterr().err
 
 
 def test_every_entry_of_the_project_can_be_shown(capsys: Capture) -> None:
@@ -319,8 +373,14 @@ def test_a_reader_that_goes_is_no_traceback() -> None:
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "hydra", "omegaconf", "requests", "cv2")
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", entry_names()[0]], ["published"], ["diff"], ["--version"]])
+QUICK = [["list"], ["show", entry_names()[0]], ["published"], ["published", "--read"], ["diff"], ["--version"]]
+
+
+@pytest.mark.parametrize("command", QUICK)
 def test_the_quick_commands_import_nothing_heavy(tmp_path: Path, command: list[str]) -> None:
+    if command[-1] == "--read":
+        (tmp_path / "README.md").write_text(TABLE.replace("*", ""), encoding="utf-8")
+        command = [*command, str(tmp_path / "README.md")]
     if command == ["diff"]:
         Ledger(tmp_path).add(make_record(entry=entry_names()[0]))
         command = ["diff", "--results-dir", str(tmp_path)]

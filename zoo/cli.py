@@ -20,7 +20,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,10 +28,11 @@ from typing import Any, NoReturn
 import yaml
 
 from zoo.diff import ABSENT, catalogued, diff_rows, passes, render_comparison, render_diff
-from zoo.entry import METRICS, Entry, conf_dir, entry_names, read_entry, resolve
+from zoo.entry import METRICS, Entry, PublishedCell, conf_dir, entry_names, read_entry, resolve
 from zoo.errors import UsageError, ZooError, closest
-from zoo.record import Ledger, Record, results_dir
+from zoo.record import Record, results_dir
 from zoo.table import check_tables, stale_tables, write_tables
+from zoo.trained import all_records
 from zoo.verdict import carrier, catalogue_key, printed
 
 
@@ -106,8 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("entry", metavar="ENTRY")
     show.add_argument("--json", action="store_true", help="as JSON")
 
-    published = add("published", _published, "every published number with where it is printed")
+    published = add("published", _published, "every published number with where it is printed, and what contradicts it")
     published.add_argument("which", nargs="*", **which)  # type: ignore[arg-type]
+    about = "read Markdown files instead: their tables, and every fault that was got over"
+    published.add_argument("--read", nargs="+", type=Path, metavar="README.md", help=about)
     published.add_argument("--format", choices=("table", "csv"), default="table")
 
     fetch = add("fetch", _fetch, "download checkpoints and check their hashes")
@@ -212,30 +215,87 @@ def _protocol(entry: Entry) -> dict[str, Any] | None:
     option = entry.parts.get("protocol")
     if option is None:
         return None
-    path = conf_dir() / "protocol" / f"{option}.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if not document or not {"name", "version"} <= set(document):
-        message = f"{entry.name}: its protocol {option!r} has no name and version in {path}"
+    document = _part("protocol", option)
+    if not {"name", "version"} <= set(document):
+        message = f"{entry.name}: its protocol {option!r} has no name and version in conf/protocol"
         raise UsageError(message, next_step="add them, or correct the entry's `override /protocol` line")
     return {"name": document["name"], "version": document["version"]}
 
 
+def _part(group: str, option: str) -> dict[str, Any]:
+    """The top level of a part, on top of the options of its group that it begins with; empty where there is no file."""
+    path = conf_dir() / group / f"{option}.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    own = dict(document or {})
+    bases = [item for item in own.get("defaults") or () if isinstance(item, str) and item != "_self_"]
+    return {key: value for base in bases for key, value in _part(group, base).items()} | own
+
+
 def _published(options: argparse.Namespace) -> int:
+    if options.read:
+        return _read_published(options)
+    cells = [(entry.name, cell) for entry in select(options.which) for cell in entry.published]
+    conflicts = _conflicts(cells)
     rows = [
         {
-            "entry": entry.name,
+            "entry": name,
             "metric": cell.metric,
             "text": cell.text,
             "unit": METRICS[cell.metric],
             "carrier": cell.carrier,
             "line": "" if cell.line is None else str(cell.line),
             "hardware": cell.hardware or "",
+            "conflict": conflicts.get(_place(name, cell), ""),
         }
-        for entry in select(options.which)
-        for cell in entry.published
+        for name, cell in cells
     ]
     _print_rows(rows, options.format)
     return 0
+
+
+def _read_published(options: argparse.Namespace) -> int:
+    from zoo.published.documents import read_file
+    from zoo.published.faults import summary
+
+    if options.which:
+        message = f"--read takes files, and {', '.join(options.which)} is asked for as well"
+        raise UsageError(message, next_step="zoo published --read README.md, without entries")
+    documents = [read_file(path) for path in options.read]
+    numbers = [number for found, _ in documents for number in found]
+    conflicts = _conflicts([(number.entry, number.cell(number.file)) for number in numbers if number.entry])
+    rows = [
+        {
+            "place": f"{number.file}:{number.line}",
+            "side": number.side or "",
+            "row": number.row,
+            "entry": number.entry or "",
+            "metric": number.metric,
+            "text": number.text,
+            "hardware": number.hardware or "",
+            "raw": number.raw,
+            "conflict": conflicts.get(_place(number.entry, number.cell(number.file)), ""),
+        }
+        for number in numbers
+    ]
+    _print_rows(rows, options.format)
+    faults = summary(fault for _, found in documents for fault in found)
+    if faults:
+        aside = sys.stderr if options.format == "csv" else sys.stdout  # no remark among lines of CSV
+        print("", "faults", *(f"  {line}" for line in faults), sep="\n", file=aside)
+    return 0
+
+
+def _place(name: str | None, cell: PublishedCell) -> tuple[str | None, str, str | None]:
+    """What makes two published cells the same number: row, metric and hardware."""
+    return name, cell.metric, cell.hardware
+
+
+def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | None, str, str | None], str]:
+    """The numbers that carriers disagree about, all of them as one text."""
+    groups: dict[tuple[str | None, str, str | None], list[PublishedCell]] = {}
+    for name, cell in cells:
+        groups.setdefault(_place(name, cell), []).append(cell)
+    return {place: printed(group) for place, group in groups.items() if printed(group) != group[0].text}
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -281,7 +341,7 @@ def _diff(options: argparse.Namespace) -> int:
     if any(argument.endswith(".json") for argument in options.which):
         return _diff_records(options.which)
     root = options.results_dir
-    records = list(Ledger(root).records())
+    records = all_records(root)
     if options.which:
         records = _matching(records, options.which)
     if not records:

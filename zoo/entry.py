@@ -24,7 +24,7 @@ ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang")
 """Where several zoos have a model of the same name, the first of these is meant."""
 
 ZOO_DEFAULT = "/zoo@entry"
-"""The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's own block."""
+"""The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
 
 METRICS = {
     "box_AP": "AP points",
@@ -66,6 +66,11 @@ class Checkpoint:
                 raise _schema_error(
                     f"checkpoint.{name}: {digits!r} is not a string of lower-case hex digits (quote it)"
                 )
+
+    @classmethod
+    def from_mapping(cls, block: Any, where: str = "checkpoint") -> Checkpoint:
+        """A checkpoint from the block `where` of a YAML. Raises UsageError as `Entry.from_mapping` does."""
+        return _build(cls, block, where, tuples=("urls",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +163,7 @@ class Entry:
             UsageError: a key is missing, unknown, or holds what it cannot hold.
         """
         block = dict(_checked(block, Mapping, "entry"))
-        block["checkpoint"] = _build(Checkpoint, block.get("checkpoint"), "checkpoint", tuples=("urls",))
+        block["checkpoint"] = Checkpoint.from_mapping(block.get("checkpoint"))
         cells = _checked(block.get("published") or [], list, "published")
         block["published"] = tuple(_build(PublishedCell, cell, f"published[{i}]") for i, cell in enumerate(cells))
         entry = _build(cls, {**block, "parts": dict(parts or {})}, "entry", tuples=("classes",))

@@ -1,0 +1,8 @@
+"""README tables -> published cells, each with the file, the line and the text it was read from.
+
+    text -> `sources` (lines; merge conflicts, code) -> `markdown` (tables; stray, missing and unescaped bars)
+         -> `layouts` (which column is which metric, which row is which entry) -> `documents` (cells; `numbers`)
+         -> `evidence` (results/published/<zoo>.csv)
+
+Tables are read as they are found. Whatever had to be got over on the way is a `Fault`, a value, never silence.
+"""

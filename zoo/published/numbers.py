@@ -1,0 +1,135 @@
+"""One table cell -> the digits it prints, as text: "39.0" is not "39"."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)"
+_HYPHENS = r"[-\u2013\u2014\u2212]"
+_BLANK = re.compile(rf"(?:{_HYPHENS}|[/\\\s])*|n/?a|tbd|none", re.IGNORECASE)
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_STRUCK = re.compile(r"~~.*?~~")
+_EMPHASIS = re.compile(r"(\*\*|__|`|\*|(?<!\w)_)(.+?)\1")
+_FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\\?[*†‡§¶#^]|[¹²³⁰⁴-⁹]")
+_RANGE = re.compile(rf"{_NUMBER}\s*(?:{_HYPHENS}|~|/|to|\.\.|…)\s*{_NUMBER}\s*\S*", re.IGNORECASE)
+_SPREAD = re.compile(rf"({_NUMBER})\s*(?:±|\+/-)\s*{_NUMBER}")
+_NOTE = re.compile(rf"({_NUMBER}[^(]*?)\s*\(([^)]*)\)")
+_UNIT = re.compile(rf"({_NUMBER})\s*([a-z%][a-z/%]*)", re.IGNORECASE)
+
+UNITS = MappingProxyType(
+    {
+        "box_AP": {"%": 0},
+        "mask_AP": {"%": 0},
+        "fps": {"fps": 0, "images/s": 0, "img/s": 0},
+        "latency_ms": {"ms": 0, "s": 3},
+        "train_memory_gb": {"gb": 0, "g": 0, "mb": -3},
+        "params_m": {"m": 0, "k": -3},
+        "flops_b": {"b": 0, "g": 0, "gflops": 0, "m": -3},
+    }
+)
+"""Metric -> the units a cell may name -> the power of ten that leads to the metric's own unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a cell says.
+
+    Attributes:
+        text: the digits, in the metric's unit; None where the cell holds no one number.
+        remarks: (what was found, what was done) of everything besides plain digits.
+    """
+
+    text: str | None
+    remarks: tuple[tuple[str, str], ...] = ()
+
+
+def plain(cell: str) -> str:
+    """A cell without Markdown: the text of its links, no emphasis, no tags."""
+    text = html.unescape(_LINK.sub(r"\1", cell.replace("\\|", "|")))
+    return " ".join(re.sub(r"<[^>]*>", " ", _EMPHASIS.sub(r"\2", text)).split())
+
+
+def read_number(cell: str, metric: str) -> Reading:
+    """The number that a cell prints for a metric.
+
+    Digits are never rounded: a unit that differs by a power of ten moves the point.
+    """
+    remarks: list[tuple[str, str]] = []
+    text = html.unescape(_EMPHASIS.sub(r"\2", cell.strip()))
+    if struck := _STRUCK.findall(text):
+        text = _STRUCK.sub("", text).strip()
+        remarks.append((f"a text struck out ({plain(struck[0].strip('~'))})", "left out"))
+    if _LINK.search(text):
+        text = _LINK.sub(r"\1", text)
+        remarks.append(("a link in the cell", "its text is read"))
+    if _BLANK.fullmatch(plain(text)):
+        return Reading(None, tuple(remarks))
+    text = _without_marks(text, remarks)
+    if _RANGE.fullmatch(text):
+        return _unread(cell, "a range, not one number", remarks)
+    text = _without_notes(text, remarks)
+    text = _without_commas(text, remarks)
+    return _in_unit(cell, text, metric, remarks)
+
+
+def is_number_or_blank(cell: str) -> bool:
+    """Whether a cell may stand in a column of numbers: blank, or one number with whatever notes and units."""
+    if any(read_number(cell, metric).text is not None for metric in UNITS):
+        return True
+    text = plain(cell)
+    return bool(_BLANK.fullmatch(text) or _RANGE.fullmatch(text))
+
+
+def _without_marks(text: str, remarks: list[tuple[str, str]]) -> str:
+    marks = _FOOTNOTE.findall(text)
+    if marks:
+        text = _FOOTNOTE.sub(" ", text)
+        remarks.append((f"a footnote mark ({' '.join(plain(mark) or mark for mark in marks)})", "left off"))
+    # After the footnotes: the normal form of a raised 2 is a 2.
+    return unicodedata.normalize("NFKC", plain(text))
+
+
+def _without_notes(text: str, remarks: list[tuple[str, str]]) -> str:
+    """Without what stands around the number: about, plus or minus, brackets."""
+    if text[:1] in "~≈":
+        text = text[1:].strip()
+        remarks.append(("an approximate number", "its digits are read"))
+    if spread := _SPREAD.fullmatch(text):
+        remarks.append(("a number with its spread", f"read as {spread[1]}"))
+        return spread[1]
+    note = _NOTE.fullmatch(text)
+    if note and not re.search(r"\d\.\d", note[2]):  # a second number in brackets is another reading, not a note
+        remarks.append((f"a note in brackets ({note[2]})", "left off"))
+        return note[1].strip()
+    return text
+
+
+def _without_commas(text: str, remarks: list[tuple[str, str]]) -> str:
+    if re.match(r"\d{1,3}(,\d{3})+(?!\d)", text):
+        remarks.append(("thousands separators", "left off"))
+        return text.replace(",", "")
+    if re.match(r"\d+,\d+(?![\d,])", text):
+        remarks.append(("a decimal comma", "read as a point"))
+        return text.replace(",", ".", 1)
+    return text
+
+
+def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) -> Reading:
+    if re.fullmatch(_NUMBER, text):
+        return Reading(text, tuple(remarks))
+    match = _UNIT.fullmatch(text)
+    power = UNITS[metric].get(match[2].lower()) if match else None
+    if match is None or power is None:
+        return _unread(cell, "not a number", remarks)
+    digits = match[1] if power == 0 else format(Decimal(match[1]).scaleb(power), "f")
+    remarks.append((f"a unit in the cell ({match[2]})", f"read as {digits}"))
+    return Reading(digits, tuple(remarks))
+
+
+def _unread(cell: str, what: str, remarks: list[tuple[str, str]]) -> Reading:
+    return Reading(None, (*remarks, (f"{what}: {plain(cell)!r}", "left out")))
