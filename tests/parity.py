@@ -2,14 +2,15 @@
 
 A manifest says of every checkpoint key: dtype, shape, how to draw it. The generator of a key is
 numpy's RandomState, seeded with the crc32 of the key's name, so the weights are the same everywhere.
-The cases in `tests/golden` are cut down; the whole ones, with end-to-end answers on real images, are
-used where a folder of them lies beside the checkout.
+The cases in `tests/golden` are cut down (scripts/import_goldens.py); the whole ones, with end-to-end
+answers on real images, are used where a folder of them lies beside the checkout.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,47 @@ needs_coco = pytest.mark.skipif(not (SHARED / "coco").is_dir(), reason="no COCO 
 
 
 def manifest(case: str) -> dict[str, Any]:
-    """The manifest of a case: {"tensors": {key: [dtype, shape, draw, ...]}, ...}."""
+    """What the case's checkpoint holds.
+
+    Returns:
+        "tensors": key -> [dtype, shape, draw, ...]; "aliases": key -> the key whose tensor it is too;
+        "order": all keys, in the order of the file.
+    """
     content: dict[str, Any] = json.loads(_file(f"{case}.json").read_text(encoding="utf-8"))
-    return content
+    if "draws" in content:  # packed by scripts/import_goldens.py
+        leaves = dict(_leaves(content["keys"]))
+        tensors = {key: content["draws"][leaf] for key, leaf in leaves.items() if isinstance(leaf, int)}
+        aliases = {key: leaf for key, leaf in leaves.items() if isinstance(leaf, str)}
+        return {"tensors": tensors, "aliases": aliases, "order": list(leaves)}
+    tensors = {**content["tensors"], **content.get("fixed", {})}
+    return {"tensors": tensors, "aliases": content.get("aliases", {}), "order": content.get("order", list(tensors))}
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int | str]]:
+    for name, node in tree.items():
+        if isinstance(node, dict):
+            yield from _leaves(node, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node
+
+
+def shapes(case: str) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of the case's checkpoint, copies included, in the file's order."""
+    content = manifest(case)
+    return {key: tuple(content["tensors"][content["aliases"].get(key, key)][1]) for key in content["order"]}
 
 
 def weights(case: str) -> dict[str, torch.Tensor]:
     """Every tensor of the case's checkpoint, in the file's order."""
     content = manifest(case)
     tensors = {key: torch.from_numpy(_draw(key, *spec)) for key, spec in content["tensors"].items()}
-    aliases = content.get("aliases", {})  # keys of one and the same tensor
-    return {key: tensors[aliases.get(key, key)] for key in content.get("order", tensors)}
+    return {key: tensors[content["aliases"].get(key, key)] for key in content["order"]}
+
+
+def constants(case: str) -> dict[str, torch.Tensor]:
+    """The tensors of the case's checkpoint that its method fixes: 0, 1, 2 and so on."""
+    specs = manifest(case)["tensors"].items()
+    return {key: torch.from_numpy(_draw(key, *spec)) for key, spec in specs if spec[2] == "arange"}
 
 
 def _file(name: str) -> Path:
@@ -52,16 +83,23 @@ def _draw(key: str, dtype: str, shape: list[int], kind: str, *arguments: float) 
     elif kind == "uniform":
         low, high = arguments
         values = generator.uniform(low, high, shape)
+    elif kind == "arange":
+        values = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
     else:
         assert kind == "const"
         values = np.full(shape, arguments[0], dtype=np.float64)
     return np.asarray(values).astype(dtype)
 
 
-def golden(case: str) -> dict[str, npt.NDArray[Any]]:
-    """The network stages of a case, by name: `<stage>/sample`, `<stage>/stats`, or the whole stage."""
-    with np.load(_file(f"{case}.npz")) as archive:
-        return {key.removeprefix("net/"): archive[key] for key in archive.files}
+def golden(case: str, part: str = "net") -> dict[str, npt.NDArray[Any]]:
+    """The answers to a part of a case, by name: `<stage>/sample`, `<stage>/stats`, or the whole stage.
+
+    Parts are "net", network stages, "netx60", the same for 60 times the input, "e2e/<image>", "loss", "grad";
+    empty where the case does not have it.
+    """
+    with np.load(_file(f"{case}.npz") if part.startswith("net") else SHARED / "parity" / f"{case}.npz") as archive:
+        prefix = f"{part}/"
+        return {key.removeprefix(prefix): archive[key] for key in archive.files if key.startswith(prefix)}
 
 
 def sample(values: torch.Tensor, count: int = 256) -> npt.NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.checkpoints.convert import Drop, Rename, convert
+from zoo.checkpoints.convert import FIXED, REPEATED, Constant, Copy, Drop, Rename, convert
 from zoo.checkpoints.keymaps import key_map
 from zoo.errors import ConversionError, UsageError
 
@@ -41,6 +41,31 @@ def test_every_mismatch_is_listed(keys: tuple[str, ...], expected: dict[str, tup
         convert(tensors(*keys), KEY_MAP, expected)
 
 
+COPIES = (Rename("tower.0.{p}", "tower.{p}"), Copy("tower.{level}.{p}", of="tower.0.{p}"))
+
+
+def test_copies_are_compared_and_reported() -> None:
+    first = torch.arange(3.0)
+    given = {"tower.0.w": first, "tower.1.w": first, "tower.2.w": first.clone()}  # shared memory, or its own
+    converted, report = convert(given, COPIES, {"tower.w": (3,)})
+    assert converted == {"tower.w": first}
+    assert report.to_json() == {"loaded": 1, "dropped": {REPEATED: ["tower.1.w", "tower.2.w"]}}
+
+
+@pytest.mark.parametrize(
+    "copy", [torch.tensor([0.0, 1, 3]), torch.arange(4.0), torch.arange(3)], ids=["values", "shape", "type"]
+)
+def test_copies_that_differ_are_an_error(copy: torch.Tensor) -> None:
+    given = {"tower.0.w": torch.arange(3.0), "tower.1.w": copy}
+    with pytest.raises(ConversionError, match=r"not equal to what they are copies of: tower\.1\.w, of tower\.0\.w"):
+        convert(given, COPIES, {"tower.w": (3,)})
+
+
+def test_a_copy_of_nothing_is_an_error() -> None:
+    with pytest.raises(ConversionError, match=r"tower\.1\.w, of tower\.0\.w"):
+        convert(tensors("tower.1.w"), COPIES, {"tower.w": (2,)})
+
+
 def test_two_keys_for_one_place() -> None:
     rules = (Rename("a", "x"), Rename("b", "x"))
     with pytest.raises(ConversionError, match="two checkpoint keys for one model key: b -> x"):
@@ -55,3 +80,14 @@ def test_long_lists_are_counted() -> None:
 def test_unknown_key_map_lists_the_known() -> None:
     with pytest.raises(UsageError, match="mmdet"):
         key_map("mmdett")
+
+
+def test_constants_are_compared_and_not_loaded() -> None:
+    rules = (Constant("bins", range(4)), Rename("a", "x"))
+    bins = torch.arange(4, dtype=torch.float16).view(1, 4, 1, 1)
+    converted, report = convert({"bins": bins, "a": torch.zeros(2)}, rules, {"x": (2,)})
+    assert list(converted) == ["x"]
+    assert report.to_json() == {"loaded": 1, "dropped": {FIXED: ["bins"]}}
+    for other in (bins + 1, bins[:, :3]):
+        with pytest.raises(ConversionError, match="other values than the method fixes them to: bins"):
+            convert({"bins": other, "a": torch.zeros(2)}, rules, {"x": (2,)})

@@ -66,5 +66,15 @@ def test_nms_of_many_boxes_agrees_with_nms_of_few() -> None:
     assert (scores[split].diff() < 0).all()
 
 
+def test_nms_of_many_boxes_goes_group_by_group_but_shifted_all_the_same() -> None:
+    # The borderline pair of the test above, among so many boxes that group 79 is done by itself.
+    pair = torch.tensor([[100.0, 100, 102, 101], [100, 100, 101.002, 101]])
+    others = torch.tensor([[0.0, 0, 2000, 2000]]).expand(box_ops.SPLIT_FROM - 2, -1)
+    scores = [0.5] * len(others) + [0.9, 0.8]
+    kept = suppress(torch.cat((others, pair)), scores, [0] * len(others) + [79, 79], 0.5)
+    assert kept[:2] == [len(others), len(others) + 1]
+    assert len(kept) == 3
+
+
 def test_nms_of_nothing() -> None:
     assert suppress(torch.zeros(0, 4), [], [], 0.5) == []

@@ -8,47 +8,68 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from parity import SHARED, needs_coco, needs_shared, sample, weights
+from mmdet_cases import ARCHITECTURES, load
+from parity import SHARED, golden, needs_coco, needs_shared, sample
+from torch import Tensor
 
-from zoo.compose import build_model, compose, load_weights
+from zoo.data.mask_targets import decode
 from zoo.models.boxes import pairwise_iou
-from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.detectors.base import Detector
+from zoo.models.detectors.two_stage import TwoStageOutputs
+from zoo.types import Detections
 
-CASES = {"mmdet_faster_rcnn_r50_fpn_1x": "mmdet/faster_rcnn_r50_fpn_1x_coco"}
 IMAGES = ("000000349184", "000000520707")
+ANSWERED = [case for case in ARCHITECTURES if (SHARED / "parity" / "mmdet" / f"{case}.npz").exists()]
 
 pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[TwoStageDetector, dict[str, npt.NDArray[Any]]]:
-    with torch.device("meta"):
-        model = build_model(compose(request.param), num_classes=80)
-    load_weights(model, weights(CASES[request.param]), "mmdet")
-    assert isinstance(model, TwoStageDetector)
-    with np.load(SHARED / "parity" / f"{CASES[request.param]}.npz") as archive:
-        answers = {key.removeprefix("e2e/"): archive[key] for key in archive.files if key.startswith("e2e/")}
-    return model.eval(), answers
+@pytest.fixture(scope="module", params=ANSWERED)
+def case(request: pytest.FixtureRequest) -> tuple[Detector, str]:
+    return load(request.param), request.param
 
 
 @pytest.mark.parametrize("image", IMAGES)
 @torch.inference_mode()
-def test_input_proposals_and_detections(case: tuple[TwoStageDetector, dict[str, npt.NDArray[Any]]], image: str) -> None:
-    detector, answers = case
-    golden = {key.removeprefix(f"{image}/"): value for key, value in answers.items() if key.startswith(image)}
+def test_input_proposals_and_detections(case: tuple[Detector, str], image: str) -> None:
+    detector, name = case
+    answers = golden(f"mmdet/{name}", f"e2e/{image}")
     one = detector.transform(SHARED / "coco" / "val2017" / f"{image}.jpg")
-    assert one.scale == pytest.approx(golden["scale"], abs=1e-9)
+    assert one.scale == pytest.approx(answers["scale"], abs=1e-9)
+    assert tuple(one.pixels.shape[:2]) == tuple(answers["img_shape"].astype(int))
     batch = detector.prepare([one])
-    assert tuple(batch.images.shape) == tuple(golden["input_shape"].astype(int))
-    assert np.abs(sample(batch.images) - golden["input_sample"]).max() <= 1e-6
+    assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
+    assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6 * float(answers["input_stats"][1])
 
     outputs = detector.network(batch)
-    assert len(outputs.proposals[0]) == int(golden["proposal_count"])
-    assert np.abs(outputs.proposals[0][:50].numpy() - golden["proposals"]).max() <= 0.05
+    if isinstance(outputs, TwoStageOutputs):
+        assert len(outputs.proposals[0]) == int(answers["proposal_count"])
+        assert_proposals(outputs.proposals[0], torch.from_numpy(answers["proposals"]))
 
     (found,) = detector.postprocess(outputs, batch)
-    assert len(found) == len(golden["scores"])
-    overlap = pairwise_iou(torch.from_numpy(golden["boxes"]), found.boxes).numpy()
-    near = np.abs(golden["scores"][:, None] - found.scores.numpy()[None]) <= 1e-3
-    same = golden["labels"][:, None] == found.labels.numpy()[None]
-    assert ((overlap >= 0.99) & near & same).any(axis=1).mean() >= 0.99
+    partners = assert_detections(found, answers)
+    if found.masks is not None:
+        areas = np.array([decode(found.masks[i]).sum() for i in partners])
+        assert np.abs(areas - answers["mask_area"]).max() <= 2
+
+
+def assert_proposals(found: Tensor, expected: Tensor) -> None:
+    """The best proposals agree; two of nearly equal score may have swapped places."""
+    distances = torch.cdist(expected, found[: len(expected) + 1], p=torch.inf)
+    assert float(distances.amin(dim=1).max()) <= 0.02
+
+
+def assert_detections(found: Detections, answers: dict[str, npt.NDArray[Any]]) -> list[int]:
+    """Each answer has a detection of its class at its place.
+
+    Returns:
+        Those detections, in the order of the answers.
+    """
+    boxes, labels = torch.from_numpy(answers["boxes"]), torch.from_numpy(answers["labels"])
+    assert len(found) == len(boxes)
+    overlaps, partners = (pairwise_iou(boxes, found.boxes) * (labels[:, None] == found.labels)).max(dim=1)
+    assert len(set(partners.tolist())) == len(boxes)
+    assert float(overlaps.min()) >= 0.99
+    assert float((boxes - found.boxes[partners]).abs().max()) <= 0.02
+    assert np.abs(answers["scores"] - found.scores[partners].numpy()).max() <= 3e-4  # float32 allows no less
+    return [int(i) for i in partners]

@@ -1,57 +1,95 @@
-"""Every network stage agrees with mmdetection on the same weights and input."""
+"""Every network stage of every architecture agrees with mmdetection on the same weights and input."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from parity import assert_stage, golden, weights
+from mmdet_cases import ARCHITECTURES, load
+from parity import GOLDEN, assert_stage, golden
+from torch import Tensor
 
-from zoo.compose import build_model, compose, load_weights
+from zoo.models.detectors.base import Detector
+from zoo.models.detectors.one_stage import OneStageDetector
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.heads.box_head import StageBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 
-CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
+CASE = "faster_rcnn_r50_fpn_1x_coco"
+ANSWERED = [case for case in ARCHITECTURES if (GOLDEN / "mmdet" / f"{case}.npz").exists()]
+QUICK = {CASE, "faster_rcnn_r50_caffe_c4_1x_coco", "faster_rcnn_r50_caffe_fpn_1x_coco"}
 ROIS = [[0, 10, 10, 200, 150], [0, 50, 20, 300, 240], [1, 0, 0, 64, 64], [1, 100, 100, 140, 200], [1, 5, 5, 315, 250]]
 
 
-@pytest.fixture(scope="module")
-def detector() -> TwoStageDetector:
-    with torch.device("meta"):
-        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), num_classes=80)
-    load_weights(model, weights(CASE), "mmdet")
-    assert isinstance(model, TwoStageDetector)
-    return model.eval()
-
-
-def synthetic_input(shape: np.ndarray) -> torch.Tensor:
+def synthetic_input(shape: npt.NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.random.RandomState(0).standard_normal(tuple(shape.astype(int))).astype(np.float32))
 
 
-@torch.inference_mode()
-def assert_stages(detector: TwoStageDetector) -> None:
-    answers = golden(CASE)
-    features = detector.backbone(synthetic_input(answers["shape"]))
+def stages(detector: Detector, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Every stage by the name it has in the answers."""
+    features = detector.backbone(images)
+    maps = {f"c{(images.shape[3] // x.shape[3]).bit_length() - 1}": x for x in features}
+    if isinstance(detector, TwoStageDetector) and len(features) == 1:  # C4 and DC5 both are of stride 16
+        maps = {"c4" if features[0].shape[1] == 1024 else "c5": features[0]}
+    yield from maps.items()
     pyramid = detector.neck(features)
-    logits, deltas = detector.rpn_head(pyramid)
-    for name, values in zip(("c2", "c3", "c4", "c5"), features, strict=True):
+    names = list(maps)
+    if len(pyramid) > 1:
+        names = [f"p{(images.shape[3] // x.shape[3]).bit_length() - 1}" for x in pyramid]
+        yield from zip(names, pyramid, strict=True)
+    if isinstance(detector, OneStageDetector):
+        for name, logits, deltas in zip(names, *detector.dense_head(pyramid), strict=True):
+            yield f"cls_{name}", logits
+            yield f"reg_{name}", deltas
+        return
+    assert isinstance(detector, TwoStageDetector)
+    for name, logits, deltas in zip(names, *detector.rpn_head(pyramid), strict=True):
+        yield f"rpn_cls_{name}", logits
+        yield f"rpn_reg_{name}", deltas
+    yield from roi_stages(detector, pyramid)
+
+
+def roi_stages(detector: TwoStageDetector, pyramid: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
+    head, rois = detector.roi_head, torch.tensor(ROIS, dtype=torch.float32)
+    pooled = head.pooler(pyramid, rois)
+    class_logits, class_deltas = head.box_head(pooled)
+    yield "roi_feat", pooled
+    if isinstance(head.box_head, StageBoxHead):
+        yield "roi_shared", head.box_head.stage(pooled)
+    yield "roi_cls", class_logits
+    yield "roi_reg", class_deltas
+    if head.mask_head is not None:
+        mask_pooled = head.mask_pooler(pyramid, rois)
+        yield "roi_mask_feat", mask_pooled
+        yield "roi_mask", head.mask_head(mask_pooled)
+
+
+@torch.inference_mode()
+def assert_stages(detector: Detector, case: str, part: str = "net", factor: float = 1.0) -> None:
+    answers = golden(f"mmdet/{case}", part)
+    expected = {name.split("/")[0] for name in answers} - {"shape"}
+    seen = set()
+    for name, values in stages(detector, synthetic_input(answers["shape"]) * factor):
         assert_stage(name, values, answers)
-    for i, name in enumerate(("p2", "p3", "p4", "p5", "p6")):
-        assert_stage(name, pyramid[i], answers)
-        assert_stage(f"rpn_cls_{name}", logits[i], answers)
-        assert_stage(f"rpn_reg_{name}", deltas[i], answers)
-    pooled = detector.roi_head.pooler(pyramid, torch.tensor(ROIS, dtype=torch.float32))
-    class_logits, class_deltas = detector.roi_head.box_head(pooled)
-    assert_stage("roi_feat", pooled, answers)
-    assert_stage("roi_cls", class_logits, answers)
-    assert_stage("roi_reg", class_deltas, answers)
+        seen.add(name)
+    assert seen == expected
 
 
-def test_stages(detector: TwoStageDetector) -> None:
-    assert_stages(detector)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in ANSWERED]
+)
+def test_stages(case: str) -> None:
+    detector = load(case)
+    assert_stages(detector, case)
+    if golden(f"mmdet/{case}", "netx60"):  # networks that are fed values of that size
+        assert_stages(detector, case, "netx60", factor=60)
 
 
-def test_stages_folded_and_channels_last(detector: TwoStageDetector) -> None:
+def test_stages_folded_and_channels_last() -> None:
+    detector = load(CASE)
     fold_batch_norm(detector)
     detector.use_channels_last()
-    assert_stages(detector)
+    assert_stages(detector, CASE)

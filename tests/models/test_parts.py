@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,60 @@ def test_resnet_freezes_stages_and_normalisation() -> None:
     assert not any(name.startswith(("stem", "layer1")) for name in training)
 
 
+def test_resnet_keeps_scales_and_biases_of_its_normalisation() -> None:
+    with torch.device("meta"):
+        backbone = ResNet(50, norm_trained=False)
+    trained = {name.split(".")[-2] for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trained == {"conv"}
+
+
+def test_resnet_styles_differ_in_where_the_stride_is() -> None:
+    strides = {}
+    for style in ("pytorch", "caffe"):
+        with torch.device("meta"):
+            block = ResNet(50, style=style).get_submodule("layer2.0")
+        strides[style] = [block.get_submodule(f"conv{i}.conv").stride for i in (1, 2, 3)]
+        assert block.get_submodule("shortcut.conv").stride == (2, 2)
+    assert strides == {"pytorch": [(1, 1), (2, 2), (1, 1)], "caffe": [(2, 2), (1, 1), (1, 1)]}
+
+
+@pytest.mark.parametrize(("groups", "base_width", "first"), [(32, 4, 128), (64, 4, 256), (32, 8, 256)])
+def test_resnext_widths(groups: int, base_width: int, first: int) -> None:
+    with torch.device("meta"):
+        backbone = ResNet(101, groups=groups, base_width=base_width)
+    for stage in range(4):
+        conv = backbone.get_submodule(f"layer{stage + 1}.1.conv2.conv")
+        width = first * 2**stage
+        assert (conv.in_channels, conv.out_channels, conv.groups) == (width, width, groups)
+    assert [spec.channels for spec in backbone.out_specs] == [256, 512, 1024, 2048]
+
+
+def test_a_dilated_stage_keeps_its_size() -> None:
+    with torch.device("meta"):
+        backbone = ResNet(50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_stages=[4])
+        (c5,) = backbone(torch.empty(1, 3, 64, 96))
+    assert backbone.out_specs == (FeatureSpec(2048, 16),)
+    assert c5.shape == (1, 2048, 4, 6)
+    convs = [backbone.get_submodule(f"layer4.{block}.conv2.conv") for block in range(3)]
+    assert [(conv.stride, conv.dilation, conv.padding) for conv in convs] == [((1, 1), (2, 2), (2, 2))] * 3
+
+
+def test_stages_that_nobody_asks_for_do_not_exist() -> None:
+    with torch.device("meta"):
+        backbone = ResNet(50, out_stages=[3])
+        features = backbone(torch.empty(1, 3, 64, 96))
+    assert [tuple(x.shape) for x in features] == [(1, 1024, 4, 6)]
+    assert backbone.out_specs == (FeatureSpec(1024, 16),)
+    assert not any(name.startswith("layer4") for name in backbone.state_dict())
+
+
+def test_basic_blocks_have_one_style() -> None:
+    with pytest.raises(ValueError, match="basic blocks"):
+        ResNet(10, groups=2)
+    with pytest.raises(ValueError, match="'tensorflow'"):
+        ResNet(50, style="tensorflow")
+
+
 def test_resnet_names_unknown_depths() -> None:
     with pytest.raises(ValueError, match="depth: 51"):
         ResNet(51)
@@ -63,6 +119,14 @@ def test_pooler_levels() -> None:
     sides = [10, 111, 112, 224, 448, 5000]
     rois = torch.tensor([[0, 0, 0, side, side] for side in sides], dtype=torch.float32)
     assert pooler.levels(rois).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+def test_pooler_adds_its_epsilon_before_the_logarithm() -> None:
+    # Added after it, as others do, this region would belong to the next level.
+    pooler = RoiPooler([FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], output_size=7)
+    side = 447.9997
+    assert pooler.levels(torch.tensor([[0, 0, 0, side, side]])).tolist() == [2]
+    assert math.floor(4 + math.log2(side / 224) + 1e-6) - 2 == 3
 
 
 def test_pooler_averages_its_level() -> None:

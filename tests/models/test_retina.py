@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
 from zoo.models.anchors import AnchorGenerator
-from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.heads.retina import ConvTower, RetinaHead
 from zoo.models.heads.roi import DetectionSettings
-from zoo.models.heads.rpn import UNUSED
 from zoo.models.losses.classification import sigmoid_focal_loss
 from zoo.types import Detections, FeatureSpec, Target
 
@@ -80,6 +79,19 @@ def test_levels_share_convolutions_and_have_their_own_normalisation() -> None:
     assert tower.convs[0].weight.grad is None
     torch.autograd.backward([x.sum() for x in tower(maps)])
     assert tower.convs[0].weight.grad is not None
+
+
+def test_a_shared_convolution_learns_from_every_level() -> None:
+    torch.manual_seed(0)
+    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=5, norm=True).train()
+    maps = [torch.rand(2, 3, 2 ** (6 - level), 8) for level in range(5)]
+    first = tower.convs[0].weight
+    assert isinstance(first, Tensor)
+    outputs = [(x * torch.rand(x.shape)).sum() for x in tower(maps)]
+    together = torch.autograd.grad(torch.stack(outputs).sum(), first, retain_graph=True)[0]
+    apart = [torch.autograd.grad(output, first, retain_graph=True)[0] for output in outputs]
+    assert all(bool(gradient.any()) for gradient in apart)
+    assert torch.allclose(together, torch.stack(apart).sum(dim=0), atol=1e-4)
 
 
 def test_equal_maps_give_equal_answers_without_normalisation() -> None:
@@ -162,9 +174,10 @@ def test_anchors_learn_their_class_background_or_nothing() -> None:
     # 3 x 4 cells; the image itself reaches 3 rows and 2 columns of them. The object is the anchor of cell (1, 1).
     head, cells = tiny_head(), [(3, 4)]
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([1]))
-    labels, boxes = head.assign(head.anchors.grid(cells, torch.device("cpu")), cells, [target], [(24, 16)])
-    assert labels.view(3, 4).tolist() == [[2, 2, UNUSED, UNUSED], [2, 1, UNUSED, UNUSED], [2, 2, UNUSED, UNUSED]]
-    assert boxes[0, 5].tolist() == [4, 4, 12, 12]
+    wanted = head.assign(cells, [target], [(24, 16)], torch.device("cpu"))
+    background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
+    assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 1, IGNORED, IGNORED], background]
+    assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
 
 
 def test_losses_are_divided_by_the_objects() -> None:

@@ -22,10 +22,17 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Checkpoint keys that a model has under another (or the same) name."""
+    """Checkpoint keys that a model has under another (or the same) name.
+
+    Attributes:
+        source: the checkpoint's name.
+        target: the model's.
+        otherwise: the name in models that have none of the first.
+    """
 
     source: str
     target: str
+    otherwise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,43 @@ class Drop:
     reason: str
 
 
-Rule = Rename | Drop
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Checkpoint keys that repeat another, as files do whose network shares a weight between layers.
+
+    They are compared: where one differs, the file is of a network that does not share.
+    """
+
+    source: str
+    of: str
+
+
+REPEATED = "equal to the key they are a copy of"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Checkpoint keys of which the method fixes the values, so that a model has no parameter for them.
+
+    They are compared: a file with other values is of another method.
+    """
+
+    source: str
+    values: Sequence[float]
+
+
+FIXED = "equal to what the method fixes them to"
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Model keys that keep their first values where the checkpoint lacks them, and why: in files to begin with."""
+
+    target: str
+    reason: str
+
+
+Rule = Rename | Drop | Copy | Constant | Fresh
 KeyMap = Sequence[Rule]
 
 
@@ -47,14 +90,17 @@ class LoadReport:
     Attributes:
         loaded: number of keys that went into the model.
         dropped: reason -> the keys dropped for it.
+        fresh: reason -> how many keys of the model kept their first values for it.
     """
 
     loaded: int = 0
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    fresh: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as a record holds it."""
-        return {"loaded": self.loaded, "dropped": self.dropped}
+        report = {"loaded": self.loaded, "dropped": self.dropped}
+        return report | {"fresh": self.fresh} if self.fresh else report
 
 
 def convert(
@@ -68,12 +114,13 @@ def convert(
         expected: shape of every key of the model.
 
     Returns:
-        Tensors by model key, one for each of `expected`, and what was dropped.
+        Tensors by model key, one for each of `expected` that need not stay fresh, and what became of the others.
 
     Raises:
-        ConversionError: a key without a rule, without a place, without a tensor, twice, or of another shape.
+        ConversionError: a key without a rule, without a place, without a tensor, twice, of another shape, or a
+            copy or a constant that differs.
     """
-    rules = [(_pattern(rule.source), rule) for rule in key_map]
+    rules = [(_pattern(rule.source), rule) for rule in key_map if not isinstance(rule, Fresh)]
     converted: dict[str, Tensor] = {}
     report = LoadReport()
     problems: dict[str, list[str]] = {}
@@ -83,19 +130,51 @@ def convert(
             problems.setdefault("no rule for checkpoint keys", []).append(key)
         elif isinstance(rule, Drop):
             report.dropped.setdefault(rule.reason, []).append(key)
+        elif isinstance(rule, Copy):
+            original = _fill(rule.of, match)
+            if original in tensors and _equal(tensor, tensors[original]):
+                report.dropped.setdefault(REPEATED, []).append(key)
+            else:
+                problems.setdefault("not equal to what they are copies of", []).append(f"{key}, of {original}")
+        elif isinstance(rule, Constant):
+            if tensor.flatten().tolist() == list(rule.values):
+                report.dropped.setdefault(FIXED, []).append(key)
+            else:
+                problems.setdefault("other values than the method fixes them to", []).append(key)
         else:
-            target = _fill(rule.target, match)
+            target = _target(rule, match, expected)
             problem = _problem(target, tensor, converted, expected)
             if problem:
                 problems.setdefault(problem, []).append(f"{key} -> {target}")
             converted[target] = tensor
-    missing = [key for key in expected if key not in converted]
+    missing = _count_fresh([key for key in expected if key not in converted], key_map, report)
     if missing:
         problems["the checkpoint lacks model keys"] = missing
     if problems:
         raise ConversionError(_describe(problems), next_step="check that the checkpoint belongs to this entry")
     report.loaded = len(converted)
     return converted, report
+
+
+def _target(rule: Rename, match: re.Match[str], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """The model key of a checkpoint key."""
+    target = _fill(rule.target, match)
+    if rule.otherwise is not None and target not in expected:
+        return _fill(rule.otherwise, match)
+    return target
+
+
+def _count_fresh(keys: Sequence[str], key_map: KeyMap, report: LoadReport) -> list[str]:
+    """Report the keys that may stay fresh; returns the others."""
+    fresh = [(_pattern(rule.target), rule.reason) for rule in key_map if isinstance(rule, Fresh)]
+    missing = []
+    for key in keys:
+        reason = next((reason for pattern, reason in fresh if pattern.fullmatch(key)), None)
+        if reason is None:
+            missing.append(key)
+        else:
+            report.fresh[reason] = report.fresh.get(reason, 0) + 1
+    return missing
 
 
 def _problem(
@@ -109,6 +188,14 @@ def _problem(
     if tuple(tensor.shape) != expected[target]:
         return f"shape {list(tensor.shape)} where the model has {list(expected[target])}"
     return None
+
+
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same values; quick where they are one and the same memory."""
+    if tensor.shape != other.shape or tensor.dtype != other.dtype:
+        return False
+    same_memory = tensor.data_ptr() == other.data_ptr() and tensor.stride() == other.stride()
+    return same_memory or tensor.equal(other)
 
 
 def _pattern(template: str) -> re.Pattern[str]:

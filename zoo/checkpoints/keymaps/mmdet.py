@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import Drop, KeyMap, Rename
+from zoo.checkpoints.convert import Copy, KeyMap, Rename
 
-SHARED = "copy of the first level's convolution, which all levels share"
+
+def _blocks(source: str, target: str) -> KeyMap:
+    """Rules for the blocks of a residual stage."""
+    rules = []
+    for i in (1, 2, 3):
+        rules.append(Rename(f"{source}.{{block}}.conv{i}.weight", f"{target}.{{block}}.conv{i}.conv.weight"))
+        rules.append(Rename(f"{source}.{{block}}.bn{i}.{{p}}", f"{target}.{{block}}.conv{i}.norm.{{p}}"))
+    return (
+        *rules,
+        Rename(f"{source}.{{block}}.downsample.0.weight", f"{target}.{{block}}.shortcut.conv.weight"),
+        Rename(f"{source}.{{block}}.downsample.1.{{p}}", f"{target}.{{block}}.shortcut.norm.{{p}}"),
+    )
+
 
 KEY_MAP: KeyMap = (
-    # ResNet
+    # ResNet, ResNeXt
     Rename("backbone.conv1.weight", "backbone.stem.conv.weight"),
     Rename("backbone.bn1.{p}", "backbone.stem.norm.{p}"),
-    Rename("backbone.{layer}.{block}.conv1.weight", "backbone.{layer}.{block}.conv1.conv.weight"),
-    Rename("backbone.{layer}.{block}.conv2.weight", "backbone.{layer}.{block}.conv2.conv.weight"),
-    Rename("backbone.{layer}.{block}.conv3.weight", "backbone.{layer}.{block}.conv3.conv.weight"),
-    Rename("backbone.{layer}.{block}.bn1.{p}", "backbone.{layer}.{block}.conv1.norm.{p}"),
-    Rename("backbone.{layer}.{block}.bn2.{p}", "backbone.{layer}.{block}.conv2.norm.{p}"),
-    Rename("backbone.{layer}.{block}.bn3.{p}", "backbone.{layer}.{block}.conv3.norm.{p}"),
-    Rename("backbone.{layer}.{block}.downsample.0.weight", "backbone.{layer}.{block}.shortcut.conv.weight"),
-    Rename("backbone.{layer}.{block}.downsample.1.{p}", "backbone.{layer}.{block}.shortcut.norm.{p}"),
+    *_blocks("backbone.{layer}", "backbone.{layer}"),
     # FPN
     Rename("neck.lateral_convs.{level}.conv.{p}", "neck.laterals.{level}.{p}"),
     Rename("neck.fpn_convs.{level}.conv.{p}", "neck.outputs.{level}.{p}"),
@@ -40,16 +45,18 @@ KEY_MAP: KeyMap = (
     Rename("roi_head.bbox_head.shared_fcs.1.{p}", "roi_head.box_head.fc2.{p}"),
     Rename("roi_head.bbox_head.fc_cls.{p}", "roi_head.box_head.logits.{p}"),
     Rename("roi_head.bbox_head.fc_reg.{p}", "roi_head.box_head.deltas.{p}"),
+    # RoI head with the last stage of the backbone in it
+    *_blocks("roi_head.shared_head.layer4", "roi_head.box_head.stage"),
     # Mask head
     Rename("roi_head.mask_head.convs.{i}.conv.{p}", "roi_head.mask_head.convs.{i}.conv.{p}"),
     Rename("roi_head.mask_head.convs.{i}.bn.{p}", "roi_head.mask_head.convs.{i}.norm.{p}"),
     Rename("roi_head.mask_head.upsample.{p}", "roi_head.mask_head.upsample.{p}"),
     Rename("roi_head.mask_head.conv_logits.{p}", "roi_head.mask_head.logits.{p}"),
-    # RetinaNet, with its own normalisation a level
+    # RetinaNet, with its own normalisation a level; the convolutions are the same in all
     Rename("bbox_head.cls_convs.0.{i}.conv.weight", "dense_head.class_tower.convs.{i}.weight"),
     Rename("bbox_head.reg_convs.0.{i}.conv.weight", "dense_head.box_tower.convs.{i}.weight"),
-    Drop("bbox_head.cls_convs.{level}.{i}.conv.weight", SHARED),
-    Drop("bbox_head.reg_convs.{level}.{i}.conv.weight", SHARED),
+    Copy("bbox_head.cls_convs.{level}.{i}.conv.weight", of="bbox_head.cls_convs.0.{i}.conv.weight"),
+    Copy("bbox_head.reg_convs.{level}.{i}.conv.weight", of="bbox_head.reg_convs.0.{i}.conv.weight"),
     Rename("bbox_head.cls_convs.{level}.{i}.bn.{p}", "dense_head.class_tower.norms.{level}.{i}.{p}"),
     Rename("bbox_head.reg_convs.{level}.{i}.bn.{p}", "dense_head.box_tower.norms.{level}.{i}.{p}"),
     Rename("bbox_head.retina_cls.{p}", "dense_head.logits.{p}"),

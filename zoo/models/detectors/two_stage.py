@@ -88,7 +88,7 @@ class TwoStageDetector(Detector):
         padded_sizes = [self.normalizer.padded_size(size) for size in batch.sizes]
         proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
         return {
-            **self.rpn_head.losses(objectness, anchor_deltas, targets, padded_sizes),
+            **self.rpn_head.losses(objectness, anchor_deltas, targets, batch.sizes, padded_sizes),
             **self.roi_head.losses(features, proposals, targets),
         }
 

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from zoo.models import boxes as box_ops
 from zoo.models.anchors import AnchorGenerator
-from zoo.models.assigners.max_iou import NEGATIVE, MaxIoUAssigner
+from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.heads.roi import DetectionSettings
-from zoo.models.heads.rpn import UNUSED, flatten_anchors
+from zoo.models.heads.rpn import flatten_anchors
 from zoo.models.losses.classification import sigmoid_focal_loss
 from zoo.models.losses.regression import L1Loss
+from zoo.models.samplers import AllSampler
 from zoo.types import Detections, FeatureSpec, Size, Target
 
 PRIOR = 0.01
@@ -194,53 +196,30 @@ class RetinaHead(nn.Module):
         """The share of each level, (L,) and (L,), in the two losses; arguments as for `losses`."""
         cells = [(x.shape[2], x.shape[3]) for x in logits]
         grids = self.anchors.grid(cells, logits[0].device)
-        all_labels, all_boxes = self.assign(grids, cells, targets, padded_sizes)
-        counts = [len(grid) for grid in grids]
-        labels_of, boxes_of = torch.split(all_labels, counts, dim=1), torch.split(all_boxes, counts, dim=1)
+        wanted = self.assign(cells, targets, padded_sizes, logits[0].device)
         classification, regression = [], []
-        for logit, delta, anchors, labels, boxes in zip(logits, deltas, grids, labels_of, boxes_of, strict=True):
-            used, objects = labels != UNUSED, self._is_object(labels)  # (N, M)
+        for logit, delta, anchors, level in zip(
+            logits, deltas, grids, wanted.levels([len(grid) for grid in grids]), strict=True
+        ):
+            used, objects = level.used, level.objects  # (N, M)
+            labels = torch.where(objects, level.labels, self.num_classes)
             classification.append(sigmoid_focal_loss(flatten_anchors(logit, self.num_classes)[used], labels[used]))
-            encoded = self.coder.encode(anchors.expand_as(boxes)[objects], boxes[objects])
+            encoded = self.coder.encode(anchors.expand_as(level.boxes)[objects], level.boxes[objects])
             regression.append(self.box_loss(flatten_anchors(delta, 4)[objects], encoded))
-        # At least 1 an image, plus an epsilon of float32, as mmdetection counts.
-        divisor = float(self._is_object(all_labels).sum(dim=1).clamp(min=1).sum()) + torch.finfo(torch.float32).eps
+        divisor = wanted.count(wanted.objects) + torch.finfo(torch.float32).eps
         return torch.stack(classification) / divisor, torch.stack(regression) / divisor
 
-    @torch.no_grad()
     def assign(
-        self, grids: Sequence[Tensor], cells: Sequence[Size], targets: Sequence[Target], padded_sizes: Sequence[Size]
-    ) -> tuple[Tensor, Tensor]:
+        self, cells: Sequence[Size], targets: Sequence[Target], padded_sizes: Sequence[Size], device: torch.device
+    ) -> AnchorTargets:
         """What a batch is trained to say.
 
         Args:
-            grids: anchors (M, 4) a level.
             cells: (H, W) a level.
             targets: one an image.
-            padded_sizes: of the images.
-
-        Returns:
-            For the anchors of all levels, labels (N, all M): a class, K for background or UNUSED; and
-            boxes (N, all M, 4), the ground-truth box of each object, zeros elsewhere.
+            padded_sizes: of the images, each padded as if it were alone.
+            device: of the answer.
         """
-        anchors = torch.cat(list(grids))
-        images = [
-            self._assign_one(anchors, self.anchors.inside(cells, size, anchors.device), target)
-            for target, size in zip(targets, padded_sizes, strict=True)
-        ]
-        labels, boxes = zip(*images, strict=True)
-        return torch.stack(labels), torch.stack(boxes)
-
-    def _assign_one(self, anchors: Tensor, inside: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-        """Anchors (all M, 4), of which those at the positions `inside` (I,) belong to the image."""
-        labels = torch.full((len(anchors),), UNUSED, dtype=torch.int64, device=anchors.device)
-        boxes = torch.zeros_like(anchors)
-        matches = self.assigner(anchors[inside], target.boxes)
-        labels[inside[matches == NEGATIVE]] = self.num_classes
-        positive = matches >= 0
-        labels[inside[positive]] = target.labels[matches[positive]]
-        boxes[inside[positive]] = target.boxes[matches[positive]]
-        return labels, boxes
-
-    def _is_object(self, labels: Tensor) -> Tensor:
-        return (labels != UNUSED) & (labels < self.num_classes)
+        anchors = torch.cat(self.anchors.grid(cells, device))  # of all levels
+        eligible = [self.anchors.inside(cells, size, device) for size in padded_sizes]
+        return anchor_targets(anchors, eligible, targets, self.assigner, AllSampler())

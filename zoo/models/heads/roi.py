@@ -15,7 +15,7 @@ from zoo.models import boxes as box_ops
 from zoo.models import masks as mask_ops
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.box_head import TwoFcBoxHead
+from zoo.models.heads.box_head import StageBoxHead, TwoFcBoxHead
 from zoo.models.heads.mask_head import ConvMaskHead
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
@@ -60,7 +60,7 @@ class RoiHead(nn.Module):
     """Pool each proposal from its pyramid level, classify it, refine its box; with a mask head, outline what it found.
 
     Args:
-        in_specs: of the feature maps, fine to coarse; the coarsest (p6) serves proposals only.
+        in_specs: of the feature maps, fine to coarse; from the fifth on (p6) they serve proposals only.
         num_classes: object classes.
         detections: which pairs are kept.
         assigner: matches proposals with ground-truth boxes.
@@ -81,7 +81,7 @@ class RoiHead(nn.Module):
         assigner: MaxIoUAssigner,
         sampler: Sampler,
         box_loss: BoxLoss,
-        box_head: Callable[..., TwoFcBoxHead] = TwoFcBoxHead,
+        box_head: Callable[..., TwoFcBoxHead | StageBoxHead] = TwoFcBoxHead,
         mask_head: Callable[..., ConvMaskHead] | None = None,
         pooled_size: int = 7,
         mask_pooled_size: int = 14,

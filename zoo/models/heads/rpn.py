@@ -15,13 +15,11 @@ from zoo.models import boxes as box_ops
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.losses.regression import L1Loss
 from zoo.models.samplers import Sampler
 from zoo.types import FeatureSpec, Size, Target
-
-UNUSED = -1
-"""Label of an anchor that is not trained on; 0 is background, 1 an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +37,6 @@ class ProposalSettings:
     iou_threshold: float = 0.7
 
 
-@dataclass(frozen=True, slots=True)
-class AnchorTargets:
-    """What each anchor of one image, or of a batch, is trained to say.
-
-    Attributes:
-        labels: int64 (..., M): 1 object, 0 background, UNUSED.
-        boxes: (..., M, 4), the ground-truth box of each object, zeros elsewhere.
-    """
-
-    labels: Tensor
-    boxes: Tensor
-
-    @property
-    def divisor(self) -> float:
-        """Objects and background in use, each counted as at least 1 an image, plus an epsilon of float32."""
-        counts = torch.stack([(self.labels == label).sum(dim=-1) for label in (0, 1)])
-        return float(counts.clamp(min=1).sum()) + torch.finfo(torch.float32).eps
-
-
 class RpnHead(nn.Module):
     """One small network slid over all levels: an objectness logit and four deltas an anchor.
 
@@ -69,6 +48,7 @@ class RpnHead(nn.Module):
         assigner: matches anchors with ground-truth boxes.
         sampler: chooses the anchors that are trained on.
         channels: of the hidden 3x3 convolution.
+        inside_only: train only on anchors that lie wholly inside the image.
     """
 
     def __init__(
@@ -80,6 +60,7 @@ class RpnHead(nn.Module):
         assigner: MaxIoUAssigner,
         sampler: Sampler,
         channels: int = 256,
+        inside_only: bool = False,
     ) -> None:
         super().__init__()
         self.anchors = anchors
@@ -87,6 +68,7 @@ class RpnHead(nn.Module):
         self.training_proposals = training_proposals
         self.assigner = assigner
         self.sampler = sampler
+        self.inside_only = inside_only
         self.box_loss = L1Loss()
         self.coder = DeltaCoder()
         self.conv = nn.Conv2d(in_specs[0].channels, channels, 3, padding=1)
@@ -150,6 +132,7 @@ class RpnHead(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Target],
+        sizes: Sequence[Size],
         padded_sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """Scalars `loss_rpn_cls` (cross entropy of the objectness) and `loss_rpn_bbox` (L1 of objects' deltas).
@@ -160,10 +143,11 @@ class RpnHead(nn.Module):
             logits: (N, A, H, W) a level.
             deltas: (N, A * 4, H, W) a level.
             targets: one an image.
+            sizes: of the images, without padding.
             padded_sizes: of the images, each padded as if it were alone. Cells beyond it, which only
                 a larger neighbour in the batch gives an image, are not trained on.
         """
-        classification, regression = self.level_losses(logits, deltas, targets, padded_sizes)
+        classification, regression = self.level_losses(logits, deltas, targets, sizes, padded_sizes)
         return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
 
     def level_losses(
@@ -171,53 +155,54 @@ class RpnHead(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Target],
+        sizes: Sequence[Size],
         padded_sizes: Sequence[Size],
     ) -> tuple[Tensor, Tensor]:
         """The share of each level, (L,) and (L,), in the two losses; arguments as for `losses`."""
         cells = [(x.shape[2], x.shape[3]) for x in logits]
         grids = self.anchors.grid(cells, logits[0].device)
-        wanted = self.assign(grids, cells, targets, padded_sizes)
-        counts = [len(grid) for grid in grids]
-        labels_of = torch.split(wanted.labels, counts, dim=1)
-        boxes_of = torch.split(wanted.boxes, counts, dim=1)
+        wanted = self.assign(cells, targets, sizes, padded_sizes, logits[0].device)
         classification, regression = [], []
-        for logit, delta, anchors, labels, boxes in zip(logits, deltas, grids, labels_of, boxes_of, strict=True):
-            used, objects = labels != UNUSED, labels == 1  # (N, H * W * A)
-            classification.append(sigmoid_cross_entropy(flatten_anchors(logit, 1).squeeze(-1)[used], labels[used]))
-            encoded = self.coder.encode(anchors.expand_as(boxes)[objects], boxes[objects])
+        for logit, delta, anchors, level in zip(
+            logits, deltas, grids, wanted.levels([len(grid) for grid in grids]), strict=True
+        ):
+            used, objects = level.used, level.objects  # (N, H * W * A)
+            classification.append(sigmoid_cross_entropy(flatten_anchors(logit, 1).squeeze(-1)[used], objects[used]))
+            encoded = self.coder.encode(anchors.expand_as(level.boxes)[objects], level.boxes[objects])
             regression.append(self.box_loss(flatten_anchors(delta, 4)[objects], encoded))
-        divisor = wanted.divisor
+        # Objects and background each count as at least 1 an image, as mmdetection has it.
+        number = wanted.count(wanted.objects) + wanted.count(wanted.used & ~wanted.objects)
+        divisor = number + torch.finfo(torch.float32).eps
         return torch.stack(classification) / divisor, torch.stack(regression) / divisor
 
-    @torch.no_grad()
     def assign(
-        self, grids: Sequence[Tensor], cells: Sequence[Size], targets: Sequence[Target], padded_sizes: Sequence[Size]
+        self,
+        cells: Sequence[Size],
+        targets: Sequence[Target],
+        sizes: Sequence[Size],
+        padded_sizes: Sequence[Size],
+        device: torch.device,
     ) -> AnchorTargets:
-        """What a batch is trained to say: labels (N, M) and boxes (N, M, 4).
+        """What a batch is trained to say; any class is an object here.
 
         Args:
-            grids: anchors (H * W * A, 4) a level.
             cells: (H, W) a level.
             targets: one an image.
-            padded_sizes: of the images.
+            sizes: of the images, without padding.
+            padded_sizes: of the images, each padded as if it were alone.
+            device: of the answer.
         """
-        anchors = torch.cat(list(grids))  # (M, 4)
-        images = [
-            self._assign_one(anchors, self.anchors.inside(cells, size, anchors.device), target)
-            for target, size in zip(targets, padded_sizes, strict=True)
-        ]
-        return AnchorTargets(torch.stack([x.labels for x in images]), torch.stack([x.boxes for x in images]))
+        anchors = torch.cat(self.anchors.grid(cells, device))  # (M, 4)
+        eligible = [self.anchors.inside(cells, size, device) for size in padded_sizes]
+        if self.inside_only:
+            eligible = [inside[_within(anchors[inside], size)] for inside, size in zip(eligible, sizes, strict=True)]
+        return anchor_targets(anchors, eligible, targets, self.assigner, self.sampler)
 
-    def _assign_one(self, anchors: Tensor, inside: Tensor, target: Target) -> AnchorTargets:
-        """Anchors (M, 4), of which those at the positions `inside` (I,) belong to the image."""
-        labels = torch.full((len(anchors),), UNUSED, dtype=torch.int64, device=anchors.device)
-        boxes = torch.zeros_like(anchors)
-        matches = self.assigner(anchors[inside], target.boxes)
-        sampled = self.sampler(matches)
-        labels[inside[sampled.negative]] = 0
-        labels[inside[sampled.positive]] = 1
-        boxes[inside[sampled.positive]] = target.boxes[matches[sampled.positive]]
-        return AnchorTargets(labels, boxes)
+
+def _within(boxes: Tensor, size: Size) -> Tensor:
+    """Which of boxes (N, 4) lie wholly inside an image, whose far edges are outside."""
+    height, width = size
+    return (boxes[:, :2] >= 0).all(dim=1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

@@ -14,7 +14,11 @@ class ConvNorm(nn.Module):
         out_channels: channels of the output.
         kernel_size: odd; the padding keeps the size at stride 1.
         stride: of the convolution.
+        dilation: distance of the kernel's samples.
+        groups: of channels, each convolved by itself.
         activation: applied last; None leaves the sum to the caller, as a residual branch needs it.
+        eps: added to the variance by the normalisation.
+        momentum: share of a new batch in the running statistics.
     """
 
     def __init__(
@@ -24,12 +28,24 @@ class ConvNorm(nn.Module):
         kernel_size: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
         activation: nn.Module | None = None,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        padding = kernel_size // 2
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         self.activation = activation or nn.Identity()
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
@@ -42,6 +58,11 @@ class ConvNorm(nn.Module):
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
+
+
+def norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    """Every batch normalisation inside a module."""
+    return [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

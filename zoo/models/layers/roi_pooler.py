@@ -1,4 +1,4 @@
-"""RoIAlign over a feature pyramid (He et al., 2017; level rule of Lin et al., 2017)."""
+"""RoIAlign on a feature map or pyramid (He et al., 2017; level rule of Lin et al., 2017)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class RoiPooler:
         """
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
         features = [feature.to(rois.dtype) for feature in features]
+        if len(self.specs) == 1:
+            return self._align(features[0], rois, self.specs[0].stride)
         levels = self.levels(rois)
         pooled = features[0].new_zeros((len(rois), features[0].shape[1], self.output_size, self.output_size))
         for level, (feature, spec) in enumerate(zip(features, self.specs, strict=False)):

@@ -1,0 +1,36 @@
+"""mmdetection's architectures: one entry of each parity case, composed and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from cases import ENTRIES
+from parity import weights
+
+from zoo.compose import build_model, compose, load_weights
+from zoo.models.detectors.base import Detector
+from zoo.models.layers.unfilled import Unfilled
+
+ARCHITECTURES = {case.split("/")[1]: entries[0] for case, entries in ENTRIES.items() if case.startswith("mmdet/")}
+"""Parity case, without its zoo -> an entry of that architecture."""
+
+
+def build(case: str, overrides: Sequence[str] = ()) -> Detector:
+    """A detector with fresh weights, on the default device."""
+    config = compose(ARCHITECTURES[case], overrides)
+    return build_model(config, num_classes(case))
+
+
+def num_classes(case: str) -> int:
+    """Object classes of a case."""
+    config = compose(ARCHITECTURES[case])
+    return len(config["entry"].get("classes") or config["data"]["classes"])
+
+
+def load(case: str) -> Detector:
+    """The eval-mode detector of a case, with the weights of its manifest."""
+    with torch.device("meta"), Unfilled():
+        model = build(case)
+    load_weights(model, weights(f"mmdet/{case}"), "mmdet")
+    return model.eval()

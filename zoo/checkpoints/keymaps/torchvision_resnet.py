@@ -1,0 +1,42 @@
+"""Classification networks that detectors begin with: torchvision's ResNets, and conversions under its names.
+
+The last stage goes to the backbone, or to the RoI head where that has it.
+"""
+
+from __future__ import annotations
+
+from zoo.checkpoints.convert import Drop, Fresh, KeyMap, Rename
+
+NEW = "a layer that a classification network does not have"
+COUNTED = "a counter that decides nothing while the momentum is fixed"
+
+
+def _blocks(source: str, *targets: str) -> KeyMap:
+    """Rules for the blocks of a residual stage."""
+
+    def rename(name: str, own: str) -> Rename:
+        return Rename(f"{source}.{{block}}.{name}", *(f"{target}.{{block}}.{own}" for target in targets))
+
+    convolutions = [rename(f"conv{i}.weight", f"conv{i}.conv.weight") for i in (1, 2, 3)]
+    normalisations = [rename(f"bn{i}.{{p}}", f"conv{i}.norm.{{p}}") for i in (1, 2, 3)]
+    shortcuts = (
+        rename("downsample.0.weight", "shortcut.conv.weight"),
+        rename("downsample.1.{p}", "shortcut.norm.{p}"),
+    )
+    return (*convolutions, *normalisations, *shortcuts)
+
+
+KEY_MAP: KeyMap = (
+    Rename("conv1.weight", "backbone.stem.conv.weight"),
+    Rename("bn1.{p}", "backbone.stem.norm.{p}"),
+    *_blocks("layer4", "backbone.layer4", "roi_head.box_head.stage"),
+    *_blocks("{layer}", "backbone.{layer}"),
+    Drop("fc.{p}", "classifies whole images"),
+    Drop("conv1.bias", "what the normalisation after it takes the place of"),
+    Fresh("{*layer}.num_batches_tracked", COUNTED),
+    Fresh("neck.{*p}", NEW),
+    Fresh("rpn_head.{*p}", NEW),
+    Fresh("roi_head.box_head.{layer}.{p}", NEW),
+    Fresh("roi_head.mask_head.{*p}", NEW),
+    Fresh("dense_head.{*p}", NEW),
+)

@@ -1,0 +1,77 @@
+"""What the anchors of a dense head are trained to say, whether it is a first stage or the only one.
+
+Legend: N images, L levels, M anchors of all levels, I of them eligible in one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+from zoo.models.samplers import Sampler
+from zoo.types import Target
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorTargets:
+    """What each anchor of a batch, or of one level of it, is trained to say.
+
+    Attributes:
+        labels: int64 (N, M): the class of an object, NEGATIVE for background, or IGNORED: not trained on.
+        boxes: (N, M, 4), the ground-truth box of each object, zeros elsewhere.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+
+    @property
+    def used(self) -> Tensor:
+        """Which anchors (N, M) are trained on."""
+        return self.labels != IGNORED
+
+    @property
+    def objects(self) -> Tensor:
+        """Which anchors (N, M) are objects."""
+        return self.labels >= 0
+
+    def count(self, chosen: Tensor) -> int:
+        """How many of the batch are chosen (N, M), each image counted as at least 1."""
+        return int(chosen.sum(dim=1).clamp(min=1).sum())
+
+    def levels(self, counts: Sequence[int]) -> list[AnchorTargets]:
+        """The part of each level, which has so many anchors."""
+        parts = zip(self.labels.split(counts, dim=1), self.boxes.split(counts, dim=1), strict=True)  # type: ignore[no-untyped-call] # torch's own
+        return [AnchorTargets(labels, boxes) for labels, boxes in parts]
+
+
+@torch.no_grad()
+def anchor_targets(
+    anchors: Tensor,
+    eligible: Sequence[Tensor],
+    targets: Sequence[Target],
+    assigner: MaxIoUAssigner,
+    sampler: Sampler,
+) -> AnchorTargets:
+    """Match, sample, and put the answers where the anchors are.
+
+    Args:
+        anchors: (M, 4), of all levels, one after another.
+        eligible: positions (I,) of those that may be trained on, one tensor an image.
+        targets: one an image.
+        assigner: matches anchors with ground-truth boxes.
+        sampler: chooses the anchors that are trained on.
+    """
+    labels = torch.full((len(targets), len(anchors)), IGNORED, dtype=torch.int64, device=anchors.device)
+    boxes = anchors.new_zeros((len(targets), *anchors.shape))
+    for i, (inside, target) in enumerate(zip(eligible, targets, strict=True)):
+        matches = assigner(anchors[inside], target.boxes)
+        sampled = sampler(matches)
+        positive, owners = inside[sampled.positive], matches[sampled.positive]
+        labels[i, inside[sampled.negative]] = NEGATIVE
+        labels[i, positive] = target.labels[owners]
+        boxes[i, positive] = target.boxes[owners]
+    return AnchorTargets(labels, boxes)
