@@ -8,12 +8,22 @@ import time
 from collections.abc import Callable
 
 
-def alternate(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median CPU seconds (user and system, all threads of this process) of each candidate.
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """CPU seconds of one call: user and system, all threads of this process."""
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
+
+
+def alternate(
+    candidates: dict[str, Callable[[], object]], rounds: int, seconds_of: Callable[..., float] = cpu_seconds
+) -> dict[str, float]:
+    """The median seconds of each candidate.
 
     Args:
         candidates: what to call, by name; one untimed call of each comes first.
         rounds: how often each is timed, one after the other in turn.
+        seconds_of: the clock: calls a candidate and says how long it took.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for candidate in candidates.values():
@@ -21,12 +31,5 @@ def alternate(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[
     for _ in range(rounds):
         for name, candidate in candidates.items():
             gc.collect()
-            seconds[name].append(cpu_seconds(candidate))
+            seconds[name].append(seconds_of(candidate))
     return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
-    begin = time.process_time()
-    call()
-    return time.process_time() - begin

@@ -22,6 +22,7 @@ from zoo.training import images_per_pass
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
 SMALL = [
+    "initial=null",
     *("backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
     *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
 ]
@@ -54,8 +55,8 @@ def test_train_then_evaluate(tiny_coco: Path) -> None:
     done = record["protocol"]["training"]
     assert done | {"annotations_sha256": ""} == {
         "schedule": "1x", "epochs": 12, "steps": 4, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
-        "images_per_pass": 2, "lr": 0.0025, "recipe_lr": 0.02, "images": 3, "annotations_sha256": "", "processes": 1,
-        "begun_with": "fresh weights",
+        "images_per_pass": 2, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
+        "annotations_sha256": "", "processes": 1, "begun_with": "fresh weights",
     }  # fmt: skip
     assert list(rows("whole")[0]) == [
         "step",
@@ -137,3 +138,14 @@ def test_batches_that_do_not_split() -> None:
 def test_faulty_options(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         options(**changes)
+
+
+def test_a_recipe_in_mixed_precision(tiny_coco: Path) -> None:
+    few = ["batch_size=2", "run.max_steps=2"]
+    status, record = run(tiny_coco, "mixed", "schedule=mmdet_1x_amp", *few)
+    assert (status, record["reason"]) == (0, None)
+    assert (record["protocol"]["precision"], record["protocol"]["training"]["precision"]) == ("fp32", "fp16")
+    run(tiny_coco, "plain", *few)
+    first, second = (float(rows(folder)[0]["loss"]) for folder in ("mixed", "plain"))
+    assert first != second
+    assert first == pytest.approx(second, rel=0.02)

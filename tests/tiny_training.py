@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -90,8 +91,18 @@ def train(
         order = TrainingOrder(dataset.wide, batch_size=batch_size, part_size=part_size, seed=3)
         trainer = make_trainer(folder, order, processes=processes, **settings)
         batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
-        trainer.run(batches, resume=resume)
+        if resume:
+            trainer.restore()
+        trainer.run(batches)
     return trainer
+
+
+def meeting_point() -> dict[str, str]:
+    """The environment of two processes that are to find each other, but for the RANK of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
 
 
 def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> ForkServerProcess:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.entry import conf_dir, entry_names, resolve, unknown_entry
 from zoo.errors import UsageError, closest
-from zoo.settings import PART_GROUPS
+from zoo.settings import PART_GROUPS, without_null
 
 SWEEP_DIR = "hydra.sweep.dir="
 
@@ -38,7 +38,7 @@ def check(arguments: Sequence[str]) -> Arguments:
     Raises:
         UsageError: no entry, an unknown one, a pattern that fits none, or an unknown setting of a part.
     """
-    given = list(arguments)
+    given = [without_null(argument) for argument in arguments]
     multirun = any(argument in ("-m", "--multirun") for argument in given)
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from zoo.record import Record
+    from zoo.settings import RunSettings
 
 
 INFORMATION = ("--cfg", "-c", "--info", "-i")
@@ -123,20 +124,22 @@ def _job(config: DictConfig) -> int:
         print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
         return 1
     if first_process():
-        _report(record, settings.run_dir)
+        _report(record, settings)
     return 0 if record.status == "measured" else 1
 
 
-def _report(record: Record, run_dir: Path) -> None:
+def _report(record: Record, settings: RunSettings) -> None:
     """The row and its diff on stdout; what went wrong on stderr, its last line the next step."""
     from zoo.diff import catalogued, render_diff
     from zoo.table import render_row
+    from zoo.trained import with_seeds
 
     if record.status == "measured":
-        entries = catalogued([record])
-        print(render_row(record, entries.get(record.entry)), end="\n\n")
-        print(render_diff([record], entries), end="\n\n")
-        print(f"record: {run_dir / 'record.json'}")
+        row = with_seeds(record, settings.results_dir)
+        entries = catalogued([row])
+        print(render_row(row, entries.get(row.entry)), end="\n\n")
+        print(render_diff([row], entries), end="\n\n")
+        print(f"record: {settings.run_dir / 'record.json'}")
     else:
         print(f"{record.status.upper()} {record.entry}: {record.reason}", file=sys.stderr)
         print(f"next: {record.next_step}", file=sys.stderr)

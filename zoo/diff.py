@@ -16,12 +16,12 @@ from typing import Any
 from zoo.entry import METRICS, Entry, PublishedCell, entry_names, read_entry
 from zoo.errors import UsageError
 from zoo.record import Record
+from zoo.trained import label, spread
 from zoo.verdict import (
     ALARMS,
     BLOCKED,
     FAILED,
     HARDWARE_BOUND,
-    NOT_ASKED,
     NOT_COMPARED,
     Verdict,
     carrier,
@@ -112,11 +112,14 @@ def _judged_line(row: Row) -> list[str]:
     measured = delta = ABSENT
     if outcome.measured is not None:
         measured = digits(outcome.measured, row.cells[0]) if row.cells else f"{outcome.measured:.2f}"
+        deviation = spread(row.record, row.metric)
+        if deviation is not None:
+            measured += f" ± {digits(deviation, row.cells[0])}"
     if outcome.delta is not None:
         delta = f"{outcome.delta:+.{row.cells[0].decimals + 2}f}"
     carriers = ", ".join(dict.fromkeys(carrier(cell) for cell in row.cells)) or ABSENT
     reason = (outcome.reason or "").replace("\n", " ").replace("|", "\\|")
-    return [row.record.entry, row.metric, outcome.published, carriers, measured, delta, outcome.verdict, reason]
+    return [label(row.record), row.metric, outcome.published, carriers, measured, delta, outcome.verdict, reason]
 
 
 _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measured ratio", "published ratio")
@@ -125,8 +128,7 @@ _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measur
 def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
     """Both speeds with their machines; ratios to the first row of the same zoo that has both."""
     base: dict[tuple[str, str, str | None], tuple[str, float, float]] = {}
-    shown_only = (NOT_COMPARED, NOT_ASKED)
-    for row in (row for row in rows if row.metric in HARDWARE_BOUND and row.outcome.verdict in shown_only):
+    for row in (row for row in rows if row.metric in HARDWARE_BOUND and row.record.status == "measured"):
         ours = row.outcome.measured
         for cell in row.cells:
             key = (row.record.zoo, row.metric, cell.hardware)
@@ -135,12 +137,13 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
                 if key in base:
                     ratios = [f"{ours / base[key][1]:.2f}x", f"{cell.value / base[key][2]:.2f}x"]
                 elif cell.value:
-                    base[key] = (row.record.entry, ours, cell.value)
+                    base[key] = (label(row.record), ours, cell.value)
                     ratios = ["1.00x", "1.00x"]
             unit = METRICS[row.metric]
-            shown = ABSENT if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
+            absent = BLOCKED if row.outcome.verdict == BLOCKED else ABSENT
+            shown = absent if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
             theirs = [f"{cell.text} {unit}", cell.hardware or "unnamed"]
-            yield [row.record.entry, row.metric, shown, hardware_id(row.record), *theirs, *ratios]
+            yield [label(row.record), row.metric, shown, hardware_id(row.record), *theirs, *ratios]
 
 
 def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.diff import ABSENT, catalogued
 from zoo.entry import Entry
 from zoo.files import result_errors, write_atomically
-from zoo.record import Ledger, Record
+from zoo.record import Record
+from zoo.trained import all_records, label, spread
 from zoo.verdict import Verdict, catalogue_key, current_verdicts, hardware_id, measured_value, printed
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def check_tables(results_dir: Path) -> list[Path]:
 
 def stale_tables(results_dir: Path) -> list[Path]:
     """Tables of machines that no record is of any more. Files of other origin are not looked at."""
-    present = {hardware_id(record) for record in Ledger(results_dir).records()}
+    present = {hardware_id(record) for record in all_records(results_dir)}
     found = sorted(path for path in (results_dir / "tables").glob("*.*") if path.suffix in (".csv", ".md"))
     return [path for path in found if path.stem not in present and _is_ours(path)]
 
@@ -116,7 +117,7 @@ def _read(path: Path) -> str | None:
 
 def _texts(results_dir: Path) -> dict[Path, str]:
     """Path -> text of all tables."""
-    records = sorted(Ledger(results_dir).records(), key=hardware_id)
+    records = sorted(all_records(results_dir), key=hardware_id)
     entries = catalogued(records)
     texts = {}
     for hardware, group in groupby(records, key=hardware_id):
@@ -152,7 +153,7 @@ def _row(record: Record, entry: Entry | None) -> dict[str, str]:
     verdicts = current_verdicts(record, entry) if entry is not None else {}
     protocol, data = record.protocol, record.data
     return {
-        "entry": record.entry,
+        "entry": label(record),
         "status": record.status,
         "upstream": entry.upstream if entry else ABSENT,
         **{part: entry.parts.get(part, "") if entry else ABSENT for part in _PARTS},
@@ -163,7 +164,7 @@ def _row(record: Record, entry: Entry | None) -> dict[str, str]:
         "images": _text(data.get("images")),
         "protocol": _text(protocol.get("name")),
         "protocol_version": _text(protocol.get("version")),
-        "precision": _text((protocol.get("config") or {}).get("precision")),
+        "precision": _text(protocol.get("precision")),
         **_accuracy(record, entry, "box", verdicts),
         **_accuracy(record, entry, "mask", verdicts),
         "reason": _reason(record, entry, verdicts),
@@ -183,7 +184,7 @@ def _accuracy(record: Record, entry: Entry | None, kind: str, verdicts: Mapping[
         return dict.fromkeys(names, "")
     outcome = verdicts.get(metric)
     delta = "" if outcome is None or outcome.delta is None else f"{outcome.delta:+.2f}"
-    measured = [_measured(record, value, 2) for value in columns.values()]
+    measured = [_measured(record, value, 2) + _spread(record, name) for name, value in columns.items()]
     values = [printed(cells) if cells else "", *measured, delta, outcome.verdict if outcome else ""]
     return dict(zip(names, values, strict=True))
 
@@ -218,6 +219,12 @@ def _measured(record: Record, value: float | None, decimals: int) -> str:
     if value is not None:
         return f"{value:.{decimals}f}"
     return ABSENT if record.status == "measured" else record.status.upper()
+
+
+def _spread(record: Record, metric: str) -> str:
+    """What follows the mean over several seeds."""
+    deviation = spread(record, metric)
+    return "" if deviation is None else f" ± {deviation:.2f}"
 
 
 def _text(value: object) -> str:

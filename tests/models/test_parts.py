@@ -17,6 +17,13 @@ from zoo.models.necks.fpn import FPN
 from zoo.types import FeatureSpec, Sample
 
 
+def conv_of(module: nn.Module, name: str) -> nn.Conv2d:
+    """A convolution, by its name in a module."""
+    conv = module.get_submodule(name)
+    assert isinstance(conv, nn.Conv2d)
+    return conv
+
+
 def test_resnet_publishes_what_it_returns() -> None:
     backbone = ResNet(50).eval()
     with torch.inference_mode():
@@ -50,7 +57,7 @@ def test_resnet_styles_differ_in_where_the_stride_is() -> None:
     for style in ("pytorch", "caffe"):
         with torch.device("meta"):
             block = ResNet(50, style=style).get_submodule("layer2.0")
-        strides[style] = [block.get_submodule(f"conv{i}.conv").stride for i in (1, 2, 3)]
+        strides[style] = [conv_of(block, f"conv{i}.conv").stride for i in (1, 2, 3)]
         assert block.get_submodule("shortcut.conv").stride == (2, 2)
     assert strides == {"pytorch": [(1, 1), (2, 2), (1, 1)], "caffe": [(2, 2), (1, 1), (1, 1)]}
 
@@ -60,7 +67,7 @@ def test_resnext_widths(groups: int, base_width: int, first: int) -> None:
     with torch.device("meta"):
         backbone = ResNet(101, groups=groups, base_width=base_width)
     for stage in range(4):
-        conv = backbone.get_submodule(f"layer{stage + 1}.1.conv2.conv")
+        conv = conv_of(backbone, f"layer{stage + 1}.1.conv2.conv")
         width = first * 2**stage
         assert (conv.in_channels, conv.out_channels, conv.groups) == (width, width, groups)
     assert [spec.channels for spec in backbone.out_specs] == [256, 512, 1024, 2048]
@@ -72,7 +79,7 @@ def test_a_dilated_stage_keeps_its_size() -> None:
         (c5,) = backbone(torch.empty(1, 3, 64, 96))
     assert backbone.out_specs == (FeatureSpec(2048, 16),)
     assert c5.shape == (1, 2048, 4, 6)
-    convs = [backbone.get_submodule(f"layer4.{block}.conv2.conv") for block in range(3)]
+    convs = [conv_of(backbone, f"layer4.{block}.conv2.conv") for block in range(3)]
     assert [(conv.stride, conv.dilation, conv.padding) for conv in convs] == [((1, 1), (2, 2), (2, 2))] * 3
 
 

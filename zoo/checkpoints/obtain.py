@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from zoo.checkpoints.files import cache_root
 from zoo.checkpoints.hashes import published_prefix_from_name
 from zoo.checkpoints.pins import Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
 from zoo.entry import Checkpoint
 from zoo.errors import HashMismatchError
 
-COMMITTED_PINS = Path(__file__).resolve().parents[2] / "results" / "checkpoints.lock"
-
+PROJECT = Path(__file__).resolve().parents[2]
+COMMITTED_PINS = PROJECT / "results" / "checkpoints.lock"
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Checkpoints that come with the package; their address is `package:<file>`."""
@@ -54,6 +55,24 @@ def obtain(
     if checkpoint.urls[0].startswith(PACKAGE):
         return _embedded(store, checkpoint.urls[0], hashes)
     return store.fetch(checkpoint.urls, **hashes)
+
+
+def described(stored: StoredFile) -> dict[str, Any]:
+    """A file as a record holds it; see `location`."""
+    return dataclasses.asdict(stored) | {"path": location(stored.path)}
+
+
+def location(path: Path) -> str:
+    """Where a file lies, without naming a folder of this machine.
+
+    Relative to the project, or below `package:` or `cache:`; of a file elsewhere the name alone.
+    """
+    absolute = path.resolve()
+    checkout = [("", PROJECT)] if (PROJECT / "pyproject.toml").is_file() else []
+    for prefix, folder in ((PACKAGE, EMBEDDED), ("cache:", cache_root()), *checkout):
+        if absolute.is_relative_to(folder.resolve()):
+            return prefix + absolute.relative_to(folder.resolve()).as_posix()
+    return absolute.name
 
 
 def _embedded(store: CheckpointStore, url: str, hashes: _Hashes) -> StoredFile:

@@ -55,6 +55,11 @@ class Memory:
         return {"memory": {"kind": "host RSS", "peak_rss_bytes": peak_rss(), "since": self._since}}
 
 
+def published_gigabytes(allocated: int) -> float:
+    """A peak in the unit of mmdetection's tables: whole MB of 2^20 bytes, as its log has them, 1024 to a GB."""
+    return (allocated >> 20) / 1024
+
+
 def peak_rss() -> int:
     """The highest resident set of this process, in bytes."""
     if STATUS.exists():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from tqdm import tqdm
 
+from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector, to_cpu
-from zoo.types import Metric, Sample
+from zoo.run.distributed import Processes
+from zoo.types import Detections, Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -26,23 +29,57 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
-@torch.inference_mode()
 def evaluate(
-    detector: Detector, batches: Iterable[Sequence[Sample]], metrics: Sequence[Metric], *, images: int, precision: str
+    detector: Detector,
+    batches: Iterable[Sequence[Sample]],
+    metrics: Sequence[Metric],
+    *,
+    images: int,
+    precision: str,
+    processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> None:
-    """Feed every image's detections to every metric.
+    """Feed every image's detections to every metric; where several processes share them, in the first one.
 
     Args:
         detector: in eval mode.
-        batches: of preprocessed samples.
-        metrics: updated with (image ids, detections on the CPU) after each batch.
+        batches: of preprocessed samples; of several processes this one's share, as `image_loader` deals them out.
+        metrics: updated with (image ids, detections on the CPU) of each batch, in the order of the images.
         images: how many there are in all, for the progress bar.
         precision: of the network.
+        processes: that share the images.
+
+    Raises:
+        ZooError: an image of any process is missing or damaged.
     """
-    with tqdm(total=images, desc="evaluate", unit="img", disable=None) as progress:
+    found: Iterable[_Found] = _detect(detector, batches, images, precision, processes)
+    if processes.count > 1:
+        found = processes.in_order(_all(found))
+    for image_ids, detections in found:
+        for metric in metrics:
+            metric.update(image_ids, detections)
+
+
+_Found: TypeAlias = tuple[list[int], list[Detections]]
+"""The image ids of a batch, and what was found in each."""
+
+
+def _all(found: Iterable[_Found]) -> list[_Found] | ZooError:
+    """Everything, or why not: the other processes must not wait for one that has nothing to say."""
+    try:
+        return list(found)
+    except ZooError as error:
+        return error
+
+
+@torch.inference_mode()
+def _detect(
+    detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, processes: Processes
+) -> Iterator[_Found]:
+    """The detections of this process's batches."""
+    hidden = None if processes.first else True
+    with tqdm(total=-(-images // processes.count), desc="evaluate", unit="img", disable=hidden) as progress:
         for samples in batches:
             with autocast(detector.device, precision):
-                detections = [to_cpu(found) for found in detector(samples)]
-            for metric in metrics:
-                metric.update([sample.image_id for sample in samples], detections)
+                detections = [to_cpu(image) for image in detector(samples)]
+            yield [sample.image_id for sample in samples], detections
             progress.update(len(samples))
