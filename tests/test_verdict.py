@@ -165,7 +165,7 @@ def test_judge_answers_for_every_published_metric() -> None:
     }
     assert found["fps"]["reason"] == "published for V100, measured on h200-sxm"
     assert found["fps"]["delta"] is None
-    assert found["latency_ms"]["reason"] == "published for A100 TensorRT, CPU ONNX, measured on h200-sxm"
+    assert found["latency_ms"]["reason"] == "published for A100 TensorRT and CPU ONNX, measured on h200-sxm"
     assert found["latency_ms"]["published"] == "80.4 / 0.99"
     assert found["latency_ms"]["measured"] == 16.3
     assert found["flops_b"]["measured"] == pytest.approx(8.86)
@@ -245,3 +245,24 @@ def test_stored_verdicts_hold_until_the_published_cells_change() -> None:
 def test_printed() -> None:
     assert printed([cell("37.4"), cell("37.40", carrier="metafile.yml")]) == "37.4"
     assert printed([cell("41.2"), cell("41.5"), cell("41.2")]) == "41.2 / 41.5"
+
+
+def test_numbers_of_two_machines_are_not_in_conflict() -> None:
+    cpu = cell("80.4", metric="latency_ms", hardware="CPU, ONNX")
+    gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
+    found = judge(make_record(measured={"latency_ms": {"p50": 40.0}}), make_entry(cpu, gpu))["latency_ms"]
+    assert found["verdict"] == "NOT-COMPARED"
+    assert found["published"] == "80.4 / 0.99"
+    assert found["reason"] == "published for A100, TensorRT and CPU, ONNX, measured on h200-sxm"
+    assert verdict(80.4, [cpu, gpu]).verdict == "EXACT"
+    assert verdict(80.4, [cpu, gpu, cell("80.9", metric="latency_ms", hardware="CPU, ONNX")]).verdict == "CONFLICT"
+    assert verdict(80.4, [cpu, cell("80.9", metric="latency_ms")]).verdict == "CONFLICT"  # might be the same machine
+
+
+def test_another_counting_explains() -> None:
+    measured = {"macs": 82_574_259_200, "flops_published_counting": {"counter": "thop", "flops": 165_156_710_400}}
+    record = make_record(measured=measured)
+    found = judge(record, make_entry(cell("165.2", metric="flops_b")))["flops_b"]
+    assert (found["verdict"], found["reason"]) == ("EXPLAINED", "with the counting of thop: 165.157")
+    assert judge(record, make_entry(cell("165.1", metric="flops_b")))["flops_b"]["verdict"] == "EXACT"
+    assert judge(record, make_entry(cell("165.4", metric="flops_b")))["flops_b"]["verdict"] == "DRIFT"

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.entry import Entry, conf_dir, resolve
+from zoo.entry import Checkpoint, Entry, conf_dir, resolve
 from zoo.errors import UsageError
+from zoo.settings import without_null
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.checkpoints.convert import LoadReport
+    from zoo.data.batching import Batching
     from zoo.models.detectors.base import Detector
+    from zoo.types import Transform
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra_compose("config", overrides=[f"entry={entry}", *overrides])
+            config = hydra_compose("config", overrides=[f"entry={entry}", *map(without_null, overrides)])
             plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).split())
@@ -79,8 +82,26 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
     return detector
 
 
+def build_batching(parts: Mapping[str, Any], transform: Transform) -> Batching:
+    """How the protocol puts the images of an evaluation into batches; in order where it does not say.
+
+    Args:
+        parts: composed configuration by group.
+        transform: the detector's; a rule may ask it what images need that share a batch.
+    """
+    from hydra.utils import instantiate
+
+    from zoo.data.batching import InOrder
+
+    rule = parts["protocol"].get("batching")
+    if rule is None:
+        return InOrder()
+    batching: Batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
+    return batching
+
+
 def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:
-    """Put a checkpoint's tensors into a detector, strictly and without copying them.
+    """Put a checkpoint's tensors into a detector, strictly; they are copied only where their type is another.
 
     Args:
         detector: possibly on the meta device.
@@ -93,9 +114,12 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
     from zoo.checkpoints.convert import convert
     from zoo.checkpoints.keymaps import key_map
 
-    expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
+    state = detector.state_dict()
+    expected = {key: tuple(tensor.shape) for key, tensor in state.items()}
     converted, report = convert(tensors, key_map(keymap), expected)
-    detector.load_state_dict(converted, strict=True, assign=True)
+    # Files of half precision hold what is computed with in full.
+    widened = {key: tensor.to(state[key].dtype) for key, tensor in converted.items()}
+    detector.load_state_dict(widened, strict=True, assign=True)
     return report
 
 
@@ -119,6 +143,23 @@ def load_detector(parts: Mapping[str, Any], entry: Entry, num_classes: int, path
         detector = build_model(parts, num_classes)
     report = load_weights(detector, tensors, entry.checkpoint.keymap)
     return detector.eval(), report
+
+
+def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadReport:
+    """Put the weights that a training begins with into a detector; what the file lacks by rule keeps its values.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        ConversionError: it belongs to another model.
+    """
+    from zoo.checkpoints.convert import convert
+    from zoo.checkpoints.keymaps import key_map
+    from zoo.checkpoints.readers import read
+
+    expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
+    converted, report = convert(read(path, initial.format), key_map(initial.keymap), expected)
+    detector.load_state_dict(converted, strict=False)
+    return report
 
 
 def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import copy
+import functools
 import hashlib
 import json
 import os
 import random
-import subprocess
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from zoo.checkpoints.obtain import obtain
-from zoo.compose import build_model, load_detector
+from zoo.beginning import Beginning
+from zoo.checkpoints.obtain import described, location, obtain
+from zoo.compose import build_batching, build_model, load_detector
+from zoo.data.batching import PlannedBatch, describe
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.source import Source, provide
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.files import write_atomically
-from zoo.measure.accuracy import Accuracy
+from zoo.measure.accuracy import Accuracy, Rounding
 from zoo.measure.coco_eval import IouType
 from zoo.measure.complexity import complexity
 from zoo.measure.hardware import fingerprint, resolve_device, use_true_float32
@@ -35,16 +36,17 @@ from zoo.measure.memory import Memory
 from zoo.measure.speed import Speed
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import fold_batch_norm
+from zoo.provenance import code_state
 from zoo.record import Ledger, Record
-from zoo.run.distributed import first_process, local_device
+from zoo.rehearsal import measure_train_memory, rehearsed_recipe
+from zoo.run.distributed import Processes, first_process, joined, local_device
 from zoo.run.evaluate import evaluate
 from zoo.run.timing import time_phases
-from zoo.settings import DataSettings, RunSettings, SplitSettings, TrainSettings
+from zoo.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
+from zoo.trained import seed_ledger, with_seeds
 from zoo.training import WEIGHTS, train
 from zoo.types import Metric
 from zoo.verdict import judge
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def run(settings: RunSettings) -> Record:
@@ -88,24 +90,29 @@ def _measure(settings: RunSettings, record: Record) -> None:
     use_true_float32()
     device = local_device(resolve_device(settings.device))
     record.hardware = fingerprint(device)
-    with _stage(record, "checkpoint"):
-        weights = _weights(settings, record)
-    with _stage(record, "data"):
-        ground_truth, dataset_images = _open_data(settings.data, settings.classes, record)
-    with _stage(record, "model"):
-        detector = _build(settings, weights, record).to(device)
-    dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
-    if settings.train is not None:
-        with _stage(record, "training"):
-            _train(settings, settings.train, detector, dataset, ground_truth, record)
-        if not first_process():
-            return
-    _prepare(detector, settings)
-    memory = Memory(device)
-    memory.reset()
-    if "accuracy" in settings.measure:
-        with _stage(record, "accuracy"):
-            record.measured |= _accuracy(settings, detector, dataset, ground_truth)
+    rehearsed = rehearsed_recipe(settings, device, record)
+    with joined(device) as processes:
+        with _stage(record, "checkpoint"):
+            weights = _weights(settings, record)
+        with _stage(record, "data"):
+            ground_truth, dataset_images = _open_data(settings.data, settings.classes, record)
+        with _stage(record, "model"):
+            detector = _build(settings, weights, record).to(device)
+        dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
+        batches = _plan(settings, detector, ground_truth, record)
+        evaluation = functools.partial(_accuracy, settings, detector, dataset, ground_truth, batches, processes)
+        if settings.train is not None:
+            with _stage(record, "training"):
+                _train(settings, settings.train, detector, weights, evaluation, processes, record)
+        twin = copy.deepcopy(detector).cpu() if rehearsed is not None else None
+        _prepare(detector, settings)
+        memory = Memory(device)
+        memory.reset()
+        if "accuracy" in settings.measure:
+            with _stage(record, "accuracy"):
+                record.measured |= evaluation()
+    if not processes.first:
+        return
     if "speed" in settings.measure or ("memory" in settings.measure and "accuracy" not in settings.measure):
         with _stage(record, "speed"):
             speed = _speed(settings, detector, dataset)
@@ -114,25 +121,32 @@ def _measure(settings: RunSettings, record: Record) -> None:
         record.measured |= memory.result()
     if "complexity" in settings.measure:
         with _stage(record, "complexity"):
-            record.measured |= complexity(detector)
+            record.measured |= complexity(detector, **settings.parts["protocol"].get("complexity", {}))
+    if rehearsed is not None and twin is not None:
+        detector.cpu()  # what is measured next has the device to itself
+        with _stage(record, "train_memory"):
+            workers = _workers(settings, device)
+            measure_train_memory(settings, rehearsed, twin.to(device), ground_truth, dataset.files, workers, record)
 
 
-def _weights(settings: RunSettings, record: Record) -> Path | None:
-    """The file with the weights to begin with; None where a training begins with fresh ones."""
+def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
+    """The file of the weights to evaluate or to begin with; of a recipe's training what that begins with."""
     own = settings.checkpoint_path or settings.checkpoint_url
     if settings.train is not None and own is None:
-        return None
+        return Beginning(settings, settings.train)
     stored = obtain(
         settings.entry.checkpoint, settings.results_dir, path=settings.checkpoint_path, url=settings.checkpoint_url
     )
-    record.checkpoint = dataclasses.asdict(stored) | {"path": str(stored.path)}
+    record.checkpoint = described(stored)
     return stored.path
 
 
-def _build(settings: RunSettings, weights: Path | None, record: Record) -> Detector:
+def _build(settings: RunSettings, weights: Path | Beginning, record: Record) -> Detector:
     """The detector in eval mode, on the CPU."""
-    if weights is None:
-        return build_model(settings.parts, len(settings.classes)).eval()
+    if isinstance(weights, Beginning):
+        detector = build_model(settings.parts, len(settings.classes)).eval()
+        weights.load(detector)
+        return detector
     detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), weights)
     record.checkpoint["load_report"] = report.to_json()
     return detector
@@ -142,8 +156,9 @@ def _train(
     settings: RunSettings,
     options: TrainSettings,
     detector: Detector,
-    dataset: ImageDataset,
-    ground_truth: CocoGroundTruth,
+    weights: Path | Beginning,
+    evaluation: Callable[[], dict[str, Any]],
+    processes: Processes,
     record: Record,
 ) -> None:
     """Train the detector; its checkpoint in the record is then the one that was made here."""
@@ -155,26 +170,37 @@ def _train(
     evaluations: dict[int, dict[str, Any]] = {}
 
     def between_epochs(epoch: int) -> None:
-        evaluations[epoch] = _accuracy(settings, detector, dataset, ground_truth)
-        write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
+        evaluations[epoch] = evaluation()
+        if processes.first:
+            write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
 
-    done = train(
-        settings, options, detector, truth, files, workers=_workers(settings, detector.device), evaluate=between_epochs
+    record.protocol["training"] = train(
+        settings,
+        options,
+        detector,
+        truth,
+        files,
+        begun_with=weights.told if isinstance(weights, Beginning) else record.checkpoint,
+        workers=_workers(settings, detector.device),
+        processes=processes,
+        evaluate=between_epochs,
     )
-    record.protocol["training"] = done | {"begun_with": record.checkpoint or "fresh weights"}
-    if first_process():
+    if processes.first:
         path = settings.run_dir / WEIGHTS
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = path.stat().st_size
-        record.checkpoint = {"url": None, "path": str(path), "sha256": sha256, "size": size, "hash_evidence": "none"}
+        made = {"url": None, "path": location(path), "sha256": sha256, "size": size, "hash_evidence": "none"}
+        record.checkpoint = made
 
 
 def _begin(settings: RunSettings) -> Record:
     """A record of what was asked for. A changed composition does not bear the entry's name."""
     entry = settings.entry
     protocol = settings.parts["protocol"]
-    run = {key: settings.config[key] for key in ("precision", "batch_size", "evaluator", "speed", "run")}
+    run = {key: settings.config[key] for key in ("batch_size", "evaluator", "speed", "run")}
+    run["precision"] = [settings.precision, settings.train.recipe.precision if settings.train else None]
+    run["run"] = {key: value for key, value in run["run"].items() if key not in CARRYING_OUT}
     fixed = {**settings.parts, **run}
     changed = hashlib.sha256(" ".join(settings.changes).encode()).hexdigest()[:8]
     return Record(
@@ -189,7 +215,7 @@ def _begin(settings: RunSettings) -> Record:
             "config": dict(settings.config),
             "config_sha256": hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest(),
         },
-        code=_code(),
+        code=code_state(),
         times={"started": _now(), "stages": {}},
         seed=settings.seed,
     )
@@ -198,14 +224,15 @@ def _begin(settings: RunSettings) -> Record:
 def _leave(settings: RunSettings, record: Record) -> None:
     """Judge the record, write it to the run's folder, file it under the results.
 
-    What was trained here never takes the place of the published weights' row: it is filed apart, by seed.
+    What was trained here never takes the place of the published weights' row: it is filed apart, by seed,
+    and judged together with what other seeds of the same recipe gave.
     """
     if not first_process():
         return
-    record.verdict = judge(record, settings.entry)
+    record.verdict = judge(with_seeds(record, settings.results_dir), settings.entry)
     record.write(settings.run_dir / "record.json")
-    trained = settings.results_dir / "trained" / f"seed_{settings.seed}"
-    Ledger(trained if settings.train else settings.results_dir).add(record)
+    results = settings.results_dir
+    (seed_ledger(results, settings.seed) if settings.train else Ledger(results)).add(record)
 
 
 def _open_data(data: DataSettings, classes: tuple[str, ...], record: Record) -> tuple[CocoGroundTruth, list[Path]]:
@@ -251,14 +278,40 @@ def _prepare(detector: Detector, settings: RunSettings) -> None:
         detector.use_channels_last()
 
 
+def _plan(
+    settings: RunSettings, detector: Detector, ground_truth: CocoGroundTruth, record: Record
+) -> list[PlannedBatch]:
+    """Which images of the evaluation share a batch, as the protocol says."""
+    sizes = list(zip(ground_truth.heights.tolist(), ground_truth.widths.tolist(), strict=True))
+    rule = build_batching(settings.parts, detector.transform)
+    batches = rule.plan(sizes, settings.batch_size, whole=not record.data["partial"])
+    record.protocol["batches"] = describe(batches)
+    return batches
+
+
 def _accuracy(
-    settings: RunSettings, detector: Detector, dataset: ImageDataset, ground_truth: CocoGroundTruth
+    settings: RunSettings,
+    detector: Detector,
+    dataset: ImageDataset,
+    ground_truth: CocoGroundTruth,
+    batches: Sequence[PlannedBatch],
+    processes: Processes,
 ) -> dict[str, Any]:
+    """COCO's numbers; nothing in another process than the first."""
     iou_types: tuple[IouType, ...] = ("bbox", "segm") if detector.has_masks else ("bbox",)
-    accuracy = Accuracy(ground_truth, evaluator=settings.evaluator, iou_types=iou_types)
+    rounding = settings.parts["protocol"].get("rounding")
+    accuracy = Accuracy(
+        ground_truth,
+        evaluator=settings.evaluator,
+        iou_types=iou_types,
+        rounding=None if rounding is None else Rounding(**rounding),
+    )
     metrics: list[Metric] = [accuracy]
-    batches = image_loader(dataset, settings.batch_size, _workers(settings, detector.device))
-    evaluate(detector, batches, metrics, images=len(dataset), precision=settings.precision)
+    workers = _workers(settings, detector.device)
+    samples = image_loader(dataset, batches, workers, rank=processes.rank, processes=processes.count)
+    evaluate(detector, samples, metrics, images=len(dataset), precision=settings.precision, processes=processes)
+    if not processes.first:
+        return {}
     accuracy.write_predictions(settings.run_dir / "predictions.json")
     return accuracy.result()
 
@@ -299,24 +352,3 @@ def _stage(record: Record, name: str) -> Iterator[None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _code() -> dict[str, Any]:
-    """Version, and commit and dirty flag where the project is a git checkout."""
-    return {"version": version("zoo-bench"), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
-
-
-def _dirty() -> bool | None:
-    status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
-    return None if status is None else bool(status)
-
-
-def _git(*arguments: str) -> str | None:
-    if not (PROJECT / ".git").exists():
-        return None
-    command = ["git", "-C", str(PROJECT), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # a machine without git
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zoo.entry import Entry, read_entry
+from zoo.entry import Checkpoint, Entry, read_entry
 from zoo.errors import UsageError, closest
-from zoo.run.schedule import Schedule
+from zoo.run.schedule import PRECISIONS, Schedule
 
-MEASUREMENTS = ("accuracy", "speed", "memory", "complexity")
-PRECISIONS = ("fp32", "fp16", "bf16")
+MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "train_memory")
 EVALUATORS = ("columns", "pycocotools")
 
 Evaluator = Literal["columns", "pycocotools"]
 
-PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "protocol")
+PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
 """Config groups an entry is composed of. A run that changes one is no longer that entry."""
 
 RUN_OPTIONS = ("protocol.fold_batch_norm", "protocol.channels_last")
 """Options inside a part that change how it runs, not what it computes."""
+
+CARRYING_OUT = ("resume", "checkpoint_every", "evaluate_every")
+"""Options of a training that change when it writes what, not what comes out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +75,28 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an entry is trained.
+
+    Attributes:
+        schedule: epochs, batches, rates, views.
+        initial: the file that it begins with; None begins with fresh weights.
+        precision: of convolutions and matrix products: the schedule's, or what the run asks for.
+        loss_scale: fixed, of fp16; None follows the gradients.
+    """
+
+    schedule: Schedule
+    initial: Checkpoint | None
+    precision: str
+    loss_scale: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """How an entry's recipe is carried out.
 
     Attributes:
-        schedule: the recipe.
+        recipe: what is carried out.
         batch_size: images a step; None for the recipe's.
         images_per_pass: images that go through the network together; None for the recipe's.
         scale_lr: whether the rate follows the batch size.
@@ -87,7 +106,7 @@ class TrainSettings:
         resume: whether to go on from the newest checkpoint of the run's folder.
     """
 
-    schedule: Schedule
+    recipe: Recipe
     batch_size: int | None
     images_per_pass: int | None
     scale_lr: bool
@@ -123,7 +142,7 @@ class RunSettings:
         changes: overrides that make this another model or protocol than the entry's.
         measure: what to measure.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: of convolutions and matrix products.
+        precision: of convolutions and matrix products in evaluation.
         batch_size: images at a time while accuracy is measured; speed is always timed one by one. A model that is
             trained first is evaluated one by one too: the batch size asked for is that of its training.
         seed: of every random generator.
@@ -133,7 +152,8 @@ class RunSettings:
         checkpoint_url: another address of the published file.
         data: where the images are.
         speed: how much is timed.
-        train: how it is trained first; None evaluates published weights.
+        recipe: how the entry is trained; None where it has no schedule.
+        train: how the recipe is carried out first; None evaluates published weights.
         results_dir: where records and tables are kept.
         run_dir: where this run's record and predictions go.
     """
@@ -153,6 +173,7 @@ class RunSettings:
     checkpoint_url: str | None
     data: DataSettings
     speed: SpeedSettings
+    recipe: Recipe | None
     train: TrainSettings | None
     results_dir: Path
     run_dir: Path
@@ -180,6 +201,7 @@ class RunSettings:
         parts = {group: config.get(group) for group in PART_GROUPS}
         data, speed, checkpoint = config["data"], config["speed"], config["checkpoint"]
         measure = config["measure"]
+        recipe = _recipe(config)
         training = config["run"]["name"] == "train"
         return cls(
             entry=Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts),
@@ -188,7 +210,7 @@ class RunSettings:
             changes=tuple(override for override in overrides if _changes_entry(override)),
             measure=tuple(_one_of("measure", name, MEASUREMENTS) for name in _list("measure", measure)),
             device=_device(config["device"]),
-            precision=_one_of("precision", config["precision"], PRECISIONS),
+            precision=_precision(config) or "fp32",
             batch_size=1 if training else _auto("batch_size", config["batch_size"], least=1) or 1,
             seed=_integer("seed", config["seed"], least=0),
             workers=_auto("workers", config["workers"], least=0),
@@ -211,10 +233,17 @@ class RunSettings:
                 images=_auto("speed.images", speed["images"], least=1),
                 rounds=_integer("speed.rounds", speed["rounds"], least=1),
             ),
-            train=_train(config) if training else None,
+            recipe=recipe,
+            train=_train(config, recipe) if training else None,
             results_dir=_path(config["results"]["dir"]) or default_results,
             run_dir=run_dir,
         )
+
+
+def without_null(override: str) -> str:
+    """An override as Hydra takes it: it has no word for "none of this group" but the deletion `~group`."""
+    group, _, option = override.partition("=")
+    return f"~{group}" if group in PART_GROUPS and option == "null" else override
 
 
 def _changes_entry(override: str) -> bool:
@@ -237,14 +266,30 @@ def _split(block: Mapping[str, Any] | None) -> SplitSettings | None:
     )
 
 
-def _train(config: Mapping[str, Any]) -> TrainSettings:
+def _recipe(config: Mapping[str, Any]) -> Recipe | None:
+    if not config.get("schedule"):
+        return None
+    schedule, initial = Schedule.from_mapping(config["schedule"]), config.get("initial")
+    asked = _precision(config)
+    return Recipe(
+        schedule=schedule,
+        initial=Checkpoint.from_mapping(initial, "initial") if initial else None,
+        precision=asked or schedule.precision,
+        loss_scale=schedule.loss_scale if asked in (None, schedule.precision) else None,
+    )
+
+
+def _train(config: Mapping[str, Any], recipe: Recipe | None) -> TrainSettings:
+    if recipe is None:
+        message = f"{config['entry']['name']} has no schedule to be trained by"
+        raise UsageError(message, next_step="choose one with schedule=NAME (see conf/schedule)")
     run = config["run"]
 
     def optional(key: str) -> int | None:
         return None if run[key] is None else _integer(f"run.{key}", run[key], least=1)
 
     return TrainSettings(
-        schedule=Schedule.from_mapping(config["schedule"]),
+        recipe=recipe,
         batch_size=_auto("batch_size", config["batch_size"], least=1),
         images_per_pass=_auto("run.images_per_pass", run["images_per_pass"], least=1),
         scale_lr=_flag("run.scale_lr", run["scale_lr"]),
@@ -253,6 +298,12 @@ def _train(config: Mapping[str, Any]) -> TrainSettings:
         evaluate_every=optional("evaluate_every"),
         resume=_flag("run.resume", run["resume"]),
     )
+
+
+def _precision(config: Mapping[str, Any]) -> str | None:
+    """What the run asks for; None leaves it to the recipe."""
+    precision = config["precision"]
+    return None if precision == "auto" else _one_of("precision", precision, PRECISIONS)
 
 
 def _list(key: str, value: Any) -> list[Any]:

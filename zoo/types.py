@@ -46,12 +46,14 @@ class Sample:
         image_id: the data set's id (the position in the list for `predict`).
         original_size: size of the image file.
         scale: (x, y) factors from original to resized pixels, each from the rounded size.
+        canvas: the size that it is padded to, where the protocol decides that before the images are in a batch.
     """
 
     pixels: Tensor
     image_id: int
     original_size: Size
     scale: tuple[float, float]
+    canvas: Size | None = None
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Batch:
     """What a network takes.
 
     Attributes:
-        images: float (N, 3, H, W), normalised, zero-padded right and bottom.
+        images: float (N, 3, H, W), normalised and padded.
         sizes: size of each image inside `images`, without the padding.
     """
 

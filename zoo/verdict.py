@@ -151,20 +151,21 @@ def _judge_metric(record: Record, entry: Entry, metric: str, noise: float, switc
     measured = measured_value(record, metric)
     apart = _not_this_row(record, entry)
     if measured is None:
-        name, reason = apart or (NOT_ASKED, "the run did not measure it")
+        name, reason = apart or _not_measured(record, metric)
         return Verdict(name, printed(cells), None, None, reason)
     apart = apart or _not_comparable(record, entry, metric, measured)
     if apart is not None:
         name, reason = apart
         return Verdict(name, printed(cells), measured, None, reason)
     if metric in COMPLEXITY:  # counted, not measured: nothing but rounding may part the two
-        return verdict(measured, cells, noise=0.0, switched=switched)
-    if _trained_here(record) and not _disagree(cells):
-        return trained_verdict([measured], cells[0])
+        return verdict(measured, cells, noise=0.0, switched={**_counted_otherwise(record, metric), **switched})
+    if trained_here(record) and not _disagree(cells):
+        return trained_verdict((record.measured.get("draws") or {}).get(metric, [measured]), cells[0])
     return verdict(measured, cells, noise=noise, switched=switched)
 
 
-def _trained_here(record: Record) -> bool:
+def trained_here(record: Record) -> bool:
+    """Whether a record is of weights that its run trained."""
     config = record.protocol.get("config") or {}
     return (config.get("run") or {}).get("name") == "train"
 
@@ -182,12 +183,23 @@ def _not_this_row(record: Record, entry: Entry) -> _Apart | None:
     return None
 
 
+def _begun_otherwise(record: Record) -> bool:
+    asked = (record.protocol.get("config") or {}).get("checkpoint") or {}
+    return any(asked.get(key) is not None for key in ("path", "url"))
+
+
+def _not_measured(record: Record, metric: str) -> _Apart:
+    """Why a run says nothing of a metric."""
+    reason = (record.measured.get("unmeasured") or {}).get(metric)
+    return (BLOCKED, reason) if reason else (NOT_ASKED, "the run did not measure it")
+
+
 def _not_comparable(record: Record, entry: Entry, metric: str, measured: float) -> _Apart | None:
     """A number that was measured under other conditions than the published one."""
     if not math.isfinite(measured):
         return FAILED, "the measured value is not a finite number"
     if metric in HARDWARE_BOUND:
-        theirs = ", ".join(sorted({cell.hardware or "unnamed hardware" for cell in entry.cells(metric)}))
+        theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in entry.cells(metric)}))
         return NOT_COMPARED, f"published for {theirs}, measured on {hardware_id(record)}"
     return _other_conditions(record, entry, metric)
 
@@ -202,6 +214,8 @@ def _other_conditions(record: Record, entry: Entry, metric: str) -> _Apart | Non
         found.append((NOT_COMPARED, f"measured on {data}, published for {expected}"))
     if record.checkpoint.get("hash_evidence") == "other weights":
         found.append((OTHER_WEIGHTS, "not the published checkpoint file"))
+    if of_split and trained_here(record) and _begun_otherwise(record):
+        found.append((OTHER_WEIGHTS, "its training began with another file than the recipe's"))
     if of_split and record.data.get("partial", True):
         images = record.data.get("images")
         part = "not the whole split" if images is None else f"not the whole split: {images} images"
@@ -225,6 +239,12 @@ def measured_value(record: Record, metric: str) -> float | None:
     return None if value is None else float(value)
 
 
+def _counted_otherwise(record: Record, metric: str) -> Mapping[str, float]:
+    """The same work by the counting of the published table, where the protocol names one."""
+    other = record.measured.get("flops_published_counting") if metric == "flops_b" else None
+    return {f"the counting of {other['counter']}": other["flops"] * 1e-9} if other else {}
+
+
 def current_verdicts(record: Record, entry: Entry) -> dict[str, Verdict]:
     """A record's own verdicts, or new ones where the published cells have changed since the run.
 
@@ -237,8 +257,11 @@ def current_verdicts(record: Record, entry: Entry) -> dict[str, Verdict]:
 
 
 def printed(cells: Sequence[PublishedCell]) -> str:
-    """Published cells as one text: the number, or all of them where they differ."""
-    return cells[0].text if not _disagree(cells) else " / ".join(dict.fromkeys(cell.text for cell in cells))
+    """Published cells as one text: the number; all of them where they differ, or one of each hardware."""
+    if _disagree(cells):
+        return " / ".join(dict.fromkeys(cell.text for cell in cells))
+    by_hardware = {cell.hardware: cell.text for cell in reversed(cells) if cell.hardware is not None}
+    return " / ".join(reversed(by_hardware.values())) if len(by_hardware) > 1 else cells[0].text
 
 
 def carrier(cell: PublishedCell) -> str:
@@ -261,8 +284,15 @@ def _within(value: float, cell: PublishedCell, noise: float) -> bool:
 
 
 def _disagree(cells: Sequence[PublishedCell]) -> bool:
-    """Whether two carriers print different numbers; 37.4 and 37.42 are one number, rounded."""
-    return any(abs(a.value - b.value) > max(a.half_unit, b.half_unit) + _SLACK for a, b in combinations(cells, 2))
+    """Whether two carriers print different numbers; 37.4 and 37.42 are one number, rounded.
+
+    Two of different hardware are two numbers, not one in dispute.
+    """
+    return any(
+        abs(a.value - b.value) > max(a.half_unit, b.half_unit) + _SLACK
+        for a, b in combinations(cells, 2)
+        if a.hardware == b.hardware or None in (a.hardware, b.hardware)
+    )
 
 
 def _conflict_reason(measured: float, cells: Sequence[PublishedCell], noise: float) -> str:

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.accuracy import Accuracy, Evaluator
+from zoo.measure.accuracy import Accuracy, Evaluator, Rounding
 from zoo.types import Detections, Rle
 
 
@@ -179,3 +179,25 @@ def test_errors_teach(ground_truth: CocoGroundTruth) -> None:
     with pytest.raises(UsageError, match="no evaluator 'colums'") as raised:
         Accuracy(ground_truth, evaluator="colums")  # type: ignore[arg-type]
     assert "columns" in raised.value.next_step
+
+
+def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: CocoGroundTruth, tmp_path: Path) -> None:
+    # A wrong box just behind the right one: with five decimals they tie, and the one that came first wins.
+    cats = found([[50, 50, 82, 82], [0.0004, 0, 32, 32]], [0.900001, 0.900004], [0, 0])
+    written, points = [], []
+    for rounding in (None, Rounding(box=3, score=5)):
+        metric = Accuracy(ground_truth, rounding=rounding)
+        metric.update([10], [cats])
+        metric.write_predictions(tmp_path / "predictions.json")
+        written.append((tmp_path / "predictions.json").read_bytes())
+        points.append(metric.result()["per_class"]["box_AP"]["cat"])
+    assert written[0] == written[1]
+    assert points == pytest.approx([100.0, 50.0])
+
+
+def test_rounding_is_that_of_decimal_text() -> None:
+    numbers = np.random.default_rng(0).uniform(0, 640, 20_000).astype(np.float32).astype(np.float64)
+    scores = numbers / 640
+    scores = scores.astype(np.float32).astype(np.float64)
+    assert numbers.round(3).tolist() == [round(number, 3) for number in numbers.tolist()]
+    assert scores.round(5).tolist() == [round(score, 5) for score in scores.tolist()]

@@ -11,6 +11,7 @@ from parity import GOLDEN
 from zoo.compose import compose
 from zoo.entry import conf_dir
 from zoo.errors import UsageError
+from zoo.run.rates import rate_curve
 from zoo.run.schedule import LearningRate, Schedule, scaled_rate
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
@@ -38,12 +39,7 @@ def test_every_golden_has_its_schedule() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_rates_are_the_published_ones(name: str) -> None:
     recipe, golden = schedule(OPTIONS[name]), GOLDENS[name]
-    rate = LearningRate(
-        base=recipe.optimizer.lr,
-        milestones=recipe.milestones,
-        iterations_per_epoch=golden["iterations_per_epoch"],
-        warmup=recipe.warmup,
-    )
+    rate = rate_curve(recipe, recipe.batch_size, golden["iterations_per_epoch"])
     assert [(i, rate(i)) for i, _ in golden["rates"]] == [tuple(row) for row in golden["rates"]]
     assert golden["rates"][-1][0] == recipe.epochs * golden["iterations_per_epoch"] - 1
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_training
 import torch
-from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, start, train
+from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, meeting_point, start, train
 from torch import Tensor, nn
 
 from zoo.data.training import TrainingBatches, TrainingOrder
 from zoo.errors import UsageError, ZooError
 from zoo.run.optimizers import WeightAverage, make_optimizer, parameter_groups
-from zoo.run.schedule import AverageSettings, OptimizerSettings
+from zoo.run.schedule import AverageSettings, OptimizerSettings, RateCurve
 from zoo.run.state import export_weights
 from zoo.run.train import Trainer
 from zoo.types import Batch, Target
@@ -63,6 +62,35 @@ def test_other_precisions_train(tiny_coco: Path, tmp_path: Path, precision: str)
     first = float(rows(tmp_path)[0]["loss"])
     train(tiny_coco, tmp_path / "fp32", steps=1)
     assert first == pytest.approx(float(rows(tmp_path / "fp32")[0]["loss"]), rel=0.02)
+
+
+def test_a_fixed_loss_scale_stays(tiny_coco: Path, tmp_path: Path) -> None:
+    trainer = train(tiny_coco, tmp_path / "fixed", steps=3, precision="fp16", loss_scale=512)
+    assert trainer.scaler.get_scale() == 512
+    following = train(tiny_coco, tmp_path / "following", steps=3, precision="fp16")
+    assert following.scaler.get_scale() == 65536
+    # Powers of two change no bit of a gradient that neither overflows nor vanishes.
+    first, second = (float(rows(tmp_path / name)[2]["loss"]) for name in ("fixed", "following"))
+    assert first == pytest.approx(second, rel=1e-3)
+
+
+def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    before = TinyDetector().box.weight.detach().clone()
+    trainer = train(tiny_coco, tmp_path, steps=1, precision="fp16", loss_scale=1e30)
+    assert torch.equal(trainer.detector.state_dict()["box.weight"], before)
+    assert trainer.scaler.get_scale() == pytest.approx(1e30)
+
+
+def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
+    rehearsed, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("rehearsed", "whole"))
+    rehearsed.rehearse(TrainingBatches(dataset, order))
+    whole.run(TrainingBatches(dataset, order))
+    assert not (tmp_path / "rehearsed").exists()
+    for name, tensor in whole.detector.state_dict().items():
+        assert torch.equal(tensor, rehearsed.detector.state_dict()[name]), name
 
 
 def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
@@ -173,6 +201,80 @@ def test_normalisations_can_go_without_decay() -> None:
     assert len(parameter_groups(model, settings)[1]["params"]) == 2
 
 
+def test_biases_can_be_a_group_of_their_own() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1, bias=False))
+    settings = OptimizerSettings(
+        name="sgd", lr=0.1, weight_decay=0.3, decay_norms=False, decay_biases=False, nesterov=True
+    )
+    others, norms, biases = parameter_groups(model, settings)
+    assert [len(group["params"]) for group in (others, norms, biases)] == [2, 1, 2]
+    assert [group["weight_decay"] for group in (others, norms, biases)] == [0.3, 0.0, 0.0]
+    assert [group["biases"] for group in (others, norms, biases)] == [False, False, True]
+    assert make_optimizer(model, settings).param_groups[0]["nesterov"]
+
+
+class Gathering(RateCurve):
+    """Moves at every third step; a rate of biases and a momentum of its own for each step."""
+
+    base = 0.5
+    iterations_per_epoch = 2
+
+    def __call__(self, iteration: int) -> float:
+        return 0.5 + iteration
+
+    def of_biases(self, iteration: int) -> float:
+        return 0.1 + iteration
+
+    def momentum(self, iteration: int) -> float:
+        return 0.01 * iteration
+
+    def moves(self, iteration: int) -> bool:
+        return iteration % 3 == 2
+
+
+def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    trainer = make_trainer(tmp_path, order, gradients="sum")
+    trainer.rate = Gathering()
+    trainer.optimizer.param_groups[1]["biases"] = True
+    trainer.detector.train()
+    before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
+    parts = list(TrainingBatches(dataset, order)(0, 3))
+    gradients: list[list[Tensor]] = []
+    for i, (part,) in enumerate(parts):
+        trainer.done = i
+        trainer.detector.zero_grad()
+        trainer._backward(part, 0, 1)
+        gradients.append([p.grad.clone() for p in trainer.detector.parameters() if p.grad is not None])
+    for i in range(3):
+        trainer.done = i
+        assert all(torch.equal(old, p) for old, p in zip(before, trainer.detector.parameters(), strict=True))
+        trainer._step(parts[i], trainer.rate(i))
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5 + i, 0.1 + i]
+        assert trainer.optimizer.param_groups[0]["momentum"] == 0.01 * i
+    rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    for old, new, *three in zip(before, trainer.detector.parameters(), *gradients, strict=True):
+        gathered = three[0] + three[1] + three[2] + tiny_training.OPTIMIZER.weight_decay * old
+        torch.testing.assert_close(new, old - rates[id(new)] * gathered)
+
+
+def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    ((part,),) = TrainingBatches(dataset, order)(0, 1)
+    found = []
+    for gradients in ("mean", "sum"):
+        trainer = make_trainer(tmp_path, order, gradients=gradients)
+        trainer.detector.train()
+        trainer._backward(part, 0, 1)
+        found.append([parameter.grad for parameter in trainer.detector.parameters()])
+    for mean, summed in zip(*found, strict=True):
+        assert isinstance(mean, Tensor)
+        assert isinstance(summed, Tensor)
+        torch.testing.assert_close(summed, 2 * mean)
+
+
 def test_the_average_moves_towards_the_weights() -> None:
     model = nn.BatchNorm1d(1)
     average = WeightAverage(model, AverageSettings(decay=0.5, warmup=1e-9))
@@ -191,18 +293,16 @@ def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tiny_coco: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    settings: dict[str, Any] = {"steps": 12, "batch_size": 2}
+@pytest.mark.parametrize("gradients", ["mean", "sum"])
+def test_two_processes_train_as_one(tiny_coco: Path, tmp_path: Path, gradients: str) -> None:
+    meeting = meeting_point()
+    settings: dict[str, Any] = {"steps": 12, "batch_size": 2, "gradients": gradients}
     running = [start(tiny_coco, tmp_path / "two", meeting | {"RANK": str(rank)}, **settings) for rank in range(2)]
     running.append(start(tiny_coco, tmp_path / "one", **settings))
     for process in running:
         process.join(timeout=120)
     assert [process.exitcode for process in running] == [0, 0, 0]
-    # Half of each of two gradients, or half of their sum: the same bits, at every step.
+    # Half of each of two gradients, or half of their sum; or once and twice as much: the same bits, at every step.
     losses = [[line["loss"] for line in rows(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == losses[1]
     assert metrics(tmp_path / "one") == metrics(tmp_path / "two")

@@ -6,6 +6,7 @@ network together (one GPU's share of a step in the original training); a batch i
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -46,7 +47,23 @@ class Draw(NamedTuple):
     place: int
 
 
-class TrainingDataset(Dataset[Example | ZooError]):
+class TrainingSet(Dataset[Example | ZooError]):
+    """The images of a training set, and how an example is made of them.
+
+    Attributes:
+        wide: bool (I,), whether the example of each image is at least as wide as high.
+    """
+
+    wide: npt.NDArray[np.bool_]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, draw: Draw) -> Example | ZooError: ...
+
+
+class TrainingDataset(TrainingSet):
     """Images with at least one object of a known class, and their objects.
 
     Dropped as mmdetection drops them: crowds, objects marked `ignore`, of no area, thinner than a
@@ -192,7 +209,7 @@ class TrainingBatches:
     """
 
     def __init__(
-        self, dataset: TrainingDataset, order: TrainingOrder, *, workers: int = 0, rank: int = 0, processes: int = 1
+        self, dataset: TrainingSet, order: TrainingOrder, *, workers: int = 0, rank: int = 0, processes: int = 1
     ) -> None:
         self.dataset = dataset
         self.order = order

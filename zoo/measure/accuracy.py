@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -32,6 +33,19 @@ STATS = (
 PREFIXES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """Decimals that detections are rounded to before they are evaluated, as frameworks do that write them to a file.
+
+    Attributes:
+        box: of x, y, width and height, in pixels.
+        score: of scores.
+    """
+
+    box: int
+    score: int
+
+
 class Accuracy:
     """COCO's average precision and recall of a detector.
 
@@ -41,6 +55,7 @@ class Accuracy:
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
             so, and their published AP needs it.
+        rounding: of what is evaluated; None evaluates every digit. Predictions are written with every digit either way.
 
     Raises:
         UsageError: there is no such evaluator.
@@ -53,6 +68,7 @@ class Accuracy:
         evaluator: Evaluator = "columns",
         iou_types: Sequence[IouType] = ("bbox",),
         inclusive: bool = False,
+        rounding: Rounding | None = None,
     ) -> None:
         if evaluator not in EVALUATORS:
             raise UsageError(f"no evaluator {evaluator!r}", next_step=f"choose one ({closest(evaluator, EVALUATORS)})")
@@ -60,6 +76,7 @@ class Accuracy:
         self.evaluator = evaluator
         self.iou_types = tuple(iou_types)
         self.inclusive = inclusive
+        self.rounding = rounding
         self.reset()
 
     def reset(self) -> None:
@@ -114,7 +131,7 @@ class Accuracy:
             DataError: a detection is of an image that the ground truth does not have.
             ZooError: a score or a box is not finite.
         """
-        detections = self.columns()
+        detections = self._rounded(self.columns())
         numbers: dict[str, Any] = {}
         per_class: dict[str, dict[str, float | None]] = {}
         for iou_type in self.iou_types:
@@ -130,6 +147,17 @@ class Accuracy:
     def write_predictions(self, path: Path) -> None:
         """Write the detections in COCO's results format, not rounded; see `zoo.measure.predictions`."""
         write_predictions(self.columns(), path)
+
+    def _rounded(self, detections: DetectionColumns) -> DetectionColumns:
+        """The detections as they are evaluated."""
+        if self.rounding is None:
+            return detections
+        # Exact: a float32 times such a power of ten is a float64, and the division is the nearest decimal's float64.
+        return replace(
+            detections,
+            bbox=detections.bbox.round(self.rounding.box),
+            score=detections.score.round(self.rounding.score),
+        )
 
     def _categories(self, found: Detections) -> npt.NDArray[np.int64]:
         """The category ids (N,) of an image's labels."""

@@ -20,21 +20,31 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
     groups = parameter_groups(model, settings)
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
-    """The trained parameters with the decay of each: of normalisations, of all others."""
-    norms: list[nn.Parameter] = []
+    """The trained parameters with the decay of each: of normalisations, of biases where they go without, of others."""
     others: list[nn.Parameter] = []
+    norms: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
     seen: set[nn.Parameter] = set()
     for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            if parameter.requires_grad and parameter not in seen:
-                seen.add(parameter)
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or parameter in seen:
+                continue
+            seen.add(parameter)
+            if name == "bias" and not settings.decay_biases:
+                biases.append(parameter)
+            else:
                 (norms if isinstance(module, NORMS) else others).append(parameter)
-    decays = ((others, settings.weight_decay), (norms, settings.weight_decay if settings.decay_norms else 0.0))
-    return [{"params": group, "weight_decay": decay} for group, decay in decays if group]
+    norm_decay = settings.weight_decay if settings.decay_norms else 0.0
+    groups = (
+        {"params": others, "weight_decay": settings.weight_decay, "biases": False},
+        {"params": norms, "weight_decay": norm_decay, "biases": False},
+        {"params": biases, "weight_decay": 0.0, "biases": True},
+    )
+    return [group for group in groups if group["params"]]
 
 
 class WeightAverage:

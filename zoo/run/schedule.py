@@ -1,11 +1,13 @@
 """Learning-rate schedules as data: the recipe an entry was trained by, and the rate at each iteration.
 
-Iterations and epochs count from 0. Source of the rule: mmcv 1.x, `StepLrUpdaterHook`.
+Iterations and epochs count from 0. Sources of the rules: mmcv 1.x, `StepLrUpdaterHook`; for those that fall in
+a straight line, see `zoo.run.rates`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -13,6 +15,8 @@ from typing import Any, Literal, TypeVar
 from zoo.errors import UsageError, closest
 
 T = TypeVar("T")
+
+PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,38 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWarmup:
+    """A warm-up in which biases begin high and everything else at 0, and the momentum low (Ultralytics).
+
+    Attributes:
+        kind: "groups".
+        epochs: how long it lasts.
+        least: iterations that it lasts at least.
+        bias_lr: rate of biases at iteration 0.
+        momentum: at iteration 0.
+    """
+
+    kind: Literal["groups"]
+    epochs: float
+    least: int
+    bias_lr: float
+    momentum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearDecay:
+    """A rate that falls in a straight line, epoch by epoch.
+
+    Attributes:
+        final: share of the full rate that would be reached in the epoch after the last.
+        lag: epochs by which the rate is behind after the warm-up: 1 in Ultralytics 8.0.0, 0 since.
+    """
+
+    final: float
+    lag: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSettings:
     """How weights are changed.
 
@@ -43,16 +79,21 @@ class OptimizerSettings:
         lr: the full rate, at the recipe's batch size.
         weight_decay: of every weight and bias.
         momentum: of sgd.
+        nesterov: whether sgd looks ahead (Sutskever et al., 2013).
         betas: of adamw.
         decay_norms: whether the decay takes in the parameters of normalisation layers.
+        decay_biases: whether it takes in biases; where not, they are a group of their own, those of
+            normalisation layers among them.
     """
 
     name: Literal["sgd", "adamw"]
     lr: float
     weight_decay: float
     momentum: float = 0.9
+    nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     decay_norms: bool = True
+    decay_biases: bool = True
 
     def __post_init__(self) -> None:
         if self.name not in ("sgd", "adamw"):
@@ -79,30 +120,54 @@ class Schedule:
     Attributes:
         name: what the zoo calls it.
         epochs: passes over the data set.
-        milestones: epochs at whose first iteration the rate falls to a tenth.
         batch_size: images in all, over all GPUs.
         images_per_gpu: images that went through the network together; None where the batch was not split.
         repeat: times the data set is gone through in one epoch.
         optimizer: how weights are changed.
+        milestones: epochs at whose first iteration the rate falls to a tenth.
+        decay: of the rate in a straight line, instead of milestones.
         warmup: of the rate; None starts at the full one.
+        accumulate_to: images whose gradients are gathered before the weights move; None: those of a step. The
+            rate then does not follow the batch size.
+        gradients: of a step: the "mean" over its passes, as the frameworks of many GPUs take it; or the "sum" over
+            its images, each with the losses of its pass (Ultralytics).
         multi_scale: resize rule of the training images, as `zoo.data.augment.MultiScale` takes it.
+        mosaic: how they are made instead, as `zoo.data.yolo_training.MosaicSettings` takes it.
         crop: side in pixels of a random square crop after the resize; None crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights; None evaluates the weights themselves.
+        precision: of convolutions and matrix products: "fp32", "fp16" or "bf16".
+        loss_scale: what fp16 losses are multiplied by before gradients are taken; None lets it follow the gradients.
     """
 
     name: str
     epochs: int
-    milestones: tuple[int, ...]
     batch_size: int
     optimizer: OptimizerSettings
-    multi_scale: Mapping[str, Any]
+    milestones: tuple[int, ...] = ()
+    decay: LinearDecay | None = None
     images_per_gpu: int | None = None
     repeat: int = 1
-    warmup: Warmup | None = None
+    warmup: Warmup | GroupWarmup | None = None
+    accumulate_to: int | None = None
+    gradients: Literal["mean", "sum"] = "mean"
+    multi_scale: Mapping[str, Any] | None = None
+    mosaic: Mapping[str, Any] | None = None
     crop: int | None = None
     clip: float | None = None
     ema: AverageSettings | None = None
+    precision: str = "fp32"
+    loss_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise _schema_error(f"precision: no {self.precision!r} ({closest(self.precision, PRECISIONS)})")
+        if self.gradients not in ("mean", "sum"):
+            raise _schema_error(f"gradients: {self.gradients!r} is neither mean nor sum")
+        if (self.multi_scale is None) == (self.mosaic is None):
+            raise _schema_error("one of multi_scale and mosaic makes the training images")
+        if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
+            raise _schema_error("decay comes with a warm-up of the kind groups and without milestones, or not at all")
 
     @classmethod
     def from_mapping(cls, block: Mapping[str, Any]) -> Schedule:
@@ -112,15 +177,52 @@ class Schedule:
             UsageError: a key is missing or unknown, or holds what it cannot hold.
         """
         values = dict(block)
-        for name, kind in (("optimizer", OptimizerSettings), ("warmup", Warmup), ("ema", AverageSettings)):
+        grouped = (values.get("warmup") or {}).get("kind") == "groups"
+        kinds = {
+            "optimizer": OptimizerSettings,
+            "decay": LinearDecay,
+            "warmup": GroupWarmup if grouped else Warmup,
+            "ema": AverageSettings,
+        }
+        for name, kind in kinds.items():
             if values.get(name) is not None:
                 values[name] = _build(kind, values[name], f"schedule.{name}")
         schedule = _build(cls, values, "schedule")
         return dataclasses.replace(schedule, milestones=tuple(schedule.milestones))
 
 
+class RateCurve(ABC):
+    """What the optimiser is set to at each iteration.
+
+    Attributes:
+        base: the full rate.
+        iterations_per_epoch: steps in an epoch.
+    """
+
+    __slots__ = ()
+
+    base: float
+    iterations_per_epoch: int
+
+    @abstractmethod
+    def __call__(self, iteration: int) -> float:
+        """The rate of all parameters that are not biases."""
+
+    def of_biases(self, iteration: int) -> float:
+        """The rate of biases that are a group of their own."""
+        return self(iteration)
+
+    def momentum(self, iteration: int) -> float | None:  # noqa: ARG002 - of curves that change it
+        """The momentum; None leaves the optimiser's."""
+        return None
+
+    def moves(self, iteration: int) -> bool:  # noqa: ARG002 - of curves that let gradients gather
+        """Whether the weights move at the end of the iteration, or its gradients are kept for a later one."""
+        return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearningRate:
+class LearningRate(RateCurve):
     """The rate at each iteration: warm-up, then steps down at milestones.
 
     Attributes:
@@ -156,6 +258,16 @@ def scaled_rate(rate: float, batch_size: int, recipe_batch_size: int) -> float:
         recipe_batch_size: images a step of the recipe; at this size the rate stays what it is, to the last bit.
     """
     return rate if batch_size == recipe_batch_size else rate * batch_size / recipe_batch_size
+
+
+def gathered_batches(batch_size: int, accumulate_to: int) -> int:
+    """Steps whose gradients are gathered to make about `accumulate_to` images; at least 1."""
+    return max(round(accumulate_to / batch_size), 1)
+
+
+def scaled_decay(decay: float, batch_size: int, accumulate_to: int) -> float:
+    """A recipe's weight decay for the images whose gradients are gathered, in proportion."""
+    return decay * batch_size * gathered_batches(batch_size, accumulate_to) / accumulate_to
 
 
 def _build(kind: type[T], block: Mapping[str, Any], where: str) -> T:

@@ -17,12 +17,17 @@ from zoo.types import Batch, Sample, Size
 class PixelNormalizer(nn.Module):
     """(x - mean) / std per channel in float32, then zero-padding right and bottom.
 
+    Subclasses pad otherwise: `canvas`, `corner` and `fill` say how.
+
     Args:
         mean: per channel, 0 to 255, in the order the network takes.
         std: per channel, likewise.
         channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
         divisor: heights and widths are padded to a multiple of it.
     """
+
+    fill: float = 0.0
+    """Value of the padding, normalised."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], channels: str, divisor: int) -> None:
         super().__init__()
@@ -37,11 +42,12 @@ class PixelNormalizer(nn.Module):
         """A batch on the device: (N, 3, H, W), as large as the largest sample, rounded up."""
         mean, std = self._on(device)
         sizes = [(sample.pixels.shape[0], sample.pixels.shape[1]) for sample in samples]
-        height, width = self.padded_size((max(height for height, _ in sizes), max(width for _, width in sizes)))
-        images = torch.zeros((len(samples), 3, height, width), device=device)
+        canvas = self.canvas(samples)
+        images = torch.full((len(samples), 3, *canvas), self.fill, device=device)
         for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
-            window = image[:, :h, :w]
+            top, left = self.corner(canvas, (h, w))
+            window = image[:, top : top + h, left : left + w]
             window.copy_(pixels.flip(0) if self.swap else pixels)
             window.sub_(mean).div_(std)
         return Batch(
@@ -51,6 +57,15 @@ class PixelNormalizer(nn.Module):
             scales=[sample.scale for sample in samples],
             image_ids=[sample.image_id for sample in samples],
         )
+
+    def canvas(self, samples: Sequence[Sample]) -> Size:
+        """The size of a batch of these samples."""
+        heights, widths = zip(*(sample.pixels.shape[:2] for sample in samples), strict=True)
+        return self.padded_size((max(heights), max(widths)))
+
+    def corner(self, canvas: Size, size: Size) -> tuple[int, int]:  # noqa: ARG002 - other corners depend on them
+        """(row, column) of the first pixel of an image of this size."""
+        return 0, 0
 
     def padded_size(self, size: Size) -> Size:
         """The size of an image with its padding, where it is alone in its batch."""

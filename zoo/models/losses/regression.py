@@ -6,6 +6,7 @@ pixels; deltas are (N, 4) as a `DeltaCoder` encodes them.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
@@ -130,3 +131,51 @@ def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     bottom_right = torch.minimum(boxes[:, 2:], others[:, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=1)
     return intersection, (area(boxes) + area(others) - intersection).clamp(min=FLOOR)
+
+
+def complete_iou(boxes: Tensor, others: Tensor, epsilon: float = 1e-7) -> Tensor:
+    """CIoU: the IoU less what centres and aspect ratios differ by (Zheng et al., "Distance-IoU Loss", 2020).
+
+    Where epsilon goes follows Ultralytics: into heights, union and enclosing diagonal. The weight of the
+    aspect ratios gets no gradient.
+
+    Args:
+        boxes: (..., 4), xyxy.
+        others: (..., 4), of a shape that broadcasts with it.
+        epsilon: what keeps divisions finite.
+
+    Returns:
+        (...), at most 1, and below 0 for boxes far apart.
+    """
+    top_left = torch.maximum(boxes[..., :2], others[..., :2])
+    bottom_right = torch.minimum(boxes[..., 2:], others[..., 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1] + epsilon
+    other_width, other_height = others[..., 2] - others[..., 0], others[..., 3] - others[..., 1] + epsilon
+    iou = intersection / (width * height + other_width * other_height - intersection + epsilon)
+    enclosing = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
+    offset = (others[..., :2] + others[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2
+    distance = offset.square().sum(dim=-1) / (enclosing.square().sum(dim=-1) + epsilon)
+    angle = torch.atan(other_width / other_height) - torch.atan(width / height)
+    aspect = 4 / math.pi**2 * angle.square()
+    with torch.no_grad():
+        weight = aspect / (1 + epsilon - iou + aspect)
+    return iou - distance - aspect * weight
+
+
+def distribution_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy with the two whole numbers about each target (Li et al., "Generalized Focal Loss", 2020).
+
+    Args:
+        logits: (N, 4, B), over the whole numbers 0 to B - 1, a distribution a side.
+        targets: (N, 4), clamped to [0, B - 1.01].
+
+    Returns:
+        (N,), the mean over the sides.
+    """
+    targets = targets.detach().clamp(0, logits.shape[2] - 1 - 0.01)
+    low = targets.floor().long()  # (N, 4)
+    share = low + 1 - targets  # of the lower number
+    both = torch.stack((low, low + 1), dim=2)  # (N, 4, 2)
+    surprise = -logits.float().log_softmax(dim=2).gather(2, both)
+    return (surprise * torch.stack((share, 1 - share), dim=2)).sum(dim=2).mean(dim=1)

@@ -1,0 +1,179 @@
+"""YOLOv8's parts by themselves: shapes, decoding, selection, and masks against the plain way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from zoo.compose import build_model, compose
+from zoo.errors import UsageError
+from zoo.models.backbones.csp import CspBackbone
+from zoo.models.heads.roi import DetectionSettings
+from zoo.models.heads.yolo import BINS, YoloHead, YoloMaps
+from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
+from zoo.models.layers.letterbox import corner
+from zoo.models.necks.pan import PAN
+from zoo.types import Detections, FeatureSpec, Rle, Size
+
+SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
+CELLS = [(4, 6), (2, 3), (1, 2)]  # of an input of 32 x 48, the coarsest rounded up
+
+
+def test_backbone_and_neck_publish_what_they_return() -> None:
+    backbone = CspBackbone(channels=[4, 8, 16, 24, 32], blocks=[1, 2, 2, 1]).eval()
+    neck = PAN(backbone.out_specs, blocks=2).eval()
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, 64, 96))
+        pyramid = neck(features)
+    assert [spec.stride for spec in backbone.out_specs] == [8, 16, 32]
+    assert neck.out_specs == backbone.out_specs
+    for maps in (features, pyramid):
+        for x, spec in zip(maps, backbone.out_specs, strict=True):
+            assert tuple(x.shape) == (1, spec.channels, 64 // spec.stride, 96 // spec.stride)
+
+
+def test_backbone_needs_a_number_for_every_stage() -> None:
+    with pytest.raises(ValueError, match="4 and 4 numbers where 5 and 4"):
+        CspBackbone(channels=[4, 8, 16, 24], blocks=[1, 2, 2, 1])
+
+
+def head(**more: Any) -> YoloHead:
+    settings = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=300)
+    return YoloHead(SPECS, num_classes=3, **{"detections": settings, **more}).eval()
+
+
+def empty_maps() -> YoloMaps:
+    """One image in which nothing is."""
+    return YoloMaps(
+        sides=[torch.zeros(1, 4 * BINS, *cells) for cells in CELLS],
+        logits=[torch.full((1, 3, *cells), -20.0) for cells in CELLS],
+    )
+
+
+def put(
+    maps: YoloMaps, level: int, row: int, column: int, bins: tuple[int, int, int, int], scores: list[float]
+) -> None:
+    """Make a cell sure of its distances, in cells, and give it scores."""
+    sides = torch.full((4, BINS), -100.0)
+    sides[range(4), list(bins)] = 100.0
+    maps.sides[level][0, :, row, column] = sides.flatten()
+    maps.logits[level][0, :, row, column] = torch.tensor(list(scores)).logit()
+
+
+def detect(head: YoloHead, maps: YoloMaps) -> Detections:
+    (found,) = head.detect(head.decode(maps), (32, 48), [(32, 48)], [(1.0, 1.0)], [(32, 48)])
+    return found
+
+
+def test_a_box_is_so_many_cells_about_its_cells_centre() -> None:
+    maps = empty_maps()
+    put(maps, 0, 1, 2, (1, 0, 2, 1), [0.9, 0.0, 0.0])
+    put(maps, 2, 0, 1, (1, 0, 0, 0), [0.0, 0.0, 0.5])
+    found = detect(head(), maps)
+    # centre (2.5, 1.5) cells of 8 pixels; centre (1.5, 0.5) cells of 32, cut to the image
+    assert found.boxes.tolist() == [[12.0, 12.0, 36.0, 20.0], [16.0, 16.0, 48.0, 16.0]]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.5])
+    assert found.labels.tolist() == [0, 2]
+
+
+def test_distances_are_expectations() -> None:
+    maps = empty_maps()
+    put(maps, 1, 0, 0, (1, 1, 1, 1), [0.9, 0.0, 0.0])
+    sides = torch.full((4, BINS), -100.0)
+    sides[:, 2], sides[:, 3] = 0.0, float(torch.tensor(3.0).log())  # a quarter at 2 cells, the rest at 3
+    maps.sides[1][0, :, 0, 1] = sides.flatten()
+    boxes = head().decode(maps).boxes[0, 4 * 6 + 1]  # the second cell of the second level
+    assert boxes.tolist() == pytest.approx([(1.5 - 2.75) * 16, (0.5 - 2.75) * 16, (1.5 + 2.75) * 16, (0.5 + 2.75) * 16])
+
+
+def test_a_box_is_kept_with_each_class_that_scores() -> None:
+    maps = empty_maps()
+    put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.001, 0.3])  # the threshold itself is not above it
+    put(maps, 0, 1, 3, (2, 1, 0, 1), [0.8, 0.0, 0.0])  # the same box
+    found = detect(head(), maps)
+    assert found.labels.tolist() == [0, 2]
+    assert torch.equal(found.boxes[0], found.boxes[1])
+
+
+def test_only_the_best_candidates_and_detections_are_kept() -> None:
+    maps = empty_maps()
+    for column in range(6):
+        put(maps, 0, 0, column, (0, 0, 0, 1), [0.1 + 0.1 * column, 0.0, 0.0])
+    assert detect(head(candidates=4), maps).scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
+    few = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=2)
+    assert detect(head(detections=few), maps).scores.tolist() == pytest.approx([0.6, 0.5])
+
+
+def test_boxes_go_back_to_the_image_by_both_factors() -> None:
+    maps = empty_maps()
+    put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
+    top, left = corner((32, 48), (25, 41))
+    (found,) = head().detect(head().decode(maps), (32, 48), [(25, 41)], [(2.0, 4.0)], [(6, 20)])
+    assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
+
+
+def encode(masks: npt.NDArray[np.uint8]) -> list[Rle]:
+    encoded: Any = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
+    return [Rle(size=rle["size"], counts=rle["counts"].decode("ascii")) for rle in encoded]
+
+
+def the_plain_way(
+    sums: Tensor, boxes: Tensor, canvas: Size, size: Size, original_size: Size, method: MaskMethod
+) -> npt.NDArray[np.uint8]:
+    """Every mask on the whole canvas, by torch and OpenCV."""
+    grids = sums.sigmoid() if method == "probabilities" else sums
+    values = F.interpolate(grids[None], canvas, mode="bilinear", align_corners=False)[0]
+    rows, columns = torch.arange(canvas[0])[None, :, None], torch.arange(canvas[1])[None, None, :]
+    x1, y1, x2, y2 = (boxes[:, i, None, None] for i in range(4))
+    inside = (columns >= x1) & (columns < x2) & (rows >= y1) & (rows < y2)
+    masks = (values > (0.5 if method == "probabilities" else 0)) & inside
+    top, left = corner(canvas, size)
+    masks = masks[:, top : top + size[0], left : left + size[1]]
+    if size == original_size:
+        return masks.numpy().astype(np.uint8)
+    if method == "logits":
+        return F.interpolate(masks.float()[None], original_size, mode="bilinear")[0].to(torch.uint8).numpy()
+    return np.stack([cv2.resize(mask.numpy().astype(np.uint8), original_size[::-1]) for mask in masks])
+
+
+@pytest.mark.parametrize("method", ["logits", "probabilities"])
+@pytest.mark.parametrize("original_size", [(53, 90), (48, 84), (106, 180), (67, 91)])
+def test_masks_are_those_of_the_plain_way(method: MaskMethod, original_size: Size) -> None:
+    generator = torch.Generator().manual_seed(0)
+    branch = PrototypeMasks(SPECS, count=4, method=method)
+    canvas, size = (64, 96), (53, 90)
+    coefficients, prototypes = torch.randn(40, 4, generator=generator), torch.randn(4, 16, 24, generator=generator)
+    corners = torch.rand(40, 2, 2, generator=generator) * torch.tensor([110.0, 80.0]) - 8
+    boxes = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
+    boxes[0] = torch.tensor([-5.0, -5.0, 200.0, 200.0])
+    boxes[1] = torch.tensor([20.0, 10.0, 20.0, 30.0])  # without area
+    boxes[2] = torch.tensor([90.0, 60.0, 95.0, 63.0])  # in the border
+    masks = branch.paste(coefficients, prototypes, boxes, canvas, size, original_size)
+    sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
+    expected = the_plain_way(sums, boxes, canvas, size, original_size, method)
+    assert masks == encode(expected)
+    assert expected.any(axis=(1, 2)).sum() > 30
+
+
+@pytest.mark.parametrize(
+    ("size", "other"), [((427, 640), (333, 500)), ((640, 428), (640, 427)), ((480, 640), (960, 1280))]
+)
+def test_a_stretched_mask_is_torchs_to_the_bit(size: Size, other: Size) -> None:
+    mask = np.random.default_rng(0).random(size) < 0.9
+    stretched, place = _stretch(mask, (0, 0), _axis(other[0], size[0]), _axis(other[1], size[1]))
+    expected = F.interpolate(torch.from_numpy(mask)[None, None].float(), other, mode="bilinear")[0, 0]
+    assert place == (0, 0)
+    assert np.array_equal(stretched, expected.to(torch.uint8).numpy().astype(np.bool_))
+
+
+def test_methods_have_names() -> None:
+    with pytest.raises(UsageError, match="method: 'guess' is none of logits, probabilities"):
+        build_model(compose("ultralytics_yolov8n_seg", ["head.dense_head.mask_branch.method=guess"]), num_classes=80)

@@ -1,0 +1,110 @@
+"""From the JPEG to the final detections and masks, the answers of Ultralytics on real images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from parity import SHARED, golden, needs_coco, needs_shared, sample
+from pycocotools import mask as coco_mask
+from test_yolo_parity import load
+
+from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.heads.yolo_masks import MaskMethod
+from zoo.models.layers.conv import fold_batch_norm
+from zoo.types import Detections, Rle
+
+CASES = ("yolov8n", "yolov8m", "yolov8x", "yolov8n-seg", "yolov8s-seg", "yolov8l-seg")
+IMAGES = ("000000349184", "000000520707")
+
+pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, YoloDetector]:
+    """As it runs: with folded normalisation."""
+    detector = load(request.param)
+    fold_batch_norm(detector)
+    return f"ultralytics/{request.param}", detector
+
+
+@torch.inference_mode()
+def found_in(detector: YoloDetector, image: str, answers: dict[str, npt.NDArray[Any]], *, square: bool) -> Detections:
+    """What is found in an image, whose input is the original's."""
+    one = detector.transform(SHARED / "coco" / "val2017" / f"{image}.jpg")
+    assert one.scale == pytest.approx(answers["scale"], abs=1e-6)
+    if square:
+        one.canvas = (640, 640)
+    batch = detector.prepare([one])
+    assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
+    assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6
+    (found,) = detector.postprocess(detector.network(batch), batch)
+    return found
+
+
+def partners(
+    answers: dict[str, npt.NDArray[Any]], found: Detections, box: float = 0.02, score: float = 1e-4
+) -> npt.NDArray[np.int64]:
+    """For each of the original's best detections, the one here of the same class, box (pixels) and score."""
+    boxes = np.abs(answers["boxes"][:, None] - found.boxes.numpy()[None]).max(axis=2)
+    scores = np.abs(answers["scores"][:, None] - found.scores.numpy()[None])
+    same = answers["labels"][:, None] == found.labels.numpy()[None]
+    distance = np.where(same & (scores <= score), boxes, np.inf)
+    assert distance.min(axis=1).max() <= box
+    return np.asarray(distance.argmin(axis=1))
+
+
+def area(mask: Rle) -> int:
+    encoded: Any = {**mask, "counts": mask["counts"].encode()}
+    return int(coco_mask.area(encoded))
+
+
+def assert_masks(masks: list[Rle], expected: npt.NDArray[Any]) -> None:
+    """A box side within float noise of a whole number moves a mask's edge by a row: one in a hundred may."""
+    areas = np.array([area(mask) for mask in masks])
+    good = np.abs(areas - expected) <= np.maximum(2, 0.001 * expected)
+    assert good.mean() >= 0.99
+
+
+@pytest.mark.parametrize("variant", ["e2e", "e2e_square"])
+@pytest.mark.parametrize("image", IMAGES)
+def test_detections(case: tuple[str, YoloDetector], image: str, variant: str) -> None:
+    name, detector = case
+    answers = golden(name, f"{variant}/{image}")
+    found = found_in(detector, image, answers, square=variant == "e2e_square")
+    assert len(found) == int(answers["num"])
+    chosen = partners(answers, found)
+    if found.masks is not None:
+        assert_masks([found.masks[i] for i in chosen], answers["mask_area"])
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_prediction_does_not_depend_on_folding(case: tuple[str, YoloDetector], image: str) -> None:
+    name, _ = case
+    plain = load(name.removeprefix("ultralytics/"))
+    answers = golden(name, f"e2e/{image}")
+    partners(answers, found_in(plain, image, answers, square=False))
+
+
+METHODS: dict[MaskMethod, str] = {"logits": "mask_area", "probabilities": "mask_area_v800"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("file", "image"), [("yolov8n-seg", IMAGES[0]), ("yolov8n-seg", IMAGES[1]), ("yolov8n-seg_resized", "000000020992")]
+)
+def test_masks_by_both_methods(file: str, image: str, method: MaskMethod) -> None:
+    detector = load("yolov8n-seg")
+    fold_batch_norm(detector)
+    assert detector.dense_head.mask_branch is not None
+    detector.dense_head.mask_branch.method = method
+    answers = golden(f"ultralytics/{file}", f"e2e/{image}")
+    found = found_in(detector, image, answers, square=False)
+    chosen = partners(answers, found)
+    assert found.masks is not None
+    assert_masks([found.masks[i] for i in chosen], answers[METHODS[method]])
+    if method == "logits":
+        assert [found.masks[i]["counts"] for i in chosen[:5]] == answers["mask_rle_first5"].tolist()

@@ -1,0 +1,80 @@
+"""Every network stage of YOLOv8 agrees with Ultralytics on the same weights and input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from parity import assert_stage, golden, weights
+from torch import Tensor
+
+from zoo.compose import build_model, compose, load_weights
+from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.heads.yolo import YoloOutputs
+from zoo.models.layers.conv import fold_batch_norm
+
+QUICK = ("yolov8n", "yolov8n-seg")
+ALL = (
+    *QUICK,
+    *(pytest.param(case, marks=pytest.mark.slow) for case in ("yolov8s-seg", "yolov8m", "yolov8l-seg", "yolov8x")),
+)
+
+
+def load(case: str) -> YoloDetector:
+    """The detector of a case, with its weights."""
+    with torch.device("meta"):
+        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)
+    load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
+    assert isinstance(model, YoloDetector)
+    return model.eval()
+
+
+def as_the_original_gives_it(outputs: YoloOutputs) -> Tensor:
+    """Centre, size, scores and coefficients of each anchor point, in one (N, 4 + K + C, M)."""
+    top_left, bottom_right = outputs.boxes[..., :2], outputs.boxes[..., 2:]
+    parts = [(top_left + bottom_right) / 2, bottom_right - top_left, outputs.logits.sigmoid()]
+    if outputs.coefficients is not None:
+        parts.append(outputs.coefficients)
+    return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+@torch.inference_mode()
+def assert_stages(detector: YoloDetector, case: str, tolerance: float = 1e-4) -> None:
+    answers = golden(f"ultralytics/{case}")
+    shape = tuple(answers["shape"].astype(int))
+    images = torch.from_numpy(np.random.RandomState(0).standard_normal(shape).astype(np.float32))
+    features = detector.backbone(images)
+    pyramid = detector.neck(features)
+    maps = detector.dense_head(pyramid)
+    for i in range(3):
+        assert_stage(f"c{i + 3}", features[i], answers, tolerance)
+        assert_stage(f"p{i + 3}", pyramid[i], answers, tolerance)
+        assert_stage(f"reg_{i}", maps.sides[i], answers, tolerance)
+        assert_stage(f"cls_{i}", maps.logits[i], answers, tolerance)
+        if maps.coefficients is not None:
+            assert_stage(f"mask_{i}", maps.coefficients[i], answers, tolerance)
+    if maps.prototypes is not None:
+        assert_stage("proto", maps.prototypes, answers, tolerance)
+    assert_stage("decoded", as_the_original_gives_it(detector.dense_head.decode(maps)), answers, tolerance)
+    assert detector.has_masks == ("proto/shape" in answers)
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_stages(case: str) -> None:
+    assert_stages(load(case), case)
+
+
+@pytest.mark.parametrize("case", QUICK)
+def test_stages_folded_and_channels_last(case: str) -> None:
+    detector = load(case)
+    fold_batch_norm(detector)
+    detector.use_channels_last()
+    # The drawn box logits are large: of two correct programs a folded one is off by up to 0.05 px there.
+    assert_stages(detector, case, tolerance=5e-4)
+
+
+def test_weights_of_half_precision_are_widened() -> None:
+    case = "ultralytics/yolov8n"
+    assert weights(case)["model.0.conv.weight"].dtype == torch.float16
+    kinds = {tensor.dtype for tensor in load("yolov8n").state_dict().values()}
+    assert kinds == {torch.float32, torch.int64}
