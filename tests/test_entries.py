@@ -49,6 +49,7 @@ PARAMETERS = {
     "ultralytics/yolov8l-seg": 45_997_712,
     "ultralytics/yolov8x-seg": 71_827_872,
     "shapes_faster_rcnn_r10_fpn": 932_734,
+    "shapes_faster_rcnn_r10_fpn_giou": 932_734,
     "shapes_mask_rcnn_r10_fpn": 983_268,
     "shapes_retinanet_r10_fpn": 634_410,
 }

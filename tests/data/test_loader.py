@@ -13,7 +13,6 @@ from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.transforms import ResizeKeepRatio
 from zoo.errors import DataError
 
-
 SIZES = [(10, 12)] * 5
 
 
