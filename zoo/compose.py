@@ -71,6 +71,7 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
         backbone = made["backbone"]()
         neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
         offered = {"num_classes": num_classes, **{name: loss() for name, loss in made["loss"].items()}}
+        _check_losses(made)
         heads = {name: _head(head, (neck or backbone).out_specs, offered) for name, head in made["head"].items()}
         transform, normalizer = made["transform"](), made["normalize"]()
         detector: Detector = made["detector"](
@@ -181,6 +182,15 @@ def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
     }
     made: dict[str, Any] = instantiate(nodes, _convert_="all")
     return made
+
+
+def _check_losses(made: Mapping[str, Any]) -> None:
+    """Raises ValueError for a loss that no head would take: it must not be left out in silence."""
+    taken = {name for head in made["head"].values() for name in inspect.signature(head.func).parameters}
+    idle = sorted(made["loss"].keys() - taken)
+    if idle:
+        heads = ", ".join(head.func.__name__ for head in made["head"].values())
+        raise ValueError(f"loss: {' and '.join(idle)} is taken by none of {heads}")
 
 
 def _head(head: functools.partial[Any], in_specs: Any, offered: Mapping[str, Any]) -> Any:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
+from zoo.compose import build_model, compose
+from zoo.errors import UsageError
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.heads.retina import ConvTower, RetinaHead
@@ -197,3 +199,24 @@ def test_an_image_without_objects_counts_as_one() -> None:
     losses = head.losses([logits], [deltas], [target, NO_OBJECTS], [(24, 32)] * 2)
     assert float(losses["loss_bbox"]) == 0
     assert float(losses["loss_cls"]) == pytest.approx((47 * 0.75 + 0.25) * math.log(2) / 4 / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["focal", "cross_entropy", "giou", "iou", "bounded_iou", "smooth_l1"])
+def test_losses_by_name(loss: str) -> None:
+    head = build_model(compose("shapes_retinanet_r10_fpn", [f"loss={loss}"]), 6).dense_head
+    assert isinstance(head, RetinaHead)
+    logits = [torch.zeros(1, 9 * 6, 2, 2)]
+    deltas = [torch.zeros(1, 9 * 4, 2, 2)]
+    head.anchors = AnchorGenerator(strides=[8], ratios=[0.5, 1.0, 2.0], scales=[2.0, 2.5, 3.2])
+    target = Target(torch.tensor([[-4.0, -4.0, 4.0, 5.0]]), torch.tensor([1]))
+    classes, boxes = head.level_losses(logits, deltas, [target], [(16, 16)])
+    if loss == "cross_entropy":  # all of 36 anchors and 6 classes undecided, over one object and more
+        objects = float(head.assign([(2, 2)], [target], [(16, 16)], logits[0].device).objects.sum())
+        assert float(classes) == pytest.approx(36 * 6 * math.log(2) / objects, rel=1e-4)
+    assert float(classes) > 0
+    assert float(boxes) > 0
+
+
+def test_a_loss_that_no_head_takes_is_an_error() -> None:
+    with pytest.raises(UsageError, match="class_loss is taken by none of RpnHead, RoiHead"):
+        build_model(compose("shapes_faster_rcnn_r10_fpn", ["loss=focal"]), 6)

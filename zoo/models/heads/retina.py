@@ -19,8 +19,8 @@ from zoo.models.coders import DeltaCoder
 from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.rpn import flatten_anchors
-from zoo.models.losses.classification import sigmoid_focal_loss
-from zoo.models.losses.regression import L1Loss
+from zoo.models.losses.classification import ClassLoss, FocalLoss
+from zoo.models.losses.regression import BoxLoss, L1Loss
 from zoo.models.samplers import AllSampler
 from zoo.types import Detections, FeatureSpec, Size, Target
 
@@ -70,6 +70,8 @@ class RetinaHead(nn.Module):
         anchors: their boxes on those maps.
         detections: which (anchor, class) pairs are kept.
         assigner: matches anchors with ground-truth boxes; all that it does not ignore are trained on.
+        class_loss: of all anchors and classes.
+        box_loss: of the objects' anchors, on encoded deltas or on decoded boxes.
         per_level: best-scored pairs kept of each level, before suppression.
         channels: of the towers.
         depth: of the towers.
@@ -83,6 +85,8 @@ class RetinaHead(nn.Module):
         anchors: AnchorGenerator,
         detections: DetectionSettings,
         assigner: MaxIoUAssigner,
+        class_loss: ClassLoss | None = None,
+        box_loss: BoxLoss | None = None,
         per_level: int = 1000,
         channels: int = 256,
         depth: int = 4,
@@ -94,7 +98,8 @@ class RetinaHead(nn.Module):
         self.detections = detections
         self.assigner = assigner
         self.per_level = per_level
-        self.box_loss = L1Loss()
+        self.class_loss = class_loss or FocalLoss()
+        self.box_loss = box_loss or L1Loss()
         self.coder = DeltaCoder()
         self.class_tower = ConvTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
         self.box_tower = ConvTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
@@ -173,7 +178,7 @@ class RetinaHead(nn.Module):
         targets: Sequence[Target],
         padded_sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
-        """Scalars `loss_cls` (focal, of all anchors and classes) and `loss_bbox` (L1 of objects' deltas).
+        """Scalars `loss_cls` (of all anchors and classes) and `loss_bbox` (of objects' boxes).
 
         Both are summed over the batch and divided by its number of objects.
 
@@ -203,9 +208,9 @@ class RetinaHead(nn.Module):
         ):
             used, objects = level.used, level.objects  # (N, M)
             labels = torch.where(objects, level.labels, self.num_classes)
-            classification.append(sigmoid_focal_loss(flatten_anchors(logit, self.num_classes)[used], labels[used]))
-            encoded = self.coder.encode(anchors.expand_as(level.boxes)[objects], level.boxes[objects])
-            regression.append(self.box_loss(flatten_anchors(delta, 4)[objects], encoded))
+            classification.append(self.class_loss(flatten_anchors(logit, self.num_classes)[used], labels[used]))
+            references, found = anchors.expand_as(level.boxes)[objects], flatten_anchors(delta, 4)[objects]
+            regression.append(self.box_loss.of_refinement(self.coder, references, found, level.boxes[objects]))
         divisor = wanted.count(wanted.objects) + torch.finfo(torch.float32).eps
         return torch.stack(classification) / divisor, torch.stack(regression) / divisor
 

@@ -165,10 +165,7 @@ class RoiHead(nn.Module):
         boxes = torch.cat([image.boxes for image in chosen])  # (O, 4)
         objects = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
         own = deltas.float().view(-1, self.num_classes, 4)[objects, labels[objects]]  # (R, K, 4) -> (O, 4)
-        if self.box_loss.on == "deltas":
-            regression = self.box_loss(own, self.coder.encode(regions[objects], boxes))
-        else:
-            regression = self.box_loss(self.coder.decode(regions[objects], own), boxes)
+        regression = self.box_loss.of_refinement(self.coder, regions[objects], own, boxes)
         divisor = max(len(labels), 1) + torch.finfo(torch.float32).eps
         losses = {"loss_cls": softmax_cross_entropy(logits, labels) / divisor, "loss_bbox": regression / divisor}
         if self.mask_head is not None:

@@ -5,9 +5,49 @@ All are taken in float32, whatever precision the network ran in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
+
+
+class ClassLoss(Protocol):
+    """A loss of a dense head's class logits, a choice of the composition."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The sum over all elements.
+
+        Args:
+            logits: (N, K), one column an object class.
+            labels: int64 (N,), in [0, K]; K is background, no column's own.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FocalLoss:
+    """`sigmoid_focal_loss` with its two parameters."""
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return sigmoid_focal_loss(logits, labels, self.alpha, self.gamma)
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropyLoss:
+    """`sigmoid_cross_entropy` of every column against whether it is the row's class."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return sigmoid_cross_entropy(logits, own_columns(logits, labels))
+
+
+def own_columns(logits: Tensor, labels: Tensor) -> Tensor:
+    """Bool (N, K): the column of each row's class; none for background, label K."""
+    return labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
 
 
 def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -33,7 +73,7 @@ def sigmoid_focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamm
         gamma: how much less the easy counts.
     """
     logits = logits.float()
-    own = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)  # (N, K)
+    own = own_columns(logits, labels)
     wrong = torch.where(own, -logits, logits)  # sigmoid of it is 1 - q
     weight = torch.where(own, alpha, 1 - alpha) * wrong.sigmoid() ** gamma
     return (weight * F.softplus(wrong)).sum()

@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from zoo.models.boxes import area
+from zoo.models.coders import DeltaCoder
 
 FLOOR = 1e-6
 """Smallest union, enclosing area and IoU: where mmdetection keeps divisions and logarithms finite."""
@@ -44,6 +45,21 @@ class BoxLoss(nn.Module):
             target: (N, 4), likewise; gets no gradient.
         """
         return self.weight * self.terms(prediction.float(), target.detach().float()).sum()
+
+    def of_refinement(self, coder: DeltaCoder, references: Tensor, deltas: Tensor, boxes: Tensor) -> Tensor:
+        """The loss of deltas that are to turn references into boxes, compared as `on` says.
+
+        Args:
+            coder: of the deltas.
+            references: (N, 4), anchors or proposals.
+            deltas: (N, 4), predicted.
+            boxes: (N, 4), ground truth.
+        """
+        if self.on == "deltas":
+            loss: Tensor = self(deltas, coder.encode(references, boxes))
+        else:
+            loss = self(coder.decode(references, deltas.float()), boxes)
+        return loss
 
     @abstractmethod
     def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
