@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
+from zoo.models.layers.roi_align import roi_align
 from zoo.types import FeatureSpec
 
 
@@ -42,17 +42,11 @@ class RoiPooler:
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
         features = [feature.to(rois.dtype) for feature in features]
         if len(self.specs) == 1:
-            return self._align(features[0], rois, self.specs[0].stride)
+            return roi_align(features[0], rois, self.output_size, self.specs[0].stride)
         levels = self.levels(rois)
         pooled = features[0].new_zeros((len(rois), features[0].shape[1], self.output_size, self.output_size))
         for level, (feature, spec) in enumerate(zip(features, self.specs, strict=False)):
             chosen = (levels == level).nonzero()[:, 0]
             if len(chosen):
-                pooled[chosen] = self._align(feature, rois[chosen], spec.stride)
-        return pooled
-
-    def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
-        pooled: Tensor = roi_align(
-            feature, rois, self.output_size, spatial_scale=1 / stride, sampling_ratio=0, aligned=True
-        )
+                pooled[chosen] = roi_align(feature, rois[chosen], self.output_size, spec.stride)
         return pooled

@@ -1,0 +1,51 @@
+"""RoIAlign's own backward pass gives torchvision's gradients, whatever the regions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align as torchvision_roi_align
+
+from zoo.models.layers.roi_align import axis_weights, roi_align
+
+STRIDE = 4
+
+
+def regions(number: int, height: int, width: int) -> Tensor:
+    """Of all sizes, some beyond the map on every side, in two images."""
+    generator = torch.Generator().manual_seed(0)
+    corners = (torch.rand(number, 2, generator=generator, dtype=torch.float64) * 1.4 - 0.2) * torch.tensor(
+        [width, height]
+    )
+    sides = torch.rand(number, 2, generator=generator, dtype=torch.float64) ** 3 * torch.tensor([width, height])
+    image = torch.randint(2, (number, 1), generator=generator).double()
+    return torch.cat((image, corners, corners + sides), dim=1)
+
+
+@pytest.mark.parametrize("size", [7, 14])
+@pytest.mark.parametrize("extra", ["", "without extent", "none"])
+def test_gradients_are_torchvisions(size: int, extra: str) -> None:
+    torch.manual_seed(0)
+    feature = torch.randn(2, 3, 25, 38, dtype=torch.float64)
+    rois = regions(0 if extra == "none" else 60, 25 * STRIDE, 38 * STRIDE)
+    if extra == "without extent":
+        rois[:5, 3] = rois[:5, 1]
+    weights = torch.randn(len(rois), 3, size, size, dtype=torch.float64)
+    own, its = (feature.clone().requires_grad_() for _ in range(2))
+    pooled = roi_align(own, rois, size, STRIDE)
+    expected = torchvision_roi_align(its, rois, size, 1 / STRIDE, sampling_ratio=0, aligned=True)
+    assert torch.equal(pooled, expected)
+    (pooled * weights).sum().backward()  # type: ignore[no-untyped-call] # torch's own
+    (expected * weights).sum().backward()
+    assert own.grad is not None
+    assert its.grad is not None
+    torch.testing.assert_close(own.grad, its.grad, rtol=1e-10, atol=1e-10)
+
+
+def test_weights_of_an_axis_in_numbers() -> None:
+    # Two bins of 1.5 cells from cell 1: samples at 1.375 and 2.125, 2.875 and 3.625.
+    (weights,) = axis_weights(torch.tensor([1.0]), torch.tensor([4.0]), 2, 5)
+    expected = [[0.0, 0.3125, 0.625, 0.0625, 0.0], [0.0, 0.0, 0.0625, 0.625, 0.3125]]
+    # 1.375 gives 0.625 to cell 1 and 0.375 to cell 2; 2.125 gives 0.875 and 0.125 to cells 2 and 3; half each
+    torch.testing.assert_close(weights, torch.tensor(expected))
