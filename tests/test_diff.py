@@ -55,6 +55,47 @@ def test_speed_stands_beside_theirs_and_only_ratios_are_read_across() -> None:
     assert cells_of(text, "mmdet_x101", "fps")[-2:] == ["0.80x", "0.88x"]
 
 
+ONNX = {"p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 1}
+
+
+def test_a_latency_of_onnx_stands_beside_onnx_and_its_cpu() -> None:
+    rows = {"n": ("80.4", "0.99", 16.0, 30.0), "s": ("128.4", "1.20", 20.0, 60.0), "m": ("234.7", "1.83", 32.0, None)}
+    rows["x"] = ("479.1", "3.53", 40.0, 99.0)
+    entries, records = {}, []
+    for name, (onnx, tensorrt, eager, ours) in rows.items():
+        cpu = cell(onnx, metric="latency_ms", hardware="CPU, ONNX")
+        gpu = cell(tensorrt, metric="latency_ms", hardware="A100, TensorRT")
+        entry = make_entry(cpu, gpu, name=f"ultralytics_{name}", zoo="ultralytics")
+        measured: dict[str, Any] = {"latency_ms": {"p50": eager}}
+        if ours is not None:
+            measured["onnx_latency_ms"] = {**ONNX, "p50": ours, "cpu": "Xeon 8275CL" if name == "x" else ONNX["cpu"]}
+        entries[entry.name] = entry
+        records.append(record_of(entry, 37.3, measured=measured))
+    text = render_diff(records, entries)
+    where = "EPYC 9654, onnxruntime 1.31.1, 1 thread"
+    assert cells_of(text, "ultralytics_m", "onnx_latency_ms")[2:] == [
+        *(ABSENT, "h200-sxm", "234.7 ms", "CPU, ONNX", ABSENT, ABSENT)
+    ]
+    assert cells_of(text, "ultralytics_n", "onnx_latency_ms")[2:] == [
+        *("30.00 ms", where, "80.4 ms", "CPU, ONNX", "1.00x", "1.00x")
+    ]
+    assert cells_of(text, "ultralytics_s", "onnx_latency_ms")[-2:] == ["2.00x", "1.60x"]  # 60 / 30 and 128.4 / 80.4
+    assert cells_of(text, "ultralytics_x", "onnx_latency_ms")[-2:] == ["1.00x", "1.00x"], "no ratio to another CPU"
+    assert cells_of(text, "ultralytics_s", "latency_ms")[2:] == [
+        *("20.00 ms", "h200-sxm", "1.20 ms", "A100, TensorRT", "0.62x", "0.66x")  # to m: 20 / 32 and 1.20 / 1.83
+    ]
+
+
+def test_latencies_of_onnx_compare_on_one_cpu_only() -> None:
+    old = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 30.0}})
+    new = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 33.0}})
+    deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
+    assert deltas["onnx_latency_ms.p50"] == 3.0
+    new.measured["onnx_latency_ms"]["cpu"] = "Xeon 8275CL"
+    deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
+    assert deltas["onnx_latency_ms.p50"] is None
+
+
 def test_a_speed_not_asked_for_is_shown_without_a_ratio() -> None:
     text = render_diff([record_of(R50, 37.4), record_of(R101, 39.4, 45.0)], ENTRIES)
     assert cells_of(text, "mmdet_r50", "fps")[2] == ABSENT

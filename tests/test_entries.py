@@ -52,6 +52,7 @@ PARAMETERS = {
     "shapes_faster_rcnn_r10_fpn_giou": 932_734,
     "shapes_mask_rcnn_r10_fpn": 983_268,
     "shapes_retinanet_r10_fpn": 634_410,
+    "shapes_yolov8_p": 744_218,
 }
 """Parity case, or embedded entry -> parameters, trained or frozen; running statistics are none."""
 

@@ -67,6 +67,7 @@ def test_values_that_nothing_can_be_done_with(key: str, value: Any, message: str
 
 def test_one_measurement_needs_no_list() -> None:
     assert settings(measure="speed").measure == ("speed",)
+    assert settings(measure="onnx_latency").measure == ("onnx_latency",)
 
 
 @pytest.mark.parametrize(

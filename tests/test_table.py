@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_up import make_catalogue, make_record
+from made_up import cell, make_catalogue, make_entry, make_record
 
 from zoo.errors import UsageError, ZooError
 from zoo.record import Ledger
-from zoo.table import check_tables, stale_tables, write_tables
+from zoo.table import check_tables, frame, stale_tables, write_tables
 
 MEASURED: dict[str, Any] = {
     "box_AP": 37.4123,
@@ -94,6 +94,9 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "fps": "61.25",
         "latency_p50_ms": "16.0",
         "latency_p95_ms": "20.0",
+        "published_onnx_ms": "",
+        "onnx_p50_ms": "",
+        "onnx_on": "",
         "memory_gb": "1.23",
         "memory_kind": "device peak allocated",
         "params_m": "41.53",
@@ -128,6 +131,19 @@ def test_markdown_counts_and_names_its_version(results: Path) -> None:
     assert "link \\| dead: 404" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len(tables) == 3 * (2 + 4)
+
+
+def test_a_latency_of_onnx_is_shown_with_its_cpu() -> None:
+    onnx = {"p50": 31.44, "p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 4}
+    entry = make_entry(cell("80.4", metric="latency_ms", hardware="CPU, ONNX"))
+    columns = ["published_onnx_ms", "onnx_p50_ms", "onnx_on"]
+    dash = "\N{EN DASH}"
+    for record, expected in (
+        (make_record(measured={"onnx_latency_ms": onnx}), ["80.4", "31.4", "EPYC 9654, onnxruntime 1.31.1, 4 threads"]),
+        (make_record(measured={"latency_ms": {"p50": 16.3}}), ["80.4", dash, dash]),
+        (make_record(status="failed", reason="out of memory", measured={}), ["80.4", "FAILED", "FAILED"]),
+    ):
+        assert frame([record], {entry.name: entry})[columns].to_numpy().tolist() == [expected]
 
 
 def test_writing_twice_gives_the_same_bytes(results: Path) -> None:

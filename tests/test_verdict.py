@@ -10,7 +10,16 @@ from made_up import cell, make_entry, make_record
 
 from zoo.entry import PublishedCell
 from zoo.record import Record
-from zoo.verdict import Verdict, current_verdicts, judge, measured_value, printed, trained_verdict, verdict
+from zoo.verdict import (
+    Verdict,
+    current_verdicts,
+    judge,
+    measured_value,
+    printed,
+    published_cells,
+    trained_verdict,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,9 @@ def test_trained_verdict_takes_the_mean_and_a_known_sigma() -> None:
         trained_verdict([], cell("37.4"))
 
 
+ONNX = {"p50": 31.4, "p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 4}
+
+
 def test_judge_answers_for_every_published_metric() -> None:
     entry = make_entry(
         cell("37.4"),
@@ -143,6 +155,7 @@ def test_judge_answers_for_every_published_metric() -> None:
         "mask_AP": 35.0,
         "fps": 61.2,
         "latency_ms": {"p50": 16.3, "p95": 19.9},
+        "onnx_latency_ms": ONNX,
         "params": 3_157_200,
         "macs": 4_430_000_000,
     }
@@ -151,6 +164,7 @@ def test_judge_answers_for_every_published_metric() -> None:
         "box_AP": "EXACT",
         "mask_AP": "DRIFT",
         "fps": "NOT-COMPARED",
+        "onnx_latency_ms": "NOT-COMPARED",
         "latency_ms": "NOT-COMPARED",
         "train_memory_gb": "NOT-ASKED",
         "params_m": "EXACT",
@@ -165,17 +179,19 @@ def test_judge_answers_for_every_published_metric() -> None:
     }
     assert found["fps"]["reason"] == "published for V100, measured on h200-sxm"
     assert found["fps"]["delta"] is None
-    assert found["latency_ms"]["reason"] == "published for A100 TensorRT and CPU ONNX, measured on h200-sxm"
-    assert found["latency_ms"]["published"] == "80.4 / 0.99"
+    assert found["latency_ms"]["reason"] == "published for A100 TensorRT, measured on h200-sxm"
+    assert found["latency_ms"]["published"] == "0.99"
     assert found["latency_ms"]["measured"] == 16.3
     assert found["flops_b"]["measured"] == pytest.approx(8.86)
 
 
 def test_measured_values_are_in_the_units_of_the_tables() -> None:
-    record = make_record(measured={"params": 41_532_886, "macs": 207e9, "latency_ms": {"p50": 12.5}})
+    measured = {"params": 41_532_886, "macs": 207e9, "latency_ms": {"p50": 12.5}, "onnx_latency_ms": ONNX}
+    record = make_record(measured=measured)
     assert measured_value(record, "params_m") == pytest.approx(41.532886)
     assert measured_value(record, "flops_b") == pytest.approx(414.0)
     assert measured_value(record, "latency_ms") == 12.5
+    assert measured_value(record, "onnx_latency_ms") == 31.4
     assert measured_value(record, "box_AP") is None
 
 
@@ -248,15 +264,46 @@ def test_printed() -> None:
 
 
 def test_numbers_of_two_machines_are_not_in_conflict() -> None:
-    cpu = cell("80.4", metric="latency_ms", hardware="CPU, ONNX")
+    cpu = cell("80.4", metric="latency_ms", hardware="CPU")
     gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
     found = judge(make_record(measured={"latency_ms": {"p50": 40.0}}), make_entry(cpu, gpu))["latency_ms"]
     assert found["verdict"] == "NOT-COMPARED"
     assert found["published"] == "80.4 / 0.99"
-    assert found["reason"] == "published for A100, TensorRT and CPU, ONNX, measured on h200-sxm"
+    assert found["reason"] == "published for A100, TensorRT and CPU, measured on h200-sxm"
     assert verdict(80.4, [cpu, gpu]).verdict == "EXACT"
-    assert verdict(80.4, [cpu, gpu, cell("80.9", metric="latency_ms", hardware="CPU, ONNX")]).verdict == "CONFLICT"
+    assert verdict(80.4, [cpu, gpu, cell("80.9", metric="latency_ms", hardware="CPU")]).verdict == "CONFLICT"
     assert verdict(80.4, [cpu, cell("80.9", metric="latency_ms")]).verdict == "CONFLICT"  # might be the same machine
+
+
+def test_a_latency_of_onnx_is_held_beside_that_of_onnx_alone() -> None:
+    cpu = cell("80.4", metric="latency_ms", hardware="CPU, ONNX")
+    gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
+    entry = make_entry(cpu, gpu)
+    assert published_cells(entry) == {"onnx_latency_ms": (cpu,), "latency_ms": (gpu,)}
+    both = judge(make_record(measured={"latency_ms": {"p50": 16.3}, "onnx_latency_ms": ONNX}), entry)
+    assert {metric: outcome["measured"] for metric, outcome in both.items()} == {
+        "onnx_latency_ms": 31.4,
+        "latency_ms": 16.3,
+    }
+    where = "EPYC 9654, onnxruntime 1.31.1, 4 threads"
+    assert both["onnx_latency_ms"]["reason"] == f"published for CPU, ONNX, measured on {where}"
+    assert both["onnx_latency_ms"]["verdict"] == "NOT-COMPARED"
+    eager = judge(make_record(measured={"latency_ms": {"p50": 16.3}}), entry)
+    assert (eager["onnx_latency_ms"]["verdict"], eager["onnx_latency_ms"]["measured"]) == ("NOT-ASKED", None)
+    exported = judge(make_record(measured={"onnx_latency_ms": ONNX}), entry)
+    assert (exported["latency_ms"]["verdict"], exported["latency_ms"]["measured"]) == ("NOT-ASKED", None)
+
+
+@pytest.mark.parametrize("hardware", ["T4, ONNX", "CPU", "CPU, OpenVINO", None])
+def test_other_latencies_are_not_of_onnx_on_a_cpu(hardware: str | None) -> None:
+    assert list(published_cells(make_entry(cell("80.4", metric="latency_ms", hardware=hardware)))) == ["latency_ms"]
+
+
+def test_what_was_judged_before_onnx_had_a_metric_is_judged_anew() -> None:
+    entry = make_entry(cell("80.4", metric="latency_ms", hardware="CPU, ONNX"), cell("0.99", metric="latency_ms"))
+    record = make_record(measured={"latency_ms": {"p50": 16.3}})
+    record.verdict = {"latency_ms": {"verdict": "NOT-COMPARED", "published": "80.4 / 0.99", "measured": 16.3}}
+    assert current_verdicts(record, entry)["onnx_latency_ms"].verdict == "NOT-ASKED"
 
 
 def test_another_counting_explains() -> None:

@@ -171,7 +171,8 @@ def _outcome(job: Path) -> tuple[str, ...]:
         return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
     record = Record.read(path)
     numbers = (record.measured.get("box_AP"), record.measured.get("fps"), record.times.get("seconds"))
-    return record.entry, record.status.upper(), *map(_short, numbers), record.reason or ""
+    reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
+    return record.entry, record.status.upper(), *map(_short, numbers), reason
 
 
 def _short(value: float | None) -> str:

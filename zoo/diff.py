@@ -29,6 +29,8 @@ from zoo.verdict import (
     current_verdicts,
     digits,
     hardware_id,
+    measured_on,
+    published_cells,
 )
 
 ABSENT = "\N{EN DASH}"
@@ -68,7 +70,7 @@ def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry]) -> list[R
             rows.append(Row(record, ABSENT, (), _without_cells(record, entry)))
             continue
         verdicts = current_verdicts(record, entry)
-        rows.extend(Row(record, metric, entry.cells(metric), verdicts[metric]) for metric in verdicts)
+        rows.extend(Row(record, metric, cells, verdicts[metric]) for metric, cells in published_cells(entry).items())
     return rows
 
 
@@ -127,11 +129,11 @@ _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measur
 
 def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
     """Both speeds with their machines; ratios to the first row of the same zoo that has both."""
-    base: dict[tuple[str, str, str | None], tuple[str, float, float]] = {}
+    base: dict[tuple[str, str, str, str | None], tuple[str, float, float]] = {}
     for row in (row for row in rows if row.metric in HARDWARE_BOUND and row.record.status == "measured"):
-        ours = row.outcome.measured
+        ours, place = row.outcome.measured, measured_on(row.record, row.metric)
         for cell in row.cells:
-            key = (row.record.zoo, row.metric, cell.hardware)
+            key = (row.record.zoo, row.metric, place, cell.hardware)
             ratios = [ABSENT, ABSENT]
             if ours:
                 if key in base:
@@ -139,11 +141,11 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
                 elif cell.value:
                     base[key] = (label(row.record), ours, cell.value)
                     ratios = ["1.00x", "1.00x"]
-            unit = METRICS[row.metric]
+            unit = METRICS[cell.metric]
             absent = BLOCKED if row.outcome.verdict == BLOCKED else ABSENT
             shown = absent if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
             theirs = [f"{cell.text} {unit}", cell.hardware or "unnamed"]
-            yield [label(row.record), row.metric, shown, hardware_id(row.record), *theirs, *ratios]
+            yield [label(row.record), row.metric, shown, place, *theirs, *ratios]
 
 
 def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -201,13 +203,14 @@ def compare_records(old: Record, new: Record) -> RecordDiff:
         message = f"{old.entry} was measured by two protocols, {' and '.join(sorted(protocols))}"
         raise UsageError(message, next_step="compare two records of the same protocol")
     refuse_mixed_protocols([old, new])
-    same_machine = hardware_id(old) == hardware_id(new)
     before, after = dict(_numbers(old.measured)), dict(_numbers(new.measured))
     changes = []
     for metric in dict.fromkeys([*before, *after]):
         a, b = before.get(metric), after.get(metric)
-        bound = metric.split(".")[0] in (*HARDWARE_BOUND, "fps_rounds", "phases_ms", "memory")
-        delta = None if a is None or b is None or (bound and not same_machine) else b - a
+        name = metric.split(".")[0]
+        bound = name in (*HARDWARE_BOUND, "fps_rounds", "phases_ms", "memory")
+        elsewhere = bound and measured_on(old, name) != measured_on(new, name)
+        delta = None if a is None or b is None or elsewhere else b - a
         changes.append(Change(metric, a, b, delta))
     return RecordDiff(tuple(changes), _circumstances(old, new))
 

@@ -33,20 +33,26 @@ from zoo.measure.coco_eval import IouType
 from zoo.measure.complexity import complexity
 from zoo.measure.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.measure.memory import Memory
+from zoo.measure.onnx_latency import onnx_latency
 from zoo.measure.speed import Speed
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.yolo import YoloDetector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.provenance import code_state
 from zoo.record import Ledger, Record
 from zoo.rehearsal import measure_train_memory, rehearsed_recipe
 from zoo.run.distributed import Processes, first_process, joined, local_device
 from zoo.run.evaluate import evaluate
+from zoo.run.onnx_export import OnnxDetector, export_network, exportable
 from zoo.run.timing import time_phases
 from zoo.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
 from zoo.trained import seed_ledger, with_seeds
 from zoo.training import WEIGHTS, train
-from zoo.types import Metric
+from zoo.types import Metric, Sample
 from zoo.verdict import judge
+
+ONNX_FILE = "model.onnx"
+"""The exported network, in a run's folder."""
 
 
 def run(settings: RunSettings) -> Record:
@@ -98,6 +104,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
             ground_truth, dataset_images = _open_data(settings.data, settings.classes, record)
         with _stage(record, "model"):
             detector = _build(settings, weights, record).to(device)
+            to_export = exportable(detector) if "onnx_latency" in settings.measure else None
         dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
         batches = _plan(settings, detector, ground_truth, record)
         evaluation = functools.partial(_accuracy, settings, detector, dataset, ground_truth, batches, processes)
@@ -122,6 +129,9 @@ def _measure(settings: RunSettings, record: Record) -> None:
     if "complexity" in settings.measure:
         with _stage(record, "complexity"):
             record.measured |= complexity(detector, **settings.parts["protocol"].get("complexity", {}))
+    if to_export is not None:
+        with _stage(record, "onnx_latency"):
+            record.measured |= _onnx_latency(settings, to_export.cpu(), dataset)
     if rehearsed is not None and twin is not None:
         detector.cpu()  # what is measured next has the device to itself
         with _stage(record, "train_memory"):
@@ -317,15 +327,27 @@ def _accuracy(
 
 
 def _speed(settings: RunSettings, detector: Detector, dataset: ImageDataset) -> dict[str, Any]:
-    on_gpu = detector.device.type == "cuda"
-    wanted = settings.speed.images or (200 if on_gpu else 5)
-    warmup = settings.speed.warmup if settings.speed.warmup is not None else (50 if on_gpu else 2)
-    samples = [dataset.transform(file) for file in dataset.files[:wanted]]
+    samples, warmup = _timed_samples(settings, detector.device, dataset)
     speed = Speed()
     rounds = time_phases(detector, samples, warmup=warmup, rounds=settings.speed.rounds, precision=settings.precision)
     for index, times in rounds:
         speed.update(index, times)
     return speed.result()
+
+
+def _onnx_latency(settings: RunSettings, detector: YoloDetector, dataset: ImageDataset) -> dict[str, Any]:
+    path = settings.run_dir / ONNX_FILE
+    export_network(detector, path)
+    samples, warmup = _timed_samples(settings, detector.device, dataset)
+    return onnx_latency(OnnxDetector(detector, path), samples, warmup=warmup, rounds=settings.speed.rounds)
+
+
+def _timed_samples(settings: RunSettings, device: torch.device, dataset: ImageDataset) -> tuple[list[Sample], int]:
+    """The images of a timing, in memory, and how many are run through before it."""
+    on_gpu = device.type == "cuda"
+    wanted = settings.speed.images or (200 if on_gpu else 5)
+    warmup = settings.speed.warmup if settings.speed.warmup is not None else (50 if on_gpu else 2)
+    return [dataset.transform(file) for file in dataset.files[:wanted]], warmup
 
 
 def _workers(settings: RunSettings, device: torch.device) -> int:

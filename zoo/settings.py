@@ -15,7 +15,7 @@ from zoo.entry import Checkpoint, Entry, read_entry
 from zoo.errors import UsageError, closest
 from zoo.run.schedule import PRECISIONS, Schedule
 
-MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "train_memory")
+MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory")
 EVALUATORS = ("columns", "pycocotools")
 
 Evaluator = Literal["columns", "pycocotools"]

@@ -19,7 +19,17 @@ from zoo.entry import Entry
 from zoo.files import result_errors, write_atomically
 from zoo.record import Record
 from zoo.trained import all_records, label, spread
-from zoo.verdict import Verdict, catalogue_key, current_verdicts, hardware_id, measured_value, printed
+from zoo.verdict import (
+    ONNX_LATENCY,
+    Verdict,
+    catalogue_key,
+    current_verdicts,
+    hardware_id,
+    measured_on,
+    measured_value,
+    printed,
+    published_cells,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +49,7 @@ _SECTIONS = {
     ),
     "Speed, memory, complexity": (
         *("entry", "precision", "fps", "latency_p50_ms", "latency_p95_ms"),
+        *("published_onnx_ms", "onnx_p50_ms", "onnx_on"),
         *("memory_gb", "memory_kind", "params_m", "gmacs"),
     ),
     "What was run": (
@@ -49,6 +60,7 @@ _SECTIONS = {
 
 _LEGEND = f"""\
 - AP in points (0 to 100); memory in GB of 10^9 bytes, of the kind named beside it; a MAC is one multiply-accumulate.
+- "onnx": the exported network alone, on a CPU; the published one is of another CPU: compare the ratios of two rows.
 - BLOCKED: something the run needs could not be had (the reason says what). FAILED: the run broke.
 - {ABSENT}: the run was not asked to measure it. Empty: the row has no such number.
 - EXACT: equal to the printed digits. NUMERIC: within the noise floor. EXPLAINED: one named switch of the protocol
@@ -168,7 +180,7 @@ def _row(record: Record, entry: Entry | None) -> dict[str, str]:
         **_accuracy(record, entry, "box", verdicts),
         **_accuracy(record, entry, "mask", verdicts),
         "reason": _reason(record, entry, verdicts),
-        **_cost(record),
+        **_cost(record, entry),
         "hardware": hardware_id(record),
         "commit": _commit(record),
     }
@@ -189,7 +201,7 @@ def _accuracy(record: Record, entry: Entry | None, kind: str, verdicts: Mapping[
     return dict(zip(names, values, strict=True))
 
 
-def _cost(record: Record) -> dict[str, str]:
+def _cost(record: Record, entry: Entry | None) -> dict[str, str]:
     """The columns of speed, memory and complexity."""
     latency = record.measured.get("latency_ms") or {}
     memory_kind, memory = _memory(record.measured.get("memory") or {})
@@ -198,10 +210,24 @@ def _cost(record: Record) -> dict[str, str]:
         "fps": _measured(record, record.measured.get("fps"), 2),
         "latency_p50_ms": _measured(record, latency.get("p50"), 1),
         "latency_p95_ms": _measured(record, latency.get("p95"), 1),
+        **_onnx(record, entry),
         "memory_gb": _measured(record, memory, 2),
         "memory_kind": memory_kind or _measured(record, None, 0),
         "params_m": _measured(record, measured_value(record, "params_m"), 2),
         "gmacs": _measured(record, None if macs is None else macs / 1e9, 1),
+    }
+
+
+def _onnx(record: Record, entry: Entry | None) -> dict[str, str]:
+    """The columns of the exported network; all empty where the row has no such latency."""
+    cells = published_cells(entry).get(ONNX_LATENCY, ()) if entry else ()
+    measured = measured_value(record, ONNX_LATENCY)
+    if not cells and measured is None:
+        return dict.fromkeys(("published_onnx_ms", "onnx_p50_ms", "onnx_on"), "")
+    return {
+        "published_onnx_ms": printed(cells) if cells else "",
+        "onnx_p50_ms": _measured(record, measured, 1),
+        "onnx_on": _measured(record, None, 0) if measured is None else measured_on(record, ONNX_LATENCY),
     }
 
 

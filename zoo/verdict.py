@@ -38,7 +38,10 @@ NOISE_CAP = 0.10
 TRAINING_SIGMA = 0.15
 """Spread of the final AP over training seeds, where an entry's own is not known."""
 
-HARDWARE_BOUND = ("fps", "latency_ms", "train_memory_gb")
+ONNX_LATENCY = "onnx_latency_ms"
+"""The metric of those cells of `latency_ms` that were published for ONNX on a CPU: another program runs the network."""
+
+HARDWARE_BOUND = ("fps", "latency_ms", ONNX_LATENCY, "train_memory_gb")
 COMPLEXITY = ("params_m", "flops_b")
 
 # Binary floats: 37.45 - 37.4 comes out a little above 0.05. The slack is far below any printed digit.
@@ -141,19 +144,39 @@ def judge(
         switched: metric -> switch -> value, see `verdict`.
     """
     return {
-        metric: dataclasses.asdict(_judge_metric(record, entry, metric, noise, switched.get(metric, {})))
-        for metric in entry.published_metrics
+        metric: dataclasses.asdict(_judge_metric(record, entry, metric, cells, noise, switched.get(metric, {})))
+        for metric, cells in published_cells(entry).items()
     }
 
 
-def _judge_metric(record: Record, entry: Entry, metric: str, noise: float, switched: Mapping[str, float]) -> Verdict:
-    cells = entry.cells(metric)
+def published_cells(entry: Entry) -> dict[str, tuple[PublishedCell, ...]]:
+    """The cells that are judged together, by the metric they are measured as, in table order."""
+    found: dict[str, tuple[PublishedCell, ...]] = {}
+    for metric in entry.published_metrics:
+        for cell in entry.cells(metric):
+            name = ONNX_LATENCY if metric == "latency_ms" and _on_cpu_by_onnx(cell) else metric
+            found[name] = (*found.get(name, ()), cell)
+    return found
+
+
+def _on_cpu_by_onnx(cell: PublishedCell) -> bool:
+    return {"CPU", "ONNX"} <= set((cell.hardware or "").replace(",", " ").split())
+
+
+def _judge_metric(
+    record: Record,
+    entry: Entry,
+    metric: str,
+    cells: Sequence[PublishedCell],
+    noise: float,
+    switched: Mapping[str, float],
+) -> Verdict:
     measured = measured_value(record, metric)
     apart = _not_this_row(record, entry)
     if measured is None:
         name, reason = apart or _not_measured(record, metric)
         return Verdict(name, printed(cells), None, None, reason)
-    apart = apart or _not_comparable(record, entry, metric, measured)
+    apart = apart or _not_comparable(record, entry, metric, cells, measured)
     if apart is not None:
         name, reason = apart
         return Verdict(name, printed(cells), measured, None, reason)
@@ -194,13 +217,15 @@ def _not_measured(record: Record, metric: str) -> _Apart:
     return (BLOCKED, reason) if reason else (NOT_ASKED, "the run did not measure it")
 
 
-def _not_comparable(record: Record, entry: Entry, metric: str, measured: float) -> _Apart | None:
+def _not_comparable(
+    record: Record, entry: Entry, metric: str, cells: Sequence[PublishedCell], measured: float
+) -> _Apart | None:
     """A number that was measured under other conditions than the published one."""
     if not math.isfinite(measured):
         return FAILED, "the measured value is not a finite number"
     if metric in HARDWARE_BOUND:
-        theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in entry.cells(metric)}))
-        return NOT_COMPARED, f"published for {theirs}, measured on {hardware_id(record)}"
+        theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in cells}))
+        return NOT_COMPARED, f"published for {theirs}, measured on {measured_on(record, metric)}"
     return _other_conditions(record, entry, metric)
 
 
@@ -228,8 +253,8 @@ def _other_conditions(record: Record, entry: Entry, metric: str) -> _Apart | Non
 def measured_value(record: Record, metric: str) -> float | None:
     """A record's value of a published metric, in the unit that tables print it in."""
     measured = record.measured
-    if metric == "latency_ms":
-        value = (measured.get("latency_ms") or {}).get("p50")
+    if metric in ("latency_ms", ONNX_LATENCY):
+        value = (measured.get(metric) or {}).get("p50")
     elif metric == "params_m":
         value = _scaled(measured.get("params"), 1e-6)
     elif metric == "flops_b":  # one multiply-accumulate is two operations
@@ -250,7 +275,7 @@ def current_verdicts(record: Record, entry: Entry) -> dict[str, Verdict]:
 
     The stored ones may know a switch or a noise floor that the record alone does not tell.
     """
-    today = {metric: printed(entry.cells(metric)) for metric in entry.published_metrics}
+    today = {metric: printed(cells) for metric, cells in published_cells(entry).items()}
     stored = {metric: cell.get("published") for metric, cell in record.verdict.items()}
     chosen = record.verdict if stored == today else judge(record, entry)
     return {metric: Verdict(**chosen[metric]) for metric in today}
@@ -272,6 +297,15 @@ def carrier(cell: PublishedCell) -> str:
 def hardware_id(record: Record) -> str:
     """The machine of a record, as it names its folder in the ledger."""
     return str(record.hardware.get("id", "unknown"))
+
+
+def measured_on(record: Record, metric: str) -> str:
+    """What a number of a record holds for: its machine, or the CPU and the program that an exported network ran on."""
+    onnx = record.measured.get(ONNX_LATENCY) if metric == ONNX_LATENCY else None
+    if not onnx:
+        return hardware_id(record)
+    threads = f"{onnx['threads']} thread{'s' if onnx['threads'] > 1 else ''}"
+    return f"{onnx['cpu']}, onnxruntime {onnx['onnxruntime']}, {threads}"
 
 
 def catalogue_key(zoo: str, name: str) -> tuple[int, str, str]:
