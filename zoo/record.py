@@ -38,7 +38,8 @@ class Record:
             "first use", "none", "other weights"), load_report (loaded, dropped).
         data: name, split, images, annotations_sha256, files_sha256 (None where not every file was hashed), partial.
         protocol: name, version, config (resolved), config_sha256.
-        measured: box_AP ... (AP points, 0 to 100), fps, latency_ms, phases_ms, memory, params, macs.
+        measured: box_AP ... (AP points, 0 to 100), fps, latency_ms, onnx_latency_ms, phases_ms, memory,
+            train_memory_gb, params, macs, flops_published_counting.
         hardware: the fingerprint of the machine (`zoo.measure.hardware`).
         code: version, commit, dirty.
         times: started and finished (UTC, ISO 8601), seconds by stage.
