@@ -53,8 +53,10 @@ def boxes(height: int, width: int, seed: int) -> Tensor:
     return torch.from_numpy(np.concatenate((corners, corners + sides), axis=1).astype(np.float32))
 
 
-def our_step(weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Target], device: str) -> Step:
-    """One step of zoo's model; gives the loss before it."""
+def our_step(
+    weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Target], device: str
+) -> tuple[Detector, Step]:
+    """zoo's model, and one step of it, which gives the loss before it."""
     detector: Detector = ours(weights, fast=False).to(device).train()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -69,12 +71,13 @@ def our_step(weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Tar
         assert isinstance(losses, dict)
         return _finish(torch.stack(list(losses.values())).sum(), optimizer)
 
-    step.model = detector  # type: ignore[attr-defined]
-    return step
+    return detector, step
 
 
-def peer_step(weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Target], device: str) -> Step:
-    """One step of torchvision's model; gives the loss before it."""
+def peer_step(
+    weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Target], device: str
+) -> tuple[FasterRCNN, Step]:
+    """torchvision's model, and one step of it, which gives the loss before it."""
     model: FasterRCNN = torchvisions(weights).to(device).train()
     height, width = pixels[0].shape[:2]
     model.transform.min_size, model.transform.max_size = (min(height, width),), max(height, width)
@@ -89,8 +92,7 @@ def peer_step(weights: dict[str, Tensor], pixels: list[Tensor], targets: list[Ta
         images = [image.to(device).permute(2, 0, 1) / 255 for image in pixels]
         return _finish(torch.stack(list(model(images, wanted).values())).sum(), optimizer)
 
-    step.model = model  # type: ignore[attr-defined]
-    return step
+    return model, step
 
 
 def _finish(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -130,10 +132,10 @@ def main() -> int:
     pixels = [whole[i * 100 :, i * 100 :][: options.height, : options.width].contiguous() for i in range(IMAGES)]
     labels = torch.arange(OBJECTS)
     targets = [Target(boxes(image.shape[0], image.shape[1], seed=i), labels) for i, image in enumerate(pixels)]
-    zoo_step = our_step(weights, pixels, targets, options.device)
-    torchvision_step = peer_step(weights, pixels, targets, options.device)
-    our_regions, our_loss = regions(zoo_step.model.roi_head.box_head, zoo_step)  # type: ignore[attr-defined]
-    its_regions, its_loss = regions(torchvision_step.model.roi_heads.box_head, torchvision_step)  # type: ignore[attr-defined]
+    detector, zoo_step = our_step(weights, pixels, targets, options.device)
+    peer, torchvision_step = peer_step(weights, pixels, targets, options.device)
+    our_regions, our_loss = regions(detector.get_submodule("roi_head.box_head"), zoo_step)
+    its_regions, its_loss = regions(peer.get_submodule("roi_heads.box_head"), torchvision_step)
     print(f"regions {our_regions} and {its_regions}, losses {our_loss:.4f} and {its_loss:.4f} (zoo, torchvision)")
     if our_regions != its_regions or not abs(our_loss - its_loss) <= LOSS_TOLERANCE * its_loss:
         print("outputs differ: no ratio")

@@ -30,9 +30,9 @@ FLOW = (
     ("settings",),
     ("compose",),
     ("arguments",),
-    ("beginning",),
+    ("first_weights",),
     ("training",),
-    ("rehearsal",),
+    ("training_memory",),
     ("pipeline",),
     ("bench", "cli"),
 )

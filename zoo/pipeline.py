@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.beginning import Beginning
 from zoo.checkpoints.obtain import described, location, obtain
 from zoo.compose import build_batching, build_model, load_detector
 from zoo.data.batching import PlannedBatch, describe
@@ -28,6 +27,7 @@ from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.source import Source, provide
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.files import write_atomically
+from zoo.first_weights import Beginning
 from zoo.measure.accuracy import Accuracy, Rounding
 from zoo.measure.coco_eval import IouType
 from zoo.measure.complexity import complexity
@@ -40,7 +40,6 @@ from zoo.models.detectors.yolo import YoloDetector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.provenance import code_state
 from zoo.record import Ledger, Record
-from zoo.rehearsal import measure_train_memory, rehearsed_recipe
 from zoo.run.distributed import Processes, first_process, joined, local_device
 from zoo.run.evaluate import evaluate
 from zoo.run.onnx_export import OnnxDetector, export_network, exportable
@@ -48,6 +47,7 @@ from zoo.run.timing import time_phases
 from zoo.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
 from zoo.trained import seed_ledger, with_seeds
 from zoo.training import WEIGHTS, train
+from zoo.training_memory import measure_train_memory, rehearsed_recipe
 from zoo.types import Metric, Sample
 from zoo.verdict import judge
 

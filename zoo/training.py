@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.beginning import refuse_trial
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
 from zoo.data.yolo_training import MosaicDataset, MosaicSettings
 from zoo.errors import UsageError
+from zoo.first_weights import refuse_trial
 from zoo.measure.memory import Memory, published_gigabytes
 from zoo.models.detectors.base import Detector
 from zoo.run.distributed import Processes

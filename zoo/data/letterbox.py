@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
-import torch
-
-from zoo.data.transforms import as_bgr
+from zoo.data.transforms import resized
 from zoo.types import Image, Sample, Size
 
 
@@ -47,18 +44,9 @@ class Letterbox:
 
     def __call__(self, image: Image, image_id: int = 0) -> Sample:
         """A file or an RGB array, decoded and resized; its canvas is that of a batch of its own."""
-        pixels = as_bgr(image)
-        height, width = pixels.shape[:2]
-        new_height, new_width = self.size(height, width)
-        if (new_height, new_width) != (height, width):
-            pixels = cv2.resize(pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-        return Sample(
-            pixels=torch.from_numpy(pixels),
-            image_id=image_id,
-            original_size=(height, width),
-            scale=(new_width / width, new_height / height),
-            canvas=self.canvas([(height, width)]),
-        )
+        sample = resized(image, image_id, self.size)
+        sample.canvas = self.canvas([sample.original_size])
+        return sample
 
     def _rounded(self, share: float) -> int:
         """A share of the long side in pixels of the canvas."""

@@ -6,6 +6,7 @@ bilinear without antialias. Other libraries give other pixels, and other pixels 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from zoo.errors import DataError
-from zoo.types import Image, Sample
+from zoo.types import Image, Sample, Size
 
 
 def decode(path: Path) -> np.ndarray:
@@ -66,14 +67,19 @@ class ResizeKeepRatio:
 
     def __call__(self, image: Image, image_id: int = 0) -> Sample:
         """A file or an RGB array, decoded and resized."""
-        pixels = as_bgr(image)
-        height, width = pixels.shape[:2]
-        new_height, new_width = self.size(height, width)
-        if (new_height, new_width) != (height, width):
-            pixels = cv2.resize(pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-        return Sample(
-            pixels=torch.from_numpy(pixels),
-            image_id=image_id,
-            original_size=(height, width),
-            scale=(new_width / width, new_height / height),
-        )
+        return resized(image, image_id, self.size)
+
+
+def resized(image: Image, image_id: int, size: Callable[[int, int], Size]) -> Sample:
+    """A file or an RGB array as a sample: decoded, and resized to what a rule makes of its (height, width)."""
+    pixels = as_bgr(image)
+    height, width = pixels.shape[:2]
+    new_height, new_width = size(height, width)
+    if (new_height, new_width) != (height, width):
+        pixels = cv2.resize(pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    return Sample(
+        pixels=torch.from_numpy(pixels),
+        image_id=image_id,
+        original_size=(height, width),
+        scale=(new_width / width, new_height / height),
+    )
