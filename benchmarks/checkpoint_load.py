@@ -21,10 +21,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__f
 import parity
 from _timing import alternate
 
+from zoo.catalog.entry import read_entry
 from zoo.checkpoints.convert import convert
 from zoo.checkpoints.keymaps import key_map
-from zoo.compose import build_model, compose, load_detector
-from zoo.entry import read_entry
+from zoo.config.compose import build_model, compose, load_detector
 from zoo.measure.memory import peak_rss
 from zoo.models.detectors.base import Detector
 

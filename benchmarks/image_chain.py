@@ -26,7 +26,7 @@ from torchvision.transforms.functional import to_tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _timing import alternate
 
-from zoo.data.transforms import ResizeKeepRatio
+from zoo.data.preprocess import ResizeKeepRatio
 from zoo.models.layers.normalize import PixelNormalizer
 
 TARGET = 5.0

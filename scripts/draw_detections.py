@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 import zoo
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.shapes import prepare_shapes
-from zoo.data.transforms import decode
+from zoo.data.preprocess import decode
+from zoo.data.shapes.dataset import prepare_shapes
 from zoo.types import Detections
 
 COLOURS = (

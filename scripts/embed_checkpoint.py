@@ -14,10 +14,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from zoo.catalog.entry import read_entry
 from zoo.checkpoints.obtain import EMBEDDED
 from zoo.checkpoints.readers import read
-from zoo.entry import read_entry
-from zoo.record import Record
+from zoo.results.record import Record
 
 LARGEST = 4_000_000
 """Bytes; the package stays small."""

@@ -16,13 +16,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from zoo.entry import PublishedCell
+from zoo.catalog.entry import PublishedCell
+from zoo.catalog.published.documents import read_file
+from zoo.catalog.published.evidence import Evidence, gather, write_evidence
+from zoo.catalog.published.faults import summary
+from zoo.catalog.published.layouts import Column
+from zoo.catalog.published.layouts.mmdet import LAYOUT as MMDET
 from zoo.errors import UsageError, ZooError
-from zoo.published.documents import read_file
-from zoo.published.evidence import Evidence, gather, write_evidence
-from zoo.published.faults import summary
-from zoo.published.layouts import Column
-from zoo.published.layouts.mmdet import LAYOUT as MMDET
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from parity import weights
 
-from zoo.compose import compose
+from zoo.config.compose import compose
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from zoo.checkpoints.transport import RetryPolicy
+from zoo.fetch.transport import RetryPolicy
 
 QUICK = RetryPolicy(attempts=3, first_wait=0.01, longest_wait=0.5, connect_timeout=2.0, read_timeout=2.0)
 """Patience for tests, in seconds."""

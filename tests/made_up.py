@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from zoo import entry as entry_module
-from zoo.entry import Checkpoint, Entry, PublishedCell
-from zoo.record import Record
+from zoo.catalog import entry as entry_module
+from zoo.catalog.entry import Checkpoint, Entry, PublishedCell
+from zoo.results.record import Record
 
 HARDWARE = {"id": "h200-sxm"}
 

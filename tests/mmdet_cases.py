@@ -8,7 +8,7 @@ import torch
 from cases import ENTRIES
 from parity import weights
 
-from zoo.compose import build_model, compose, load_weights
+from zoo.config.compose import build_model, compose, load_weights
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.unfilled import Unfilled
 

@@ -12,7 +12,7 @@ import torch
 from conftest import ENTRY
 
 import zoo
-from zoo.data.transforms import decode
+from zoo.data.preprocess import decode
 from zoo.errors import CheckpointError, DataError, UsageError
 
 SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]

@@ -183,7 +183,7 @@ def test_a_missing_image_is_noticed_before_anything_runs(tiny_coco: Path, faster
 def test_no_network_blocks_with_every_mirror(tiny_coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy"):  # a closed port: as good as no network, and at once
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    from zoo.checkpoints import transport
+    from zoo.fetch import transport
 
     monkeypatch.setattr(transport.RetryPolicy, "wait", lambda *_: 0.0)
     status, record = run(f"data.root={tiny_coco}")

@@ -18,8 +18,8 @@ import pytest
 from made_up import entry_yaml, make_catalogue, make_record
 
 from zoo import cli
-from zoo.entry import entry_names
-from zoo.record import Ledger
+from zoo.catalog.entry import entry_names
+from zoo.results.record import Ledger
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zoo import bench
-from zoo.data.shapes import prepare_shapes
-from zoo.entry import entry_names
+from zoo.catalog.entry import entry_names
+from zoo.data.shapes.dataset import prepare_shapes
 
 ENTRIES = [name for name in entry_names() if name.startswith("shapes_")]
 

@@ -14,9 +14,9 @@ import pytest
 from conftest import ENTRY
 
 from zoo import bench, cli
-from zoo.arguments import check
 from zoo.checkpoints import obtain as obtain_module
 from zoo.checkpoints.store import StoredFile
+from zoo.config.overrides import check
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

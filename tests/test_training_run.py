@@ -14,10 +14,10 @@ import torch
 from conftest import ENTRY
 
 from zoo import bench
-from zoo.compose import compose
+from zoo.config.compose import compose
+from zoo.config.settings import RunSettings, TrainSettings
 from zoo.errors import UsageError
-from zoo.settings import RunSettings, TrainSettings
-from zoo.training import images_per_pass
+from zoo.train.training import images_per_pass
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.preprocess import ResizeKeepRatio
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
-from zoo.data.transforms import ResizeKeepRatio
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.run.distributed import joined
-from zoo.run.optimizers import WeightAverage, make_optimizer
-from zoo.run.schedule import AverageSettings, LearningRate, OptimizerSettings, Warmup
-from zoo.run.train import Plan, Trainer
+from zoo.runtime.distributed import joined
+from zoo.train.optimizers import WeightAverage, make_optimizer
+from zoo.train.schedule import AverageSettings, LearningRate, OptimizerSettings, Warmup
+from zoo.train.trainer import Plan, Trainer
 from zoo.types import Batch, Detections, Target
 
 CPU = torch.device("cpu")
@@ -109,7 +109,7 @@ def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None
     """Train in a process of its own, with one thread, so that every one of them computes the same bits."""
     context = multiprocessing.get_context("forkserver")
     # Imported once for all of them; the last is what torch's optimisers import when they are first used.
-    context.set_forkserver_preload(["zoo.data.training", "zoo.run.train", "torch._dynamo"])
+    context.set_forkserver_preload(["zoo.data.training", "zoo.train.trainer", "torch._dynamo"])
     process = context.Process(target=_train, args=(coco, folder, dict(environment or {}), settings))
     process.start()
     return process

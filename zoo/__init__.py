@@ -22,7 +22,7 @@ __all__ = ["build", "entries", "load"]
 
 def entries() -> list[str]:
     """The names of all entries, sorted."""
-    from zoo.entry import entry_names
+    from zoo.catalog.entry import entry_names
 
     return entry_names()
 
@@ -37,7 +37,7 @@ def build(name: str, overrides: Sequence[str] = ()) -> Detector:
     Raises:
         UsageError: no such entry, or an override that fits nothing.
     """
-    from zoo.compose import build_model, compose
+    from zoo.config.compose import build_model, compose
 
     config = compose(name, overrides)
     return build_model(config, _num_classes(config)).eval()
@@ -61,11 +61,11 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         ConversionError: the file belongs to another model.
         DeviceError: the device is not there.
     """
+    from zoo.catalog.entry import read_entry, resolve
     from zoo.checkpoints.obtain import obtain
-    from zoo.compose import compose, load_detector
-    from zoo.entry import read_entry, resolve
-    from zoo.measure.hardware import resolve_device
-    from zoo.record import results_dir
+    from zoo.config.compose import compose, load_detector
+    from zoo.results.record import results_dir
+    from zoo.runtime.hardware import resolve_device
 
     target = resolve_device(device)
     entry = read_entry(resolve(name)[0])

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.arguments import check, settings, usage_error
-from zoo.entry import conf_dir
+from zoo.catalog.entry import conf_dir
+from zoo.config.overrides import check, settings, usage_error
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from zoo.record import Record
-    from zoo.settings import RunSettings
+    from zoo.config.settings import RunSettings
+    from zoo.results.record import Record
 
 
 INFORMATION = ("--cfg", "-c", "--info", "-i")
@@ -99,8 +99,8 @@ def _job(config: DictConfig) -> int:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from zoo.record import results_dir
-    from zoo.settings import RunSettings
+    from zoo.config.settings import RunSettings
+    from zoo.results.record import results_dir
 
     hydra_config = HydraConfig.get()
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -112,7 +112,7 @@ def _job(config: DictConfig) -> int:
             default_results=results_dir(),
         )
         from zoo import pipeline
-        from zoo.run.distributed import first_process
+        from zoo.runtime.distributed import first_process
 
         record = pipeline.run(settings)
     except ZooError as error:
@@ -130,9 +130,9 @@ def _job(config: DictConfig) -> int:
 
 def _report(record: Record, settings: RunSettings) -> None:
     """The row and its diff on stdout; what went wrong on stderr, its last line the next step."""
-    from zoo.diff import catalogued, render_diff
-    from zoo.table import render_row
-    from zoo.trained import with_seeds
+    from zoo.results.diff import catalogued, render_diff
+    from zoo.results.seeds import with_seeds
+    from zoo.results.table import render_row
 
     if record.status == "measured":
         row = with_seeds(record, settings.results_dir)
@@ -164,7 +164,7 @@ def _summary(sweep_dir: Path, started: float) -> int:
 
 def _outcome(job: Path) -> tuple[str, ...]:
     """A line of the summary."""
-    from zoo.record import Record
+    from zoo.results.record import Record
 
     path = job / "record.json"
     if not path.is_file():

@@ -27,13 +27,13 @@ from typing import Any, NoReturn
 
 import yaml
 
-from zoo.diff import ABSENT, catalogued, diff_rows, passes, render_comparison, render_diff
-from zoo.entry import METRICS, Entry, PublishedCell, conf_dir, entry_names, read_entry, resolve
+from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, entry_names, read_entry, resolve
 from zoo.errors import UsageError, ZooError, closest
-from zoo.record import Record, results_dir
-from zoo.table import check_tables, stale_tables, write_tables
-from zoo.trained import all_records
-from zoo.verdict import carrier, catalogue_key, printed
+from zoo.results.diff import ABSENT, catalogued, diff_rows, passes, render_comparison, render_diff
+from zoo.results.record import Record, results_dir
+from zoo.results.seeds import all_records
+from zoo.results.table import check_tables, stale_tables, write_tables
+from zoo.results.verdict import carrier, catalogue_key, printed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,8 +254,8 @@ def _published(options: argparse.Namespace) -> int:
 
 
 def _read_published(options: argparse.Namespace) -> int:
-    from zoo.published.documents import read_file
-    from zoo.published.faults import summary
+    from zoo.catalog.published.documents import read_file
+    from zoo.catalog.published.faults import summary
 
     if options.which:
         message = f"--read takes files, and {', '.join(options.which)} is asked for as well"
@@ -372,7 +372,7 @@ def _diff_records(paths: Sequence[str]) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from zoo.report.page import write_report
+    from zoo.results.report.page import write_report
 
     print(f"wrote {write_report(options.results_dir)}")
     return 0

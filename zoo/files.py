@@ -11,6 +11,10 @@ from typing import TextIO
 
 from zoo.errors import ZooError
 
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+"""The checkout, where the package is used from one; else the folder that it is installed in."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:

@@ -20,36 +20,36 @@ import numpy as np
 import torch
 
 from zoo.checkpoints.obtain import described, location, obtain
-from zoo.compose import build_batching, build_model, load_detector
+from zoo.config.compose import build_batching, build_model, load_detector
+from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
 from zoo.data.batching import PlannedBatch, describe
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.dataset import Source, provide
 from zoo.data.loader import ImageDataset, image_loader
-from zoo.data.source import Source, provide
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.files import write_atomically
-from zoo.first_weights import Beginning
 from zoo.measure.accuracy import Accuracy, Rounding
-from zoo.measure.coco_eval import IouType
+from zoo.measure.coco_eval.evaluate import IouType
 from zoo.measure.complexity import complexity
-from zoo.measure.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.measure.memory import Memory
-from zoo.measure.onnx_latency import onnx_latency
+from zoo.measure.onnx import onnx_latency
+from zoo.measure.onnx_export import OnnxDetector, export_network, exportable
 from zoo.measure.speed import Speed
+from zoo.measure.train_memory import measure_train_memory, rehearsed_recipe
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.yolo import YoloDetector
 from zoo.models.layers.conv import fold_batch_norm
-from zoo.provenance import code_state
-from zoo.record import Ledger, Record
-from zoo.run.distributed import Processes, first_process, joined, local_device
+from zoo.results.record import Ledger, Record
+from zoo.results.seeds import seed_ledger, with_seeds
+from zoo.results.verdict import judge
 from zoo.run.evaluate import evaluate
-from zoo.run.onnx_export import OnnxDetector, export_network, exportable
 from zoo.run.timing import time_phases
-from zoo.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
-from zoo.trained import seed_ledger, with_seeds
-from zoo.training import WEIGHTS, train
-from zoo.training_memory import measure_train_memory, rehearsed_recipe
+from zoo.runtime.distributed import Processes, first_process, joined, local_device
+from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
+from zoo.runtime.provenance import code_state
+from zoo.train.initial import Beginning
+from zoo.train.training import WEIGHTS, train
 from zoo.types import Metric, Sample
-from zoo.verdict import judge
 
 ONNX_FILE = "model.onnx"
 """The exported network, in a run's folder."""

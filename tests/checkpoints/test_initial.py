@@ -13,12 +13,12 @@ from parity import shapes
 from torch import Tensor, nn
 from torchvision.models import resnet
 
+from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
-from zoo.checkpoints.hashes import published_prefix_from_name
 from zoo.checkpoints.keymaps import key_map
-from zoo.compose import build_model, compose
-from zoo.entry import Checkpoint, conf_dir, read_entries, read_entry
+from zoo.config.compose import build_model, compose
 from zoo.errors import ConversionError, UsageError
+from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.unfilled import Unfilled
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {

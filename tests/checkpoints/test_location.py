@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo.checkpoints.obtain import EMBEDDED, PROJECT, described, location
+from zoo.checkpoints.obtain import EMBEDDED, described, location
 from zoo.checkpoints.store import StoredFile
+from zoo.files import PROJECT
 
 
 def test_no_folder_of_this_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from file_server import QUICK, Fault, FileServer
 
-from zoo.checkpoints.files import cache_root
 from zoo.checkpoints.pins import Pins
 from zoo.checkpoints.store import CheckpointStore
 from zoo.errors import CheckpointError, DownloadError, HashMismatchError
+from zoo.fetch.cache import cache_root
 
 BODY = random.Random(2).randbytes(150_000)
 OTHER = random.Random(3).randbytes(150_000)

@@ -10,7 +10,7 @@ import pytest
 
 from zoo.data.batching import InOrder
 from zoo.data.loader import ImageDataset, image_loader
-from zoo.data.transforms import ResizeKeepRatio
+from zoo.data.preprocess import ResizeKeepRatio
 from zoo.errors import DataError
 
 SIZES = [(10, 12)] * 5

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from zoo.data.transforms import ResizeKeepRatio, as_bgr, decode
+from zoo.data.preprocess import ResizeKeepRatio, as_bgr, decode
 from zoo.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]

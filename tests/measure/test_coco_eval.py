@@ -12,10 +12,10 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, ZooError
-from zoo.measure.coco_eval import CocoResult, DetectionColumns, IouType, evaluate
-from zoo.measure.coco_reference import evaluate_by_pycocotools
-from zoo.measure.overlap import mask_areas
-from zoo.measure.ranking import order_by
+from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
+from zoo.measure.coco_eval.overlap import mask_areas
+from zoo.measure.coco_eval.ranking import order_by
+from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.types import Rle
 
 REAL = Path(__file__).parents[2].parent / "shared" / "coco" / "annotations" / "instances_val2017.json"

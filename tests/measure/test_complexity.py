@@ -8,8 +8,8 @@ import pytest
 import torch
 from made_up import make_record
 
-from zoo.compose import build_model, compose
-from zoo.entry import read_entry
+from zoo.catalog.entry import read_entry
+from zoo.config.compose import build_model, compose
 from zoo.errors import UsageError
 from zoo.measure import complexity as module
 from zoo.measure.complexity import complexity
@@ -17,7 +17,7 @@ from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.models.layers.unfilled import Unfilled
-from zoo.verdict import judge
+from zoo.results.verdict import judge
 
 
 def test_counts_add_up(small_parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ from conftest import ENTRY
 from made_up import cell, make_entry, make_record
 
 from zoo import bench
-from zoo.compose import build_model, compose
+from zoo.config.compose import build_model, compose
+from zoo.config.settings import Recipe, RunSettings
 from zoo.data.coco import CocoGroundTruth
-from zoo.diff import render_diff
 from zoo.measure.memory import Memory, published_gigabytes
-from zoo.settings import Recipe, RunSettings
-from zoo.training import MEMORY_STEPS, train_memory
-from zoo.verdict import judge
+from zoo.results.diff import render_diff
+from zoo.results.verdict import judge
+from zoo.train.training import MEMORY_STEPS, train_memory
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),

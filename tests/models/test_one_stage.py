@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.compose import build_model, compose
+from zoo.config.compose import build_model, compose
 from zoo.models.detectors.one_stage import OneStageDetector
 from zoo.types import Detections, Sample, Target
 

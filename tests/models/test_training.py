@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.compose import build_model, compose
+from zoo.config.compose import build_model, compose
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.detectors.two_stage import TwoStageDetector

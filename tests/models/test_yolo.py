@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.compose import build_model, compose
+from zoo.config.compose import build_model, compose
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
 from zoo.models.heads.roi import DetectionSettings

@@ -12,10 +12,10 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.compose import build_model, compose, load_weights
+from zoo.config.compose import build_model, compose, load_weights
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.preprocess import decode
 from zoo.data.scene import letterboxed, resized_scene
-from zoo.data.transforms import decode
 from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment

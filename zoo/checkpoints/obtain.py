@@ -6,14 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypedDict
 
-from zoo.checkpoints.files import cache_root
-from zoo.checkpoints.hashes import published_prefix_from_name
+from zoo.catalog.entry import Checkpoint
 from zoo.checkpoints.pins import Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
-from zoo.entry import Checkpoint
 from zoo.errors import HashMismatchError
+from zoo.fetch.cache import cache_root
+from zoo.fetch.hashes import published_prefix_from_name
+from zoo.files import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 COMMITTED_PINS = PROJECT / "results" / "checkpoints.lock"
 
 EMBEDDED = Path(__file__).parent / "embedded"

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zoo.checkpoints.files import disk_errors, locked
 from zoo.errors import CheckpointError
+from zoo.fetch.cache import disk_errors, locked
 from zoo.files import write_atomically
 
 

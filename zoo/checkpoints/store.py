@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from zoo.checkpoints.download import download
-from zoo.checkpoints.files import cache_root, disk_errors, locked
-from zoo.checkpoints.hashes import Digest, Expectation, hash_file
 from zoo.checkpoints.pins import Pin, Pins
-from zoo.checkpoints.transport import RetryPolicy
 from zoo.errors import CheckpointError, DownloadError, HashMismatchError
+from zoo.fetch.cache import cache_root, disk_errors, locked
+from zoo.fetch.download import download
+from zoo.fetch.hashes import Digest, Expectation, hash_file
+from zoo.fetch.transport import RetryPolicy
 from zoo.files import write_atomically
 
 log = logging.getLogger(__name__)

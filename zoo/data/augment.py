@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.mask_targets import Bitmaps, flip_masks, resize_masks
-from zoo.data.transforms import ResizeKeepRatio
+from zoo.data.preprocess import ResizeKeepRatio
 from zoo.errors import UsageError
 from zoo.types import Size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zoo.data.transforms import resized
+from zoo.data.preprocess import resized
 from zoo.types import Image, Sample, Size
 
 

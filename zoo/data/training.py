@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from zoo.data.augment import Augmentation
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.mask_targets import rasterise
-from zoo.data.transforms import decode
+from zoo.data.preprocess import decode
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Target
 

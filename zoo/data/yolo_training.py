@@ -18,9 +18,9 @@ from zoo.data.affine import ScaleAndShift
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.color import recolored
 from zoo.data.mosaic import copy_paste, mixup, mosaic
+from zoo.data.preprocess import decode
 from zoo.data.scene import Scene, letterboxed, resized_scene
 from zoo.data.training import Draw, Example, TrainingSet
-from zoo.data.transforms import decode
 from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.errors import UsageError, ZooError, closest
 from zoo.types import Sample, Target

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval import CocoResult, DetectionColumns, IouType, evaluate
-from zoo.measure.coco_reference import evaluate_by_pycocotools
+from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
+from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.measure.predictions import write_predictions
 from zoo.types import Detections, Rle
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.files import replacing, result_errors
-from zoo.measure.coco_eval import DetectionColumns
+from zoo.measure.coco_eval.evaluate import DetectionColumns
 
 _ROWS = 1 << 13
 """Detections turned into text at a time: memory stays flat however many there are."""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector, to_cpu
-from zoo.run.distributed import Processes
+from zoo.runtime.distributed import Processes
 from zoo.types import Detections, Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -1,0 +1,105 @@
+"""What a run is asked for: values are checked before anything is loaded, and changes to an entry are noticed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.config.compose import compose
+from zoo.config.settings import RunSettings
+from zoo.errors import UsageError
+
+ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
+CONFIG = compose(ENTRY)
+
+
+def settings(overrides: tuple[str, ...] = (), **changes: Any) -> RunSettings:
+    """Settings of a composed configuration with dotted keys changed (`data__limit` is data.limit)."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        node = config
+        for part in path:
+            node = node[part]
+        node[last] = value
+    return RunSettings.from_config(config, overrides=overrides, run_dir=Path("run"), default_results=Path("results"))
+
+
+def test_defaults() -> None:
+    asked = settings()
+    assert asked.entry.name == ENTRY
+    assert asked.entry.parts["backbone"] == "resnet50"
+    assert asked.measure == ("accuracy", "speed", "memory", "complexity")
+    assert asked.batch_size == 1
+    assert asked.data.root is None
+    assert asked.results_dir == Path("results")
+    assert len(asked.classes) == 80
+    assert asked.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("measure", ["accuracy", "sped"], "measure: no 'sped' \\(closest: speed"),
+        ("measure", [], "measure: \\[\\] is not a list"),
+        ("precision", "fp8", "precision: no 'fp8'"),
+        ("evaluator", "cocoapi", "evaluator: no 'cocoapi'"),
+        ("device", "gpu", "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
+        ("device", "cpu:1", "device: 'cpu:1'"),
+        ("batch_size", 0, "batch_size: 0 is not a whole number, 1 or more"),
+        ("batch_size", "many", "batch_size: 'many'"),
+        ("batch_size", True, "batch_size: True"),
+        ("workers", -1, "workers: -1"),
+        ("data__limit", 0, "data.limit: 0"),
+        ("speed__rounds", 0, "speed.rounds: 0"),
+        ("seed", 1.5, "seed: 1.5"),
+    ],
+)
+def test_values_that_nothing_can_be_done_with(key: str, value: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        settings(**{key: value})
+    assert caught.value.exit_status == 2
+    assert caught.value.next_step
+
+
+def test_one_measurement_needs_no_list() -> None:
+    assert settings(measure="speed").measure == ("speed",)
+    assert settings(measure="onnx_latency").measure == ("onnx_latency",)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "backbone=resnet101",
+        "backbone.depth=101",
+        "head.roi_head.detections.score_threshold=0.1",
+        "+neck.extra=1",
+        "~loss",
+        "protocol.transform.long=1000",
+        "entry.checkpoint.sha256_prefix='00000000'",
+    ],
+)
+def test_changes_to_an_entry_are_noticed(override: str) -> None:
+    assert settings(overrides=(override,)).changes == (override,)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"entry={ENTRY}",
+        "data.root=/coco",
+        "data.limit=5",
+        "device=cpu",
+        "precision=bf16",
+        "checkpoint.path=x.pth",
+        "protocol.fold_batch_norm=true",
+        "protocol.channels_last=true",
+        "results.dir=/tmp",
+        "measure=[speed]",
+    ],
+)
+def test_how_it_runs_is_no_change(override: str) -> None:
+    assert settings(overrides=(override,)).changes == ()

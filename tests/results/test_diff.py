@@ -1,0 +1,195 @@
+"""Measured beside published as text, and two records of one entry beside each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from made_up import cell, make_entry, make_record
+
+from zoo.catalog.entry import Entry
+from zoo.errors import UsageError
+from zoo.results.diff import ABSENT, compare_records, diff_rows, passes, render_comparison, render_diff
+from zoo.results.record import Record
+
+R50 = make_entry(cell("37.4", line=25), cell("21.4", metric="fps", hardware="V100"), name="mmdet_r50")
+R101 = make_entry(cell("39.4", line=31), cell("15.6", metric="fps", hardware="V100"), name="mmdet_r101")
+X101 = make_entry(cell("41.2", line=33), cell("13.8", metric="fps", hardware="V100"), name="mmdet_x101")
+YOLO = make_entry(cell("37.3"), cell("0.99", metric="latency_ms"), name="ultralytics_n", zoo="ultralytics")
+ENTRIES = {entry.name: entry for entry in (R50, R101, X101, YOLO)}
+
+
+def record_of(entry: Entry, box: float, fps: float | None = None, /, **more: Any) -> Record:
+    measured = {"box_AP": box} if fps is None else {"box_AP": box, "fps": fps}
+    return make_record(**{"entry": entry.name, "zoo": entry.zoo, "measured": measured, **more})
+
+
+def cells_of(text: str, *starts: str) -> list[str]:
+    """The cells of the one line of a rendered table that begins with these cells."""
+    lines = [[part.strip() for part in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
+    (line,) = [line for line in lines if line[: len(starts)] == list(starts)]
+    return line
+
+
+def test_rows_are_in_catalogue_order() -> None:
+    records = [record_of(YOLO, 37.3), record_of(X101, 41.2), record_of(R101, 39.4)]
+    assert [row.record.entry for row in diff_rows(records, ENTRIES) if row.metric == "box_AP"] == [
+        "mmdet_r101",
+        "mmdet_x101",
+        "ultralytics_n",
+    ]
+
+
+def test_one_line_a_published_number() -> None:
+    text = render_diff([record_of(R50, 37.412)], ENTRIES)
+    assert "Measured on h200-sxm: 1 EXACT" in text
+    assert cells_of(text, "mmdet_r50", "box_AP")[2:] == ["37.4", "README.md:25", "37.412", "+0.012", "EXACT", ""]
+
+
+def test_speed_stands_beside_theirs_and_only_ratios_are_read_across() -> None:
+    records = [record_of(R50, 37.4, 60.0), record_of(R101, 39.4, 45.0), record_of(X101, 41.2, 36.0)]
+    text = render_diff(records, ENTRIES)
+    first = cells_of(text, "mmdet_r101", "fps")
+    assert first[2:] == ["45.00 images/s", "h200-sxm", "15.6 images/s", "V100", "1.00x", "1.00x"]
+    assert cells_of(text, "mmdet_r50", "fps")[-2:] == ["1.33x", "1.37x"]  # 60 / 45 and 21.4 / 15.6
+    assert cells_of(text, "mmdet_x101", "fps")[-2:] == ["0.80x", "0.88x"]
+
+
+ONNX = {"p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 1}
+
+
+def test_a_latency_of_onnx_stands_beside_onnx_and_its_cpu() -> None:
+    rows = {"n": ("80.4", "0.99", 16.0, 30.0), "s": ("128.4", "1.20", 20.0, 60.0), "m": ("234.7", "1.83", 32.0, None)}
+    rows["x"] = ("479.1", "3.53", 40.0, 99.0)
+    entries, records = {}, []
+    for name, (onnx, tensorrt, eager, ours) in rows.items():
+        cpu = cell(onnx, metric="latency_ms", hardware="CPU, ONNX")
+        gpu = cell(tensorrt, metric="latency_ms", hardware="A100, TensorRT")
+        entry = make_entry(cpu, gpu, name=f"ultralytics_{name}", zoo="ultralytics")
+        measured: dict[str, Any] = {"latency_ms": {"p50": eager}}
+        if ours is not None:
+            measured["onnx_latency_ms"] = {**ONNX, "p50": ours, "cpu": "Xeon 8275CL" if name == "x" else ONNX["cpu"]}
+        entries[entry.name] = entry
+        records.append(record_of(entry, 37.3, measured=measured))
+    text = render_diff(records, entries)
+    where = "EPYC 9654, onnxruntime 1.31.1, 1 thread"
+    assert cells_of(text, "ultralytics_m", "onnx_latency_ms")[2:] == [
+        *(ABSENT, "h200-sxm", "234.7 ms", "CPU, ONNX", ABSENT, ABSENT)
+    ]
+    assert cells_of(text, "ultralytics_n", "onnx_latency_ms")[2:] == [
+        *("30.00 ms", where, "80.4 ms", "CPU, ONNX", "1.00x", "1.00x")
+    ]
+    assert cells_of(text, "ultralytics_s", "onnx_latency_ms")[-2:] == ["2.00x", "1.60x"]  # 60 / 30 and 128.4 / 80.4
+    assert cells_of(text, "ultralytics_x", "onnx_latency_ms")[-2:] == ["1.00x", "1.00x"], "no ratio to another CPU"
+    assert cells_of(text, "ultralytics_s", "latency_ms")[2:] == [
+        *("20.00 ms", "h200-sxm", "1.20 ms", "A100, TensorRT", "0.62x", "0.66x")  # to m: 20 / 32 and 1.20 / 1.83
+    ]
+
+
+def test_latencies_of_onnx_compare_on_one_cpu_only() -> None:
+    old = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 30.0}})
+    new = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 33.0}})
+    deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
+    assert deltas["onnx_latency_ms.p50"] == 3.0
+    new.measured["onnx_latency_ms"]["cpu"] = "Xeon 8275CL"
+    deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
+    assert deltas["onnx_latency_ms.p50"] is None
+
+
+def test_a_speed_not_asked_for_is_shown_without_a_ratio() -> None:
+    text = render_diff([record_of(R50, 37.4), record_of(R101, 39.4, 45.0)], ENTRIES)
+    assert cells_of(text, "mmdet_r50", "fps")[2] == ABSENT
+    assert cells_of(text, "mmdet_r50", "fps")[-2:] == [ABSENT, ABSENT]
+
+
+def test_machines_are_reported_apart() -> None:
+    text = render_diff([record_of(R50, 37.4, 60.0), record_of(R101, 39.4, 4.0, hardware={"id": "cpu"})], ENTRIES)
+    assert text.index("Measured on cpu") < text.index("Measured on h200-sxm")
+    assert cells_of(text, "mmdet_r50", "fps")[-2:] == ["1.00x", "1.00x"], "no ratio to another machine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({}, True),
+        ({"measured": {"box_AP": 37.46}}, True),  # NUMERIC
+        ({"data": {"name": "coco2017", "partial": True}}, True),
+        ({"checkpoint": {"hash_evidence": "other weights"}}, True),
+        ({"entry": "mmdet_r50+neck", "based_on": "mmdet_r50"}, True),
+        ({"measured": {"box_AP": 36.9}}, False),  # DRIFT
+        ({"status": "blocked", "reason": "link dead", "measured": {}}, False),
+        ({"status": "failed", "reason": "out of memory", "measured": {}}, False),
+        ({"entry": "mmdet_gone", "status": "failed", "reason": "out of memory", "measured": {}}, False),
+    ],
+)
+def test_what_passes(changes: dict[str, Any], good: bool) -> None:
+    assert passes(diff_rows([record_of(R50, 37.4, **changes)], ENTRIES)) is good
+
+
+def test_conflicting_carriers_do_not_pass() -> None:
+    torn = make_entry(cell("41.2"), cell("41.5", carrier="metafile.yml"), name="mmdet_r50")
+    assert not passes(diff_rows([record_of(R50, 41.2)], {"mmdet_r50": torn}))
+
+
+def test_no_records_do_not_pass() -> None:
+    assert not passes(diff_rows([], ENTRIES))
+
+
+def test_records_without_a_row_of_the_catalogue_are_shown() -> None:
+    changed = record_of(R50, 38.0, entry="mmdet_r50+neck", based_on="mmdet_r50")
+    left = record_of(R50, 38.0, entry="mmdet_gone")
+    text = render_diff([changed, left], ENTRIES)
+    assert cells_of(text, "mmdet_r50+neck")[4:] == [
+        "38.00",
+        ABSENT,
+        "NOT-COMPARED",
+        "a changed composition of mmdet_r50",
+    ]
+    assert cells_of(text, "mmdet_gone")[-1] == "not in the catalogue"
+
+
+def test_a_reason_cannot_break_the_table() -> None:
+    blocked = record_of(R50, 0.0, status="blocked", reason="404\n| gone |", measured={})
+    assert "404 \\| gone \\|" in render_diff([blocked], ENTRIES)
+
+
+def test_versions_of_a_protocol_are_not_mixed() -> None:
+    old, new = record_of(R50, 37.4), record_of(R101, 39.4, protocol={"name": "mmdet", "version": 2})
+    with pytest.raises(UsageError, match=r"'mmdet' in 2 versions .* 1 \(mmdet_r50\), 2 \(mmdet_r101\)"):
+        render_diff([old, new], ENTRIES)
+    with pytest.raises(UsageError, match="2 versions"):
+        compare_records(old, record_of(R50, 37.4, protocol={"name": "mmdet", "version": 2}))
+    with pytest.raises(UsageError, match="two protocols, mmdet and paddle"):
+        compare_records(old, record_of(R50, 37.4, protocol={"name": "paddle", "version": 1}))
+    blocked = record_of(R101, 0.0, status="blocked", protocol={}, measured={})
+    assert "BLOCKED" in render_diff([old, blocked], ENTRIES), "a run without a protocol mixes nothing"
+
+
+def test_two_records_of_one_entry() -> None:
+    old = record_of(R50, 37.4, 60.0, code={"commit": "aaa"})
+    new = record_of(R50, 37.5, 66.0, code={"commit": "bbb"})
+    compared = compare_records(old, new)
+    assert [(c.metric, c.old, c.new) for c in compared.changes] == [("box_AP", 37.4, 37.5), ("fps", 60.0, 66.0)]
+    assert [c.delta for c in compared.changes] == pytest.approx([0.1, 6.0])
+    assert compared.circumstances == {"commit": ("aaa", "bbb")}
+    text = render_comparison(old, new)
+    assert cells_of(text, "box_AP") == ["box_AP", "37.4", "37.5", "+0.1"]
+    assert cells_of(text, "commit") == ["commit", "aaa", "bbb"]
+
+
+def test_two_machines_compare_in_accuracy_only() -> None:
+    old = record_of(R50, 37.4, measured={"box_AP": 37.4, "fps": 4.0, "memory": {"peak_rss_bytes": 1}})
+    new = record_of(
+        R50,
+        37.4,
+        hardware={"id": "cpu"},
+        measured={"box_AP": 37.4, "fps": 60.0, "memory": {"peak_rss_bytes": 2}, "box_AP50": 58.1},
+    )
+    deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
+    assert deltas == {"box_AP": 0.0, "fps": None, "memory.peak_rss_bytes": None, "box_AP50": None}
+    assert compare_records(old, new).circumstances == {"hardware": ("h200-sxm", "cpu")}
+
+
+def test_two_entries_do_not_compare() -> None:
+    with pytest.raises(UsageError, match="two entries, mmdet_r50 and mmdet_r101"):
+        compare_records(record_of(R50, 37.4), record_of(R101, 39.4))

@@ -1,0 +1,315 @@
+"""The verdict ladder with worked numbers, and what is set apart from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from made_up import cell, make_entry, make_record
+
+from zoo.catalog.entry import PublishedCell
+from zoo.results.record import Record
+from zoo.results.verdict import (
+    Verdict,
+    current_verdicts,
+    judge,
+    measured_value,
+    printed,
+    published_cells,
+    trained_verdict,
+    verdict,
+)
+
+
+@pytest.mark.parametrize(
+    ("measured", "text", "expected"),
+    [
+        # one decimal: u = 0.05, noise 0.05
+        (37.4, "37.4", "EXACT"),
+        (37.45, "37.4", "EXACT"),  # |m-p| is exactly u, and 0.05000000000000426 in binary floats
+        (37.35, "37.4", "EXACT"),
+        (0.3745 * 100, "37.4", "EXACT"),
+        (37.4501, "37.4", "NUMERIC"),
+        (37.5, "37.4", "NUMERIC"),
+        (37.3, "37.4", "NUMERIC"),
+        (37.5001, "37.4", "DRIFT"),
+        (37.2999, "37.4", "DRIFT"),
+        # two decimals: u = 0.005
+        (37.405, "37.40", "EXACT"),
+        (37.4051, "37.40", "NUMERIC"),
+        (37.455, "37.40", "NUMERIC"),
+        (37.456, "37.40", "DRIFT"),
+        # none: u = 0.5
+        (37.5, "37", "EXACT"),
+        (37.55, "37", "NUMERIC"),
+        (37.56, "37", "DRIFT"),
+    ],
+)
+def test_ladder(measured: float, text: str, expected: str) -> None:
+    found = verdict(measured, [cell(text)])
+    assert found.verdict == expected
+    assert found.published == text
+    assert found.measured == measured
+    assert found.delta == pytest.approx(measured - float(text))
+
+
+def test_noise_widens_numeric_only() -> None:
+    assert verdict(37.55, [cell("37.4")], noise=0.10).verdict == "NUMERIC"
+    assert verdict(37.5501, [cell("37.4")], noise=0.10).verdict == "DRIFT"
+    assert verdict(37.46, [cell("37.4")], noise=0.0).verdict == "DRIFT"
+    assert verdict(37.45, [cell("37.4")], noise=0.0).verdict == "EXACT"
+
+
+@pytest.mark.parametrize("noise", [0.1001, 1.0, -0.01, math.nan])
+def test_a_noise_floor_that_hides_faults_is_refused(noise: float) -> None:
+    with pytest.raises(ValueError, match="noise floor"):
+        verdict(37.4, [cell("37.4")], noise=noise)
+
+
+def test_no_cells_is_an_error_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="published cell"):
+        verdict(37.4, [])
+
+
+def test_explained_names_the_one_switch() -> None:
+    found = verdict(37.1, [cell("37.4")], switched={"antialias on": 36.9, "cv2 resize": 37.38, "max 300": 37.48})
+    assert found.verdict == "EXPLAINED"
+    assert found.reason == "with cv2 resize: 37.380"  # the nearest of the two that bring it inside
+    assert found.measured == 37.1, "the switch is named, never applied"
+    assert found.delta == pytest.approx(-0.3)
+
+
+def test_a_switch_that_does_not_suffice_explains_nothing() -> None:
+    assert verdict(37.1, [cell("37.4")], switched={"antialias on": 37.29}).verdict == "DRIFT"
+
+
+def test_a_switch_does_not_override_a_number_that_fits() -> None:
+    assert verdict(37.41, [cell("37.4")], switched={"antialias on": 37.4}).verdict == "EXACT"
+
+
+def test_conflict_of_carriers() -> None:
+    cells = [cell("41.2", carrier="README.md", line=9), cell("41.5", carrier="configs/README.md")]
+    found = verdict(41.52, cells)
+    assert found == Verdict(
+        "CONFLICT",
+        "41.2 / 41.5",
+        41.52,
+        None,
+        "README.md:9 prints 41.2, configs/README.md prints 41.5; measured agrees with 41.5",
+    )
+    nothing_fits = verdict(40.0, cells).reason
+    assert nothing_fits is not None
+    assert nothing_fits.endswith("agrees with none of them")
+
+
+@pytest.mark.parametrize("other", ["37.4", "37.40", "37.42", "37.35", "37"])
+def test_rounding_is_no_conflict(other: str) -> None:
+    found = verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")])
+    assert found.verdict == "EXACT"
+    assert found.published == "37.4"
+
+
+@pytest.mark.parametrize("other", ["37.5", "37.3", "37.46", "36"])
+def test_more_than_rounding_is_a_conflict(other: str) -> None:
+    assert verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")]).verdict == "CONFLICT"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "margin"),
+    [(1, 0.4658), (3, 0.3895), (5, 0.3721)],  # 1.96 * 0.15 * sqrt(1 + 1/k) + 0.05
+)
+def test_trained_models_are_judged_as_draws(seeds: int, margin: float) -> None:
+    p = cell("37.4")
+    inside = trained_verdict([37.4 - margin + 0.0005] * seeds, p)
+    assert inside.verdict == "NUMERIC"
+    assert inside.measured == pytest.approx(37.4 - margin + 0.0005)
+    assert trained_verdict([37.4 + margin + 0.0005] * seeds, p).verdict == "DRIFT"
+
+
+def test_trained_verdict_takes_the_mean_and_a_known_sigma() -> None:
+    assert trained_verdict([36.6, 38.2], cell("37.4")).delta == pytest.approx(0.0)
+    assert trained_verdict([37.8], cell("37.4")).verdict == "NUMERIC"
+    assert trained_verdict([37.8], cell("37.4"), sigma=0.1).verdict == "DRIFT"  # 0.327
+    assert trained_verdict([37.4], cell("37.4")).verdict == "NUMERIC", "an equal digit is luck"
+    with pytest.raises(ValueError, match="seed"):
+        trained_verdict([], cell("37.4"))
+
+
+ONNX = {"p50": 31.4, "p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 4}
+
+
+def test_judge_answers_for_every_published_metric() -> None:
+    entry = make_entry(
+        cell("37.4"),
+        cell("34.7", metric="mask_AP"),
+        cell("21.4", metric="fps", hardware="V100"),
+        cell("80.4", metric="latency_ms", hardware="CPU ONNX"),
+        cell("0.99", metric="latency_ms", hardware="A100 TensorRT"),
+        cell("4.0", metric="train_memory_gb", hardware="V100"),
+        cell("3.2", metric="params_m"),
+        cell("8.7", metric="flops_b"),
+    )
+    measured = {
+        "box_AP": 37.41,
+        "mask_AP": 35.0,
+        "fps": 61.2,
+        "latency_ms": {"p50": 16.3, "p95": 19.9},
+        "onnx_latency_ms": ONNX,
+        "params": 3_157_200,
+        "macs": 4_430_000_000,
+    }
+    found = judge(make_record(measured=measured), entry)
+    assert {metric: outcome["verdict"] for metric, outcome in found.items()} == {
+        "box_AP": "EXACT",
+        "mask_AP": "DRIFT",
+        "fps": "NOT-COMPARED",
+        "onnx_latency_ms": "NOT-COMPARED",
+        "latency_ms": "NOT-COMPARED",
+        "train_memory_gb": "NOT-ASKED",
+        "params_m": "EXACT",
+        "flops_b": "DRIFT",  # 8.86, and complexity has no noise floor
+    }
+    assert found["box_AP"] == {
+        "verdict": "EXACT",
+        "published": "37.4",
+        "measured": 37.41,
+        "delta": pytest.approx(0.01),
+        "reason": None,
+    }
+    assert found["fps"]["reason"] == "published for V100, measured on h200-sxm"
+    assert found["fps"]["delta"] is None
+    assert found["latency_ms"]["reason"] == "published for A100 TensorRT, measured on h200-sxm"
+    assert found["latency_ms"]["published"] == "0.99"
+    assert found["latency_ms"]["measured"] == 16.3
+    assert found["flops_b"]["measured"] == pytest.approx(8.86)
+
+
+def test_measured_values_are_in_the_units_of_the_tables() -> None:
+    measured = {"params": 41_532_886, "macs": 207e9, "latency_ms": {"p50": 12.5}, "onnx_latency_ms": ONNX}
+    record = make_record(measured=measured)
+    assert measured_value(record, "params_m") == pytest.approx(41.532886)
+    assert measured_value(record, "flops_b") == pytest.approx(414.0)
+    assert measured_value(record, "latency_ms") == 12.5
+    assert measured_value(record, "onnx_latency_ms") == 31.4
+    assert measured_value(record, "box_AP") is None
+
+
+def outcome(record: Record, *cells: PublishedCell, **more: Any) -> tuple[str, str | None]:
+    found = judge(record, make_entry(*(cells or (cell("37.4"),)), **more))["box_AP"]
+    assert found["delta"] is None or found["verdict"] in ("EXACT", "NUMERIC", "EXPLAINED", "DRIFT")
+    return found["verdict"], found["reason"]
+
+
+def test_runs_that_say_nothing_of_the_row() -> None:
+    assert outcome(make_record(status="blocked", reason="link dead", measured={})) == ("BLOCKED", "link dead")
+    assert outcome(make_record(status="failed", reason="out of memory", measured={})) == ("FAILED", "out of memory")
+    assert outcome(make_record(measured={"fps": 61.2}))[0] == "NOT-ASKED"
+    changed = make_record(entry="mmdet_a+backbone", based_on="mmdet_a")
+    assert outcome(changed) == ("NOT-COMPARED", "a changed composition of mmdet_a")
+
+
+def test_other_conditions_are_never_compared() -> None:
+    whole = make_record().data
+    others = {"sha256": "1" * 64, "hash_evidence": "other weights"}
+    part = {**whole, "partial": True, "images": 100}
+    assert outcome(make_record(data=part)) == ("PARTIAL", "not the whole split: 100 images")
+    assert outcome(make_record(checkpoint=others)) == ("OTHER-WEIGHTS", "not the published checkpoint file")
+    both = outcome(make_record(checkpoint=others, data=part))
+    assert both == ("OTHER-WEIGHTS", "not the published checkpoint file; not the whole split: 100 images")
+    shapes = make_record(data={**whole, "name": "shapes"})
+    assert outcome(shapes) == ("NOT-COMPARED", "measured on shapes, published for coco2017")
+    assert outcome(shapes, parts={"data": "shapes"})[0] == "EXACT"
+    assert outcome(make_record(data={}))[0] == "PARTIAL", "a run must say that it saw the whole split"
+
+
+def test_complexity_does_not_depend_on_the_split() -> None:
+    record = make_record(data={}, measured={"params": 3_157_200})
+    assert judge(record, make_entry(cell("3.2", metric="params_m")))["params_m"]["verdict"] == "EXACT"
+
+
+def test_a_broken_number_is_a_failure() -> None:
+    assert outcome(make_record(measured={"box_AP": math.nan}))[0] == "FAILED"
+
+
+def test_a_training_run_is_judged_as_one() -> None:
+    protocol = {"name": "mmdet", "version": 1, "config": {"run": {"name": "train"}}}
+    trained = make_record(measured={"box_AP": 37.1}, protocol=protocol)
+    assert outcome(trained) == ("NUMERIC", "trained here, 1 seed: within ±0.47")
+    assert outcome(make_record(measured={"box_AP": 37.1}))[0] == "DRIFT"
+    conflict = (cell("41.2"), cell("41.5", carrier="metafile.yml"))
+    assert outcome(trained, *conflict)[0] == "CONFLICT"
+
+
+def test_judge_passes_noise_and_switches_on() -> None:
+    record, entry = make_record(measured={"box_AP": 37.54}), make_entry(cell("37.4"))
+    assert judge(record, entry, noise=0.1)["box_AP"]["verdict"] == "NUMERIC"
+    explained = judge(record, entry, switched={"box_AP": {"padding 32": 37.4}})["box_AP"]
+    assert (explained["verdict"], explained["reason"]) == ("EXPLAINED", "with padding 32: 37.400")
+
+
+def test_stored_verdicts_hold_until_the_published_cells_change() -> None:
+    record, entry = make_record(measured={"box_AP": 37.1}), make_entry(cell("37.4"))
+    record.verdict = judge(record, entry, switched={"box_AP": {"padding 32": 37.4}})
+    assert current_verdicts(record, entry)["box_AP"].verdict == "EXPLAINED"
+    corrected = make_entry(cell("37.1"))
+    assert current_verdicts(record, corrected)["box_AP"].verdict == "EXACT"
+    record.verdict = {}
+    assert current_verdicts(record, entry)["box_AP"].verdict == "DRIFT"
+
+
+def test_printed() -> None:
+    assert printed([cell("37.4"), cell("37.40", carrier="metafile.yml")]) == "37.4"
+    assert printed([cell("41.2"), cell("41.5"), cell("41.2")]) == "41.2 / 41.5"
+
+
+def test_numbers_of_two_machines_are_not_in_conflict() -> None:
+    cpu = cell("80.4", metric="latency_ms", hardware="CPU")
+    gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
+    found = judge(make_record(measured={"latency_ms": {"p50": 40.0}}), make_entry(cpu, gpu))["latency_ms"]
+    assert found["verdict"] == "NOT-COMPARED"
+    assert found["published"] == "80.4 / 0.99"
+    assert found["reason"] == "published for A100, TensorRT and CPU, measured on h200-sxm"
+    assert verdict(80.4, [cpu, gpu]).verdict == "EXACT"
+    assert verdict(80.4, [cpu, gpu, cell("80.9", metric="latency_ms", hardware="CPU")]).verdict == "CONFLICT"
+    assert verdict(80.4, [cpu, cell("80.9", metric="latency_ms")]).verdict == "CONFLICT"  # might be the same machine
+
+
+def test_a_latency_of_onnx_is_held_beside_that_of_onnx_alone() -> None:
+    cpu = cell("80.4", metric="latency_ms", hardware="CPU, ONNX")
+    gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
+    entry = make_entry(cpu, gpu)
+    assert published_cells(entry) == {"onnx_latency_ms": (cpu,), "latency_ms": (gpu,)}
+    both = judge(make_record(measured={"latency_ms": {"p50": 16.3}, "onnx_latency_ms": ONNX}), entry)
+    assert {metric: outcome["measured"] for metric, outcome in both.items()} == {
+        "onnx_latency_ms": 31.4,
+        "latency_ms": 16.3,
+    }
+    where = "EPYC 9654, onnxruntime 1.31.1, 4 threads"
+    assert both["onnx_latency_ms"]["reason"] == f"published for CPU, ONNX, measured on {where}"
+    assert both["onnx_latency_ms"]["verdict"] == "NOT-COMPARED"
+    eager = judge(make_record(measured={"latency_ms": {"p50": 16.3}}), entry)
+    assert (eager["onnx_latency_ms"]["verdict"], eager["onnx_latency_ms"]["measured"]) == ("NOT-ASKED", None)
+    exported = judge(make_record(measured={"onnx_latency_ms": ONNX}), entry)
+    assert (exported["latency_ms"]["verdict"], exported["latency_ms"]["measured"]) == ("NOT-ASKED", None)
+
+
+@pytest.mark.parametrize("hardware", ["T4, ONNX", "CPU", "CPU, OpenVINO", None])
+def test_other_latencies_are_not_of_onnx_on_a_cpu(hardware: str | None) -> None:
+    assert list(published_cells(make_entry(cell("80.4", metric="latency_ms", hardware=hardware)))) == ["latency_ms"]
+
+
+def test_what_was_judged_before_onnx_had_a_metric_is_judged_anew() -> None:
+    entry = make_entry(cell("80.4", metric="latency_ms", hardware="CPU, ONNX"), cell("0.99", metric="latency_ms"))
+    record = make_record(measured={"latency_ms": {"p50": 16.3}})
+    record.verdict = {"latency_ms": {"verdict": "NOT-COMPARED", "published": "80.4 / 0.99", "measured": 16.3}}
+    assert current_verdicts(record, entry)["onnx_latency_ms"].verdict == "NOT-ASKED"
+
+
+def test_another_counting_explains() -> None:
+    measured = {"macs": 82_574_259_200, "flops_published_counting": {"counter": "thop", "flops": 165_156_710_400}}
+    record = make_record(measured=measured)
+    found = judge(record, make_entry(cell("165.2", metric="flops_b")))["flops_b"]
+    assert (found["verdict"], found["reason"]) == ("EXPLAINED", "with the counting of thop: 165.157")
+    assert judge(record, make_entry(cell("165.1", metric="flops_b")))["flops_b"]["verdict"] == "EXACT"
+    assert judge(record, make_entry(cell("165.4", metric="flops_b")))["flops_b"]["verdict"] == "DRIFT"

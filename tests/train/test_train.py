@@ -1,0 +1,325 @@
+"""The training loop, on a detector of a few hundred weights."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_training
+import torch
+from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, meeting_point, start, train
+from torch import Tensor, nn
+
+from zoo.data.training import TrainingBatches, TrainingOrder
+from zoo.errors import UsageError, ZooError
+from zoo.train.optimizers import WeightAverage, make_optimizer, parameter_groups
+from zoo.train.schedule import AverageSettings, OptimizerSettings, RateCurve
+from zoo.train.state import export_weights
+from zoo.train.trainer import Trainer
+from zoo.types import Batch, Target
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def metrics(folder: Path) -> bytes:
+    return (folder / "metrics.csv").read_bytes()
+
+
+def test_a_line_a_step(tiny_coco: Path, tmp_path: Path) -> None:
+    trainer = train(tiny_coco, tmp_path, steps=8)
+    lines = rows(tmp_path)
+    assert list(lines[0]) == ["step", "epoch", "lr", "loss", "loss_cls", "loss_bbox"]
+    assert [int(line["step"]) for line in lines] == list(range(8))
+    assert [int(line["epoch"]) for line in lines] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [float(line["lr"]) for line in lines] == [trainer.rate(i) for i in range(8)]
+    for line in lines:
+        assert float(line["loss"]) == pytest.approx(float(line["loss_cls"]) + float(line["loss_bbox"]), rel=1e-6)
+
+
+def test_training_learns(tiny_coco: Path, tmp_path: Path) -> None:
+    train(tiny_coco, tmp_path, steps=40)
+    losses = [float(line["loss"]) for line in rows(tmp_path)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_the_same_seed_gives_the_same_bits(tiny_coco: Path, tmp_path: Path) -> None:
+    for name, seed, workers in (("a", 1, 0), ("b", 1, 2), ("c", 2, 0)):
+        torch.manual_seed(seed * 17)  # what happened before does not matter
+        train(tiny_coco, tmp_path / name, steps=6, seed=seed, workers=workers)
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b") != metrics(tmp_path / "c")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_other_precisions_train(tiny_coco: Path, tmp_path: Path, precision: str) -> None:
+    trainer = train(tiny_coco, tmp_path, steps=4, precision=precision)
+    assert trainer.scaler.is_enabled() == (precision == "fp16")
+    assert all(parameter.dtype == torch.float32 for parameter in trainer.detector.parameters())
+    first = float(rows(tmp_path)[0]["loss"])
+    train(tiny_coco, tmp_path / "fp32", steps=1)
+    assert first == pytest.approx(float(rows(tmp_path / "fp32")[0]["loss"]), rel=0.02)
+
+
+def test_a_fixed_loss_scale_stays(tiny_coco: Path, tmp_path: Path) -> None:
+    trainer = train(tiny_coco, tmp_path / "fixed", steps=3, precision="fp16", loss_scale=512)
+    assert trainer.scaler.get_scale() == 512
+    following = train(tiny_coco, tmp_path / "following", steps=3, precision="fp16")
+    assert following.scaler.get_scale() == 65536
+    # Powers of two change no bit of a gradient that neither overflows nor vanishes.
+    first, second = (float(rows(tmp_path / name)[2]["loss"]) for name in ("fixed", "following"))
+    assert first == pytest.approx(second, rel=1e-3)
+
+
+def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    before = TinyDetector().box.weight.detach().clone()
+    trainer = train(tiny_coco, tmp_path, steps=1, precision="fp16", loss_scale=1e30)
+    assert torch.equal(trainer.detector.state_dict()["box.weight"], before)
+    assert trainer.scaler.get_scale() == pytest.approx(1e30)
+
+
+def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
+    rehearsed, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("rehearsed", "whole"))
+    rehearsed.rehearse(TrainingBatches(dataset, order))
+    whole.run(TrainingBatches(dataset, order))
+    assert not (tmp_path / "rehearsed").exists()
+    for name, tensor in whole.detector.state_dict().items():
+        assert torch.equal(tensor, rehearsed.detector.state_dict()[name]), name
+
+
+def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=1, seed=0)
+    trainer = make_trainer(tmp_path, order)
+    trainer.detector.train()
+    (parts,) = TrainingBatches(dataset, order)(0, 1)
+    gradients = []
+    for i, part in enumerate(parts):
+        trainer.detector.zero_grad()
+        trainer._backward(part, i, 1)
+        gradients.append([parameter.grad for parameter in trainer.detector.parameters()])
+    before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
+    trainer._step(parts, 0.5)
+    decay = tiny_training.OPTIMIZER.weight_decay
+    for old, new, first, second in zip(before, trainer.detector.parameters(), *gradients, strict=True):
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        torch.testing.assert_close(new, old - 0.5 * ((first + second) / 2 + decay * old))
+
+
+def test_clipping_bounds_the_step(tiny_coco: Path, tmp_path: Path) -> None:
+    trainer = train(tiny_coco, tmp_path, steps=1, clip=0.001)
+    torch.manual_seed(0)
+    start = TinyDetector()
+    pairs = zip(start.parameters(), trainer.detector.parameters(), strict=True)
+    moved = sum((new - old).detach().square().sum().item() for old, new in pairs) ** 0.5
+    assert 0 < moved <= trainer.rate(0) * (0.001 + 0.01)  # the gradient, and the decay that is added to it
+
+
+def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = TinyDetector()
+    detector.backbone.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in detector.backbone.named_parameters()}
+    train(tiny_coco, tmp_path, steps=2, detector=detector)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in detector.backbone.named_parameters())
+
+
+def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    trainer = make_trainer(tmp_path, order, steps=9, evaluate_every=2, ema=True)
+    seen: list[int] = []
+
+    def evaluate(epochs: int) -> None:
+        assert not trainer.detector.training
+        assert trainer.average is not None
+        weights = trainer.detector.state_dict()
+        assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.average.tensors.items())
+        seen.append(epochs)
+
+    trainer.run(TrainingBatches(dataset, order), evaluate=evaluate)
+    assert seen == [2, 4]
+    assert trainer.detector.training
+    assert trainer.average is not None
+    assert not torch.equal(trainer.detector.box.weight, trainer.average.tensors["box.weight"])  # type: ignore[union-attr, arg-type]
+
+
+class Diverging(TinyDetector):
+    """Loses its head at the seventh step."""
+
+    calls = 0
+
+    def losses(self, batch: Batch, targets: Any) -> dict[str, Tensor]:
+        self.calls += 1
+        return {
+            name: loss * (float("nan") if self.calls == 7 else 1)
+            for name, loss in super().losses(batch, targets).items()
+        }
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tiny_coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=r"diverged at step 6 \(epoch 3\): loss_cls nan.*step_000000005\.pt") as error:
+        train(tiny_coco, tmp_path, detector=Diverging(), part_size=2)
+    assert "lr" in error.value.next_step
+    assert len(rows(tmp_path)) == 6
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000005.pt"]
+
+
+def test_weights_that_are_not_numbers_are_never_saved(tiny_coco: Path, tmp_path: Path) -> None:
+    detector = TinyDetector()
+    detector.register_buffer("statistic", torch.tensor(float("inf")))
+    with pytest.raises(ZooError, match="a weight is not a finite number"):
+        train(tiny_coco, tmp_path, detector=detector)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_used_folder_is_not_overwritten(tiny_coco: Path, tmp_path: Path) -> None:
+    train(tiny_coco, tmp_path, steps=5)
+    before = metrics(tmp_path)
+    with pytest.raises(UsageError, match="holds the checkpoints of a training") as error:
+        train(tiny_coco, tmp_path, steps=5)
+    assert "run.resume=true" in error.value.next_step
+    assert metrics(tmp_path) == before
+
+
+def test_normalisations_can_go_without_decay() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.GroupNorm(1, 2))
+    model.append(model[0])  # shared: taken once
+    settings = OptimizerSettings(name="adamw", lr=0.1, weight_decay=0.3, decay_norms=False)
+    others, norms = parameter_groups(model, settings)
+    assert (others["weight_decay"], len(others["params"])) == (0.3, 2)
+    assert (norms["weight_decay"], len(norms["params"])) == (0.0, 4)
+    assert isinstance(make_optimizer(model, settings), torch.optim.AdamW)
+    model[1].requires_grad_(False)
+    assert len(parameter_groups(model, settings)[1]["params"]) == 2
+
+
+def test_biases_can_be_a_group_of_their_own() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1, bias=False))
+    settings = OptimizerSettings(
+        name="sgd", lr=0.1, weight_decay=0.3, decay_norms=False, decay_biases=False, nesterov=True
+    )
+    others, norms, biases = parameter_groups(model, settings)
+    assert [len(group["params"]) for group in (others, norms, biases)] == [2, 1, 2]
+    assert [group["weight_decay"] for group in (others, norms, biases)] == [0.3, 0.0, 0.0]
+    assert [group["biases"] for group in (others, norms, biases)] == [False, False, True]
+    assert make_optimizer(model, settings).param_groups[0]["nesterov"]
+
+
+class Gathering(RateCurve):
+    """Moves at every third step; a rate of biases and a momentum of its own for each step."""
+
+    base = 0.5
+    iterations_per_epoch = 2
+
+    def __call__(self, iteration: int) -> float:
+        return 0.5 + iteration
+
+    def of_biases(self, iteration: int) -> float:
+        return 0.1 + iteration
+
+    def momentum(self, iteration: int) -> float:
+        return 0.01 * iteration
+
+    def moves(self, iteration: int) -> bool:
+        return iteration % 3 == 2
+
+
+def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    trainer = make_trainer(tmp_path, order, gradients="sum")
+    trainer.rate = Gathering()
+    trainer.optimizer.param_groups[1]["biases"] = True
+    trainer.detector.train()
+    before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
+    parts = list(TrainingBatches(dataset, order)(0, 3))
+    gradients: list[list[Tensor]] = []
+    for i, (part,) in enumerate(parts):
+        trainer.done = i
+        trainer.detector.zero_grad()
+        trainer._backward(part, 0, 1)
+        gradients.append([p.grad.clone() for p in trainer.detector.parameters() if p.grad is not None])
+    for i in range(3):
+        trainer.done = i
+        assert all(torch.equal(old, p) for old, p in zip(before, trainer.detector.parameters(), strict=True))
+        trainer._step(parts[i], trainer.rate(i))
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5 + i, 0.1 + i]
+        assert trainer.optimizer.param_groups[0]["momentum"] == 0.01 * i
+    rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    for old, new, *three in zip(before, trainer.detector.parameters(), *gradients, strict=True):
+        gathered = three[0] + three[1] + three[2] + tiny_training.OPTIMIZER.weight_decay * old
+        torch.testing.assert_close(new, old - rates[id(new)] * gathered)
+
+
+def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    ((part,),) = TrainingBatches(dataset, order)(0, 1)
+    found = []
+    for gradients in ("mean", "sum"):
+        trainer = make_trainer(tmp_path, order, gradients=gradients)
+        trainer.detector.train()
+        trainer._backward(part, 0, 1)
+        found.append([parameter.grad for parameter in trainer.detector.parameters()])
+    for mean, summed in zip(*found, strict=True):
+        assert isinstance(mean, Tensor)
+        assert isinstance(summed, Tensor)
+        torch.testing.assert_close(summed, 2 * mean)
+
+
+def test_the_average_moves_towards_the_weights() -> None:
+    model = nn.BatchNorm1d(1)
+    average = WeightAverage(model, AverageSettings(decay=0.5, warmup=1e-9))
+    nn.init.constant_(model.weight, 3.0)
+    model.num_batches_tracked = torch.tensor(7)
+    average.update(model)
+    assert average.tensors["weight"].item() == 2.0
+    assert average.tensors["num_batches_tracked"].item() == 7
+
+
+def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> None:
+    detector = TinyDetector()
+    export_weights(tmp_path / "weights.pth", detector.state_dict())
+    loaded = torch.load(tmp_path / "weights.pth", weights_only=True)
+    assert list(loaded) == list(detector.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradients", ["mean", "sum"])
+def test_two_processes_train_as_one(tiny_coco: Path, tmp_path: Path, gradients: str) -> None:
+    meeting = meeting_point()
+    settings: dict[str, Any] = {"steps": 12, "batch_size": 2, "gradients": gradients}
+    running = [start(tiny_coco, tmp_path / "two", meeting | {"RANK": str(rank)}, **settings) for rank in range(2)]
+    running.append(start(tiny_coco, tmp_path / "one", **settings))
+    for process in running:
+        process.join(timeout=120)
+    assert [process.exitcode for process in running] == [0, 0, 0]
+    # Half of each of two gradients, or half of their sum; or once and twice as much: the same bits, at every step.
+    losses = [[line["loss"] for line in rows(tmp_path / name)] for name in ("one", "two")]
+    assert losses[0] == losses[1]
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "two")
+
+
+def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
+    trainer: Trainer = train(tiny_coco, tmp_path, steps=1)
+    assert trainer.network is trainer.detector
+    assert trainer.device == CPU
+    assert trainer.processes.gather([[1.0], [2.0]], CPU) == [[1.0], [2.0]]
+
+
+def test_the_targets_of_a_part_belong_to_its_images(tiny_coco: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    for parts in TrainingBatches(dataset, order)(0, 4):
+        for part in parts:
+            for sample, target in part:
+                assert isinstance(target, Target)
+                assert target.labels.tolist() == [sample.image_id]

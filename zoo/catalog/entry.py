@@ -1,0 +1,316 @@
+"""What one row of a published table means, and the catalogue of all rows.
+
+An entry is one YAML file under `conf/entry/`: the parts it is composed of, its checkpoint and its
+published cells. Hydra composes the parts; this module reads the same file without Hydra, so that
+`zoo list` and `zoo show` answer at once. The dataclasses below are the schema of the `entry:` block.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from zoo.errors import UsageError, closest
+from zoo.files import PACKAGE, PROJECT
+
+ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang")
+"""Where several zoos have a model of the same name, the first of these is meant."""
+
+ZOO_DEFAULT = "/zoo@entry"
+"""The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
+
+METRICS = {
+    "box_AP": "AP points",
+    "mask_AP": "AP points",
+    "fps": "images/s",
+    "latency_ms": "ms",
+    "train_memory_gb": "GB",
+    "params_m": "M",
+    "flops_b": "B",
+}
+"""The columns that published tables have, with their units."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where the published weights are and how they are told from any other file.
+
+    Attributes:
+        urls: mirrors of one and the same file, in order of preference.
+        format: name of the reader (a module of `zoo.checkpoints.readers`).
+        keymap: name of the key table (a module of `zoo.checkpoints.keymaps`).
+        sha256_prefix: the hex digits the publisher put into the file name, if any.
+        sha256: the whole digest, where the publisher gives it.
+    """
+
+    urls: tuple[str, ...]
+    format: str
+    keymap: str
+    sha256_prefix: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sha256_prefix", "sha256"):
+            digits = getattr(self, name)
+            # YAML reads unquoted digits as a number and drops their leading zeros.
+            if digits is not None and not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,64}", digits)):
+                raise _schema_error(
+                    f"checkpoint.{name}: {digits!r} is not a string of lower-case hex digits (quote it)"
+                )
+
+    @classmethod
+    def from_mapping(cls, block: Any, where: str = "checkpoint") -> Checkpoint:
+        """A checkpoint from the block `where` of a YAML. Raises UsageError as `Entry.from_mapping` does."""
+        return _build(cls, block, where, tuples=("urls",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedCell:
+    """One number as a published table prints it.
+
+    Attributes:
+        metric: a key of `METRICS`.
+        text: the digits as printed; the last decimal is the unit of the number's precision.
+        carrier: the document that prints it; two carriers may disagree.
+        line: line of the carrier, where it has lines.
+        hardware: what a speed or a memory figure was taken on.
+    """
+
+    metric: str
+    text: str
+    carrier: str
+    line: int | None = None
+    hardware: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise _schema_error(f"published: unknown metric {self.metric!r} ({closest(self.metric, METRICS)})")
+        if not isinstance(self.text, str):
+            raise _schema_error(f"published {self.metric}: quote the number, {self.text!r} has lost its decimals")
+        try:
+            Decimal(self.text)
+        except InvalidOperation:
+            raise _schema_error(f"published {self.metric}: {self.text!r} is not a number") from None
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point: "37.4" has 1."""
+        return max(0, -int(Decimal(self.text).as_tuple().exponent))
+
+    @property
+    def half_unit(self) -> float:
+        """Half of the last printed decimal: what rounding alone may hide."""
+        return 0.5 * 10.0**-self.decimals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of a published table.
+
+    Attributes:
+        name: `<zoo>_<model>`; also the name of its YAML file.
+        zoo: the published collection it belongs to.
+        upstream: what the original calls it.
+        checkpoint: its weights.
+        published: every printed cell of the row, from every carrier.
+        license: licence of the weights.
+        classes: the categories it was trained on, in label order; empty for all of the data set's.
+        parts: config group -> chosen option ("backbone" -> "resnet50").
+    """
+
+    name: str
+    zoo: str
+    upstream: str
+    checkpoint: Checkpoint
+    license: str
+    published: tuple[PublishedCell, ...] = ()
+    classes: tuple[str, ...] = ()
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """The name without its zoo."""
+        return self.name.removeprefix(self.zoo + "_")
+
+    @property
+    def published_metrics(self) -> tuple[str, ...]:
+        """The metrics that have a published cell, in table order."""
+        printed = {cell.metric for cell in self.published}
+        return tuple(metric for metric in METRICS if metric in printed)
+
+    def cells(self, metric: str) -> tuple[PublishedCell, ...]:
+        """The published cells of one metric, one per carrier."""
+        return tuple(cell for cell in self.published if cell.metric == metric)
+
+    @classmethod
+    def from_mapping(cls, block: Mapping[str, Any], parts: Mapping[str, str] | None = None) -> Entry:
+        """An entry from the `entry:` block of its YAML.
+
+        Raises:
+            UsageError: a key is missing, unknown, or holds what it cannot hold.
+        """
+        block = dict(_checked(block, Mapping, "entry"))
+        block["checkpoint"] = Checkpoint.from_mapping(block.get("checkpoint"))
+        cells = _checked(block.get("published") or [], list, "published")
+        block["published"] = tuple(_build(PublishedCell, cell, f"published[{i}]") for i, cell in enumerate(cells))
+        entry = _build(cls, {**block, "parts": dict(parts or {})}, "entry", tuples=("classes",))
+        if not entry.name.startswith(entry.zoo + "_"):
+            raise _schema_error(f"entry.name: {entry.name!r} does not begin with its zoo, {entry.zoo!r}")
+        return entry
+
+
+def _build(kind: type[T], block: Any, where: str, tuples: tuple[str, ...] = ()) -> T:
+    """A dataclass from a mapping, with errors that name the key."""
+    _checked(block, Mapping, where)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in block:
+        if key not in fields:
+            raise _schema_error(f"{where}: unknown key {key!r} ({closest(str(key), fields)})")
+    needed = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in needed if block.get(name) in (None, "")]
+    if missing:
+        raise _schema_error(f"{where}: missing {', '.join(missing)}")
+    lists = {key: tuple(_checked(block[key] or [], list, f"{where}.{key}")) for key in tuples if key in block}
+    return kind(**{**block, **lists})
+
+
+def _checked(value: Any, kind: type, where: str) -> Any:
+    """The value, if YAML has read it as what it should be; a lone string would pass for a list of letters."""
+    if not isinstance(value, kind):
+        raise _schema_error(f"{where}: expected a {kind.__name__.lower()}, found {value!r}")
+    return value
+
+
+def _schema_error(message: str) -> UsageError:
+    return UsageError(message, next_step="correct the entry's YAML; the keys are documented in zoo/catalog/entry.py")
+
+
+def conf_dir() -> Path:
+    """The folder of config groups: beside the package in a checkout, inside it when installed."""
+    beside = PROJECT / "conf"
+    return beside if beside.is_dir() else PACKAGE / "conf"
+
+
+def entry_names() -> list[str]:
+    """All entries of the catalogue, sorted."""
+    return sorted(path.stem for path in (conf_dir() / "entry").glob("*.yaml"))
+
+
+def read_entry(name: str) -> Entry:
+    """One entry, read from its YAML without Hydra.
+
+    Raises:
+        UsageError: there is no such entry, or its YAML is faulty (the message names the file).
+    """
+    path = conf_dir() / "entry" / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown_entry(name)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
+        document = document if isinstance(document, Mapping) else {}
+        entry = Entry.from_mapping(_with_shared(document), _parts(document))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML: {error}", next_step="correct the file") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", next_step=error.next_step) from None
+    if entry.name != name:
+        raise UsageError(f"{path}: entry.name is {entry.name!r}", next_step="give file and entry the same name")
+    return entry
+
+
+def _with_shared(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The `entry:` block of a document, on top of what all rows of its zoo share (its line `/zoo@entry: ZOO`)."""
+    block: dict[str, Any] = dict(_checked(document.get("entry") or {}, Mapping, "entry"))
+    for item in document.get("defaults") or ():
+        if isinstance(item, Mapping) and ZOO_DEFAULT in item:
+            shared = _zoo_facts(item[ZOO_DEFAULT])
+            checkpoint = {**(shared.get("checkpoint") or {}), **(block.get("checkpoint") or {})}
+            block = {**shared, **block, "checkpoint": checkpoint}
+    return block
+
+
+@cache
+def _zoo_facts(zoo: str) -> dict[str, Any]:
+    path = conf_dir() / "zoo" / f"{zoo}.yaml"
+    if not path.is_file():
+        known = [file.stem for file in path.parent.glob("*.yaml")]
+        raise _schema_error(f"{ZOO_DEFAULT}: no zoo {zoo!r} ({closest(zoo, known)})")
+    return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()))  # noqa: S506 - a safe loader
+
+
+def _loader() -> type:
+    """The C parser where PyYAML was built with it: ten times as fast, the same result."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _parts(document: Mapping[str, Any]) -> dict[str, str]:
+    """group -> option, from the `override /group: option` lines of a defaults list."""
+    overrides = [item for item in document.get("defaults") or () if isinstance(item, Mapping)]
+    prefix = "override /"
+    return {
+        key.removeprefix(prefix): option for item in overrides for key, option in item.items() if key.startswith(prefix)
+    }
+
+
+def read_entries() -> Iterator[Entry]:
+    """All entries, sorted by name."""
+    return (read_entry(name) for name in entry_names())
+
+
+def unknown_entry(name: str) -> UsageError:
+    """The error for a name that no entry has: it lists the closest ones."""
+    names = entry_names()
+    models = {model: candidates[0] for model, candidates in _by_model().items()}
+    return UsageError(
+        f"no entry {name!r}; {closest(name, [*names, *models])}",
+        next_step="see `zoo list` for all entries",
+    )
+
+
+@cache
+def _by_model() -> dict[str, list[str]]:
+    """Name without zoo -> the entries that have it, the preferred zoo first."""
+    found: dict[str, list[str]] = {}
+    for name in entry_names():
+        found.setdefault(name.split("_", 1)[1], []).append(name)
+
+    def rank(name: str) -> tuple[int, str]:
+        zoo = name.split("_", 1)[0]
+        return (ZOO_ORDER.index(zoo) if zoo in ZOO_ORDER else len(ZOO_ORDER), name)
+
+    return {model: sorted(candidates, key=rank) for model, candidates in found.items()}
+
+
+def resolve(model: str) -> tuple[str, list[str]]:
+    """The entry that a MODEL names: an entry, or the part after the zoo's name.
+
+    Returns:
+        The entry's name, and the other zoos' entries of the same model.
+
+    Raises:
+        UsageError: nothing has that name; the message lists the closest ones.
+    """
+    if model in entry_names():
+        return model, []
+    candidates = _by_model().get(model)
+    if not candidates:
+        raise unknown_entry(model)
+    return candidates[0], candidates[1:]

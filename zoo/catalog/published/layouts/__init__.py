@@ -1,0 +1,106 @@
+"""How the tables of each zoo are laid out: one module per zoo, each a pure table `LAYOUT`."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from zoo.catalog.entry import ZOO_ORDER
+from zoo.catalog.published.numbers import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What the numbers of a column are.
+
+    Attributes:
+        metric: a key of `zoo.catalog.entry.METRICS`.
+        hardware: what they were taken on.
+    """
+
+    metric: str
+    hardware: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A number that the running text of a document prints of one of its rows.
+
+    Attributes:
+        pattern: finds it; group 1 is the digits.
+        entry: the row.
+        column: what the number is.
+    """
+
+    pattern: re.Pattern[str]
+    entry: str
+    column: Column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The tables of one zoo. Column names are written as `column_name` makes them.
+
+    Attributes:
+        zoo: its name.
+        columns: column name -> what its numbers are.
+        others: the columns without a number of ours; they tell one zoo's tables from another's.
+        key_column: the column that says which model a row is.
+        key: finds the original's name of the model in such a cell; the first group that matches.
+        entries: that name -> entry, where the entry is not named after it.
+        translations: column name in another language -> column name.
+        sentences: what documents say outside of their tables.
+    """
+
+    zoo: str
+    columns: Mapping[str, Column]
+    others: frozenset[str]
+    key_column: str
+    key: re.Pattern[str]
+    entries: Mapping[str, str] = field(default_factory=dict)
+    translations: Mapping[str, str] = field(default_factory=dict)
+    sentences: tuple[Sentence, ...] = ()
+
+    def names(self, header: Sequence[str]) -> list[str]:
+        """The column names of a table, in the language of `columns`."""
+        return [self.translations.get(name, name) for name in map(column_name, header)]
+
+    def entry(self, cell: str) -> str | None:
+        """The entry that a cell of the key column stands for; None where it names no model."""
+        match = self.key.search(cell)
+        if match is None:
+            return None
+        name = next(group for group in match.groups() if group is not None)
+        if self.entries:
+            return self.entries.get(name)
+        return f"{self.zoo}_{name.lower().replace('_coco', '').replace('-', '_')}"
+
+
+def column_name(header: str) -> str:
+    """A header cell as plain lower-case words: "mAP<sup>val<br>50-95" is "map val 50-95"."""
+    return unicodedata.normalize("NFKC", plain(header)).lower()
+
+
+@cache
+def layouts() -> tuple[Layout, ...]:
+    """The layouts of all zoos, in catalogue order."""
+    return tuple(importlib.import_module(f"{__name__}.{zoo}").LAYOUT for zoo in ZOO_ORDER)
+
+
+def is_metric(header: str) -> bool:
+    """Whether any zoo has a column of this name with one of our metrics in it."""
+    return any(name in layout.columns for layout in layouts() for name in layout.names([header]))
+
+
+def layout_of(header: Sequence[str]) -> Layout | None:
+    """The zoo whose columns these are, as far as they can be told apart; None without a metric among them."""
+
+    def known(layout: Layout) -> int:
+        return sum(name in layout.columns or name in layout.others for name in layout.names(header))
+
+    fitting = [layout for layout in layouts() if any(name in layout.columns for name in layout.names(header))]
+    return max(fitting, key=known, default=None)

@@ -1,0 +1,40 @@
+"""Where a data set comes from when no folder is given: downloaded, or drawn, on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.data.shapes import dataset as shapes
+from zoo.errors import UsageError, closest
+from zoo.fetch.coco import fetch_coco
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set on disk, in COCO's own layout.
+
+    Attributes:
+        root: its folder.
+        files_sha256: over every byte of the split, where all of them were checked.
+    """
+
+    root: Path
+    files_sha256: str | None = None
+
+
+def provide(name: str, split: str) -> Source:
+    """A split of a data set, in the cache.
+
+    Raises:
+        UsageError: nothing is known of where such a data set comes from.
+        DataError, DownloadError: it cannot be had.
+    """
+    match name, split:
+        case "coco2017", "val2017" | "train2017":
+            return Source(fetch_coco(split))
+        case "shapes", "val" | "train":
+            return Source(shapes.prepare_shapes(split), shapes.SHA256[split])
+    known = ("coco2017 val2017", "coco2017 train2017", "shapes val", "shapes train")
+    asked = f"{name} {split}"
+    raise UsageError(f"no source for {asked!r} ({closest(asked, known)})", next_step="give its folder as data.root=DIR")

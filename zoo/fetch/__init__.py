@@ -1,0 +1,1 @@
+"""Bytes from URLs, for checkpoints and data alike: downloads that resume, hashes, locks."""

@@ -1,0 +1,267 @@
+"""One file over HTTP: mirrors, resume, retries, hash, and an atomic arrival.
+
+While it is on its way a file is `<name>.part`, with `<name>.part.json` saying which version of
+which address it is a part of. Only the whole file, with the hash it should have, gets its name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import DownloadError, HashMismatchError
+from zoo.fetch.cache import disk_errors, locked, progress
+from zoo.fetch.hashes import Digest, Expectation, Hasher, feed_file, hash_file
+from zoo.fetch.transport import (
+    Failure,
+    RetryPolicy,
+    body,
+    body_length,
+    check_answer,
+    get,
+    is_web_page,
+    validator,
+    web_page,
+)
+from zoo.files import write_atomically
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A file that has arrived.
+
+    Attributes:
+        path: where it is.
+        url: the mirror that delivered it; None where another process had just put it there.
+        digest: of the whole file; md5 only where one was expected.
+    """
+
+    path: Path
+    url: str | None
+    digest: Digest
+
+
+def download(
+    urls: Sequence[str],
+    destination: Path,
+    *,
+    expect: Expectation,
+    label: str,
+    instead: str,
+    policy: RetryPolicy | None = None,
+) -> Download:
+    """Fetch a file from the first mirror that delivers it, continuing what an earlier call left.
+
+    A body that has neither an announced length nor an expected hash cannot be told from a cut one;
+    everything else that can go wrong on the way is noticed.
+
+    Args:
+        urls: mirrors of one and the same file, in order of preference.
+        destination: where the file shall be.
+        expect: what is known of the file; one that differs never gets the name `destination`.
+        label: what the file is called in messages and in the progress bar.
+        instead: what the user can do without the download, as an imperative clause.
+        policy: patience; the default one suits the public internet.
+
+    Raises:
+        DownloadError: no mirror delivered (the message lists each with its reason), or the disk refuses.
+        HashMismatchError: a mirror delivered another file than expected; it is kept as `<name>.rejected`.
+    """
+    from requests import Session
+
+    failures: list[tuple[str, Failure]] = []
+    md5 = expect.md5 is not None
+    with disk_errors(destination.parent, label), locked(destination, label):
+        if destination.is_file():  # the process that held the lock before has fetched it
+            digest = hash_file(destination, md5=md5)
+            if expect.mismatch(digest) is None:
+                return Download(path=destination, url=None, digest=digest)
+        with Session() as session:
+            transfer = _Transfer(session, _Part(destination, md5=md5), expect, label, policy or RetryPolicy())
+            for url in urls:
+                try:
+                    return Download(path=destination, url=url, digest=transfer.fetch(url))
+                except Failure as failure:
+                    log.info("%s: %s: %s", label, url, failure)
+                    failures.append((url, failure))
+    raise _nobody_delivered(label, failures, expect, instead)
+
+
+def _nobody_delivered(
+    label: str, failures: Sequence[tuple[str, Failure]], expect: Expectation, instead: str
+) -> DownloadError | HashMismatchError:
+    reasons = "".join(f"\n  {url}: {failure}" for url, failure in failures)
+    if not any(failure.wrong_file for _, failure in failures):
+        return DownloadError(f"{label}: could not be downloaded{reasons}", next_step=f"check the network, or {instead}")
+    message = f"{label}: not the file it should be{reasons}"
+    if expect.pinned_on is None:
+        return HashMismatchError(message, next_step=f"look at what came, or {instead}")
+    repin = "if the publisher replaced the file on purpose, remove its pin from checkpoints.lock"
+    return HashMismatchError(message, next_step=f"{repin}; else {instead}")
+
+
+class _Part:
+    """The part of a file that has arrived, its running digest, and the version of the address it came from."""
+
+    def __init__(self, destination: Path, *, md5: bool) -> None:
+        self.destination = destination
+        self.path = destination.with_name(destination.name + ".part")
+        self._origin = destination.with_name(destination.name + ".part.json")
+        self._md5 = md5
+        self._hasher: Hasher | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def hasher(self) -> Hasher:
+        """Digests the part; what an earlier process left is read once, when first asked for."""
+        if self._hasher is None:
+            self._hasher = Hasher(md5=self._md5)
+            if self.path.is_file():
+                feed_file(self._hasher, self.path)
+        return self._hasher
+
+    def version(self, url: str) -> str | None:
+        """The validator (ETag or date) to continue with from an address; None: begin anew."""
+        try:
+            origin = json.loads(self._origin.read_text(encoding="utf-8"))
+            version = origin["version"] if origin["url"] == url and self.size else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return version if isinstance(version, str) else None
+
+    def begin(self, url: str, version: str | None) -> None:
+        """Forget what was there; what comes next is this version of this address."""
+        self.discard()
+        if version is not None:
+            write_atomically(self._origin, json.dumps({"url": url, "version": version}))
+
+    def discard(self) -> None:
+        """Forget what was there."""
+        # The origin goes first: a part without one is never continued; the reverse could glue two files.
+        self._origin.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self._hasher = None
+
+    def become(self, target: Path) -> None:
+        """Give the whole file its name."""
+        self.path.replace(target)
+        self.discard()
+
+
+class _Transfer:
+    """The attempts to get one file."""
+
+    def __init__(self, session: Session, part: _Part, expect: Expectation, label: str, policy: RetryPolicy) -> None:
+        self.session = session
+        self.part = part
+        self.expect = expect
+        self.label = label
+        self.policy = policy
+
+    def fetch(self, url: str) -> Digest:
+        """Try one mirror until it delivers, refuses, or fails `policy.attempts` times without progress.
+
+        Raises:
+            Failure: the next mirror's turn.
+        """
+        failures, farthest = 0, self.part.size
+        while True:
+            try:
+                return self._attempt(url)
+            except Failure as failure:
+                # A long file over a bad line may be cut many times: only attempts that add nothing count.
+                failures = 1 if self.part.size > farthest else failures + 1
+                farthest = max(farthest, self.part.size)
+                if not failure.retry:
+                    raise
+                if failures >= self.policy.attempts:
+                    raise Failure(f"{failure}, {failures} times", wrong_file=failure.wrong_file) from None
+                wait = self.policy.wait(failures, failure.retry_after)
+                log.info("%s: %s: %s; trying again in %.1f s", self.label, url, failure, wait)
+                time.sleep(wait)
+
+    def _attempt(self, url: str) -> Digest:
+        """One request, and the file if it brings (the rest of) it."""
+        version = self.part.version(url)
+        headers = {"Accept-Encoding": "identity"}
+        offset = 0
+        if version is not None:
+            offset = self.part.hasher.digest().size  # hashed before the request: a server does not wait for that
+            headers |= {"Range": f"bytes={offset}-", "If-Range": version}
+        with get(self.session, url, headers, self.policy) as response:
+            if response.status_code == 416 and offset:
+                self._check_complete(response, offset)
+            else:
+                check_answer(response, self.policy)
+                offset, total = self._place(response, url, offset, version)
+                self._receive(response, offset, total)
+        return self._accept(resumed=offset > 0)
+
+    def _check_complete(self, response: Response, offset: int) -> None:
+        """416: there is nothing after what we have. Either that is all of it, or it is another file by now."""
+        whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+        if whole is None or int(whole[1]) != offset:
+            self.part.discard()
+            raise Failure("the file there has become shorter", retry=True)
+
+    def _place(self, response: Response, url: str, offset: int, version: str | None) -> tuple[int, int | None]:
+        """Where in the file the body of an answer belongs, and the length of the file where it is known."""
+        now = validator(response)
+        length = body_length(response)
+        if response.status_code == 206:
+            sent = re.match(r"bytes (\d+)-\d+/(\d+)?", response.headers.get("Content-Range", ""))
+            # Some servers ignore If-Range: without this, two versions of a file would be glued together.
+            if sent is None or int(sent[1]) != offset or now not in (None, version):
+                self.part.discard()
+                raise Failure("the file there has changed since its first part came", retry=True)
+            if sent[2]:
+                return offset, int(sent[2])
+            return offset, None if length is None else offset + length
+        if self.expect.size is not None and length not in (None, self.expect.size):
+            raise Failure(f"offers {length:,} bytes instead of {self.expect.size:,}", wrong_file=True)
+        self.part.begin(url, now)
+        return 0, length
+
+    def _receive(self, response: Response, offset: int, total: int | None) -> None:
+        """Write a body behind the first `offset` bytes, hashing it on the way."""
+        hasher, done = self.part.hasher, offset
+        with self.part.path.open("ab") as file, progress(self.label, total=total, done=offset) as bar:
+            for chunk in body(response):
+                if done == 0 and is_web_page(chunk):
+                    raise web_page()
+                file.write(chunk)
+                hasher.update(chunk)
+                bar.update(len(chunk))
+                done += len(chunk)
+        if total is not None and done < total:
+            raise Failure(f"cut off after {done:,} of {total:,} bytes", retry=True)
+
+    def _accept(self, *, resumed: bool) -> Digest:
+        """Give a file that fits its name, and move one that does not out of the way."""
+        digest = self.part.hasher.digest()
+        mismatch = self.expect.mismatch(digest)
+        destination = self.part.destination
+        if mismatch is None:
+            self.part.become(destination)
+            return digest
+        if resumed:  # the part from before may be what is wrong: once more from the beginning
+            self.part.discard()
+            raise Failure(mismatch, retry=True, wrong_file=True)
+        rejected = destination.with_name(destination.name + ".rejected")
+        self.part.become(rejected)
+        raise Failure(f"{mismatch} (kept as {rejected})", wrong_file=True)

@@ -1,0 +1,1 @@
+"""COCO's evaluation on columns, bit-equal to pycocotools."""

@@ -1,0 +1,143 @@
+"""Overlaps of detections with the objects of the same image and category; only those of IoU 0.5 or more are kept.
+
+Legend for shapes: E detections in groups that have objects, G objects, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.measure.coco_eval.lanes import IOU_THRESHOLDS
+from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
+from zoo.types import Rle
+
+_CHUNK = 1 << 14
+"""Pairs computed at a time: few enough that the intermediate columns stay in the processor's cache."""
+
+_MASKS_PER_CALL = 255
+"""pycocotools.mask.area overflows on 256 masks or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Candidates for a match.
+
+    Attributes:
+        detection: (P,), in [0, E).
+        target: (P,), in [0, G).
+        iou: float64 (P,); over the detection's own area where the object is a crowd.
+    """
+
+    detection: Ints
+    target: Ints
+    iou: Floats
+
+
+def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], first: Ints, count: Ints) -> Pairs:
+    """Overlaps of boxes, in the arithmetic of pycocotools' bbIou, so that equal bits come out.
+
+    Args:
+        boxes: (E, 4), x, y, width, height.
+        targets: (G, 4) likewise, objects of one group side by side.
+        is_crowd: (G,).
+        first: (E,), the first object in the detection's group.
+        count: (E,), how many objects that group has, at least 1.
+    """
+    # Detections with the most objects come first: those that have a j-th object are then a prefix, for every j,
+    # and their columns are plain slices.
+    by_count = order_by(count.max(initial=0) - count)
+    detections, objects = _Sides.of(boxes[by_count]), _Sides.of(targets)
+    first, ascending = first[by_count], np.sort(count)
+    found: list[tuple[Ints, Ints, Floats]] = []
+    for j in range(count.max(initial=0)):
+        have_it = len(count) - int(np.searchsorted(ascending, j, side="right"))
+        for begin in range(0, have_it, _CHUNK):
+            end = min(begin + _CHUNK, have_it)
+            near, target, iou = _overlapping(detections, objects, is_crowd, slice(begin, end), first[begin:end] + j)
+            found.append((by_count[begin + near], target, iou))
+    return _concatenate(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Boxes as columns (N,), in pixels."""
+
+    left: Floats
+    top: Floats
+    right: Floats
+    bottom: Floats
+    area: Floats
+
+    @classmethod
+    def of(cls, boxes: Floats) -> _Sides:
+        left, top, width, height = boxes.T.copy()  # (N, 4) -> four times (N,)
+        return cls(left, top, left + width, top + height, width * height)
+
+
+def _overlapping(
+    a: _Sides, b: _Sides, is_crowd: npt.NDArray[np.bool_], rows: slice, target: Ints
+) -> tuple[Ints, Ints, Floats]:
+    """Where boxes a[rows] (N,) and b[target] (N,) overlap enough: positions in (N,), their targets, and how much."""
+    wide = np.minimum(a.right[rows], b.right.take(target)) - np.maximum(a.left[rows], b.left.take(target))
+    near = np.flatnonzero(wide > 0)
+    wide, target = wide.take(near), target.take(near)
+    high = np.minimum(a.bottom[rows].take(near), b.bottom.take(target))
+    high -= np.maximum(a.top[rows].take(near), b.top.take(target))
+    meet = np.flatnonzero(high > 0)
+    near, target = near.take(meet), target.take(meet)
+    shared = wide.take(meet) * high.take(meet)
+    own = a.area[rows].take(near)
+    iou = shared / np.where(is_crowd.take(target), own, own + b.area.take(target) - shared)
+    enough = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
+    return near.take(enough), target.take(enough), iou.take(enough)
+
+
+def mask_pairs(
+    masks: list[Rle],
+    targets: list[Rle],
+    is_crowd: npt.NDArray[np.bool_],
+    first: Ints,
+    count: Ints,
+) -> Pairs:
+    """Overlaps of masks, by pycocotools' own run-length arithmetic.
+
+    Args:
+        masks: E masks, those of one group side by side.
+        targets: G masks likewise.
+        is_crowd: (G,).
+        first: (E,), the first object in the detection's group.
+        count: (E,), how many objects that group has, at least 1.
+    """
+    from pycocotools import mask
+
+    encoded, encoded_targets = cast(list[Any], masks), cast(list[Any], targets)
+    begins = np.flatnonzero(np.diff(first, prepend=-1))
+    ends = np.append(begins, len(first))[1:]
+    found: list[tuple[Ints, Ints, Floats]] = []
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        lowest = int(first[begin])
+        objects = slice(lowest, lowest + int(count[begin]))
+        iou = np.asarray(mask.iou(encoded[begin:end], encoded_targets[objects], is_crowd[objects].tolist()))
+        detection, target = np.nonzero(iou >= IOU_THRESHOLDS[0])
+        found.append((begin + detection, lowest + target, iou[detection, target]))
+    return _concatenate(found)
+
+
+def mask_areas(masks: list[Rle]) -> Floats:
+    """Areas of masks, float64 (N,), in pixels."""
+    from pycocotools import mask
+
+    encoded = cast(list[Any], masks)
+    areas = [mask.area(encoded[i : i + _MASKS_PER_CALL]) for i in range(0, len(masks), _MASKS_PER_CALL)]
+    return np.concatenate([np.empty(0), *areas]).astype(np.float64)
+
+
+def _concatenate(found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:
+    nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    detection, target, iou = (np.concatenate(column) for column in zip(nothing, *found, strict=True))
+    return Pairs(detection=detection, target=target, iou=iou)

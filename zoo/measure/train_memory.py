@@ -1,0 +1,71 @@
+"""`measure=[train_memory]`: when the memory of training is measured, and what becomes of the run where it cannot be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from zoo.config.settings import Recipe, RunSettings
+from zoo.data.coco import CocoGroundTruth
+from zoo.errors import DeviceError
+from zoo.measure.memory import Memory
+from zoo.models.detectors.base import Detector
+from zoo.results.record import Record
+from zoo.train.training import train_memory
+
+_log = logging.getLogger(__name__)
+
+
+def rehearsed_recipe(settings: RunSettings, device: torch.device, record: Record) -> Recipe | None:
+    """The recipe whose memory is measured at the end; None where that is not asked for, or cannot be done.
+
+    Raises:
+        DeviceError: it cannot be done, and nothing else was asked for.
+    """
+    if "train_memory" not in settings.measure:
+        return None
+    if device.type == "cuda" and settings.recipe is not None:
+        return settings.recipe
+    lacks = "a CUDA device" if device.type != "cuda" else "an entry with a schedule"
+    error = DeviceError(f"train_memory needs {lacks}", next_step="leave train_memory out of measure, or give it that")
+    if settings.measure == ("train_memory",):
+        raise error
+    _set_aside(record, error.message)
+    return None
+
+
+def measure_train_memory(
+    settings: RunSettings,
+    recipe: Recipe,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    workers: int,
+    record: Record,
+) -> None:
+    """Measure it, on a detector that has the device to itself and whose weights may change.
+
+    Where the device does not suffice, what was measured before still stands.
+
+    Raises:
+        torch.OutOfMemoryError: it does not suffice, and nothing else was asked for.
+    """
+    torch.cuda.empty_cache()
+    memory = Memory(detector.device)
+    try:
+        record.measured |= train_memory(
+            recipe, detector, ground_truth, files, memory=memory, seed=settings.seed, workers=workers
+        )
+    except torch.OutOfMemoryError:
+        if settings.measure == ("train_memory",):
+            raise
+        _set_aside(record, "the device has too little memory for a training step")
+
+
+def _set_aside(record: Record, reason: str) -> None:
+    """Note why the memory of training is not measured, where other things are."""
+    _log.warning("warning: train_memory is not measured: %s", reason)
+    record.measured["unmeasured"] = {"train_memory_gb": reason}

@@ -1,0 +1,225 @@
+"""The report: one HTML file that needs nothing else, the same bytes for the same records.
+
+The numbers are those of the tables (`zoo.results.table`) and the verdicts those of the diff (`zoo.results.diff`);
+this module only gathers them for the template, which escapes whatever a record says.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from zoo.catalog.entry import METRICS, Entry, entry_names, resolve
+from zoo.errors import ZooError
+from zoo.files import result_errors, write_atomically
+from zoo.results.diff import ABSENT, Row, catalogued, diff_rows
+from zoo.results.record import Ledger, Record
+from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot, verdict_class
+from zoo.results.table import frame
+from zoo.results.verdict import NOISE, carrier, catalogue_key, digits, hardware_id
+
+_ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
+
+_NUMBERS = (
+    *(f"{kind}_{name}" for kind in ("box", "mask") for name in ("AP", "AP50", "AP75")),
+    *(f"{kind}_AP_{size}" for kind in ("box", "mask") for size in ("small", "medium", "large")),
+    *("fps", "latency_p50_ms", "latency_p95_ms", "memory_gb", "memory_kind", "params_m", "gmacs"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One record as the page shows it: its row of the table and its lines of the diff."""
+
+    record: Record
+    row: Mapping[str, str]
+    judged: tuple[Row, ...]
+
+    @property
+    def machine(self) -> str:
+        return hardware_id(self.record)
+
+    @property
+    def accuracy(self) -> tuple[Row, ...]:
+        """The verdicts on AP, or the one that says why there are none."""
+        return tuple(line for line in self.judged if line.metric in _ACCURACY) or self.judged[:1]
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """What was measured, by the tables' column, with the tables' decimals."""
+        shown = {name.replace("_", " "): self.row[name] for name in _NUMBERS} if self.measured else {}
+        return {name: text for name, text in shown.items() if text not in ("", ABSENT)}
+
+    @property
+    def measured(self) -> bool:
+        return self.record.status == "measured"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights were trained by this run."""
+        config = self.record.protocol.get("config") or {}
+        return (config.get("run") or {}).get("name") == "train"
+
+
+def write_report(results_dir: Path) -> Path:
+    """Write the page of a results folder.
+
+    Returns:
+        The page, `report/index.html` in that folder.
+
+    Raises:
+        ZooError: there are no records, or the folder cannot be written to.
+        UsageError: a record is damaged, or one protocol occurs in two versions.
+    """
+    ledger = Ledger(results_dir)
+    records = list(ledger.records())
+    if not records:
+        raise ZooError(
+            f"no records to read under {ledger.root}",
+            next_step="measure something first: python -m zoo.bench entry=ENTRY (see `zoo list`)",
+        )
+    page = results_dir / "report" / "index.html"
+    text = render_page(records, catalogued(records))
+    with result_errors(page):
+        write_atomically(page, text)
+    return page
+
+
+def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
+    """The whole page as text.
+
+    Raises:
+        UsageError: one protocol occurs in two versions.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {
+        "carrier": carrier,
+        "units": METRICS,
+        "verdict_class": verdict_class,
+        "facts": _facts,
+        "command": _command,
+        "numbers_of": _judged_numbers,
+        "absent": ABSENT,
+    }
+    runs = list(_runs(records, entries))
+    machines = {name: list(group) for name, group in groupby(runs, key=lambda run: run.machine)}
+    ordered = sorted(runs, key=lambda run: (catalogue_key(run.record.zoo, run.record.entry), run.machine))
+    return environment.get_template("page.html").render(
+        counts={machine: Counter(run.record.status for run in group) for machine, group in machines.items()},
+        protocols=_protocols(records),
+        machines=machines,
+        rows={name: list(group) for name, group in groupby(ordered, key=lambda run: run.record.entry)},
+        matrix={(run.record.entry, run.machine): _matrix_cell(run) for run in runs},
+        strips={machine: strip_plot(deltas) for machine, group in machines.items() if (deltas := _deltas(group))},
+        scatters={machine: _scatters(group) for machine, group in machines.items()},
+        entries=entries,
+    )
+
+
+def _runs(records: Sequence[Record], entries: Mapping[str, Entry]) -> Iterator[Run]:
+    """Machine by machine, each in catalogue order."""
+    for _, lines in groupby(diff_rows(records, entries), key=lambda line: hardware_id(line.record)):
+        groups = [tuple(group) for _, group in groupby(lines, key=lambda line: line.record.entry)]
+        table = frame([group[0].record for group in groups], entries)
+        for group, row in zip(groups, table.to_dict("records"), strict=True):
+            yield Run(group[0].record, {str(name): text for name, text in row.items()}, group)
+
+
+def _protocols(records: Sequence[Record]) -> list[str]:
+    named = {(str(r.protocol["name"]), str(r.protocol.get("version"))) for r in records if r.protocol.get("name")}
+    return [f"{name} {version}" for name, version in sorted(named)]
+
+
+def _matrix_cell(run: Run) -> list[tuple[str, str]]:
+    """(verdict, text) of each AP of a run."""
+    cells = []
+    for line in run.accuracy:
+        verdict, delta = line.outcome.verdict, line.outcome.delta
+        words = [_ACCURACY.get(line.metric, ""), verdict, "" if delta is None else f"{delta:+.2f}"]
+        cells.append((verdict, " ".join(word for word in words if word)))
+    return cells
+
+
+def _deltas(runs: Sequence[Run]) -> list[Delta]:
+    """The compared rows. A model trained here is judged by the spread over seeds, so it has no bands."""
+    found = []
+    for run in runs:
+        for line in run.judged:
+            if line.metric in _ACCURACY and line.outcome.delta is not None:
+                half_unit = line.cells[0].half_unit
+                bands = () if run.trained else (half_unit, half_unit + NOISE)
+                label = f"{run.record.entry} {_ACCURACY[line.metric]}"
+                found.append(Delta(label, line.outcome.delta, bands, line.outcome.verdict))
+    return found
+
+
+def _scatters(runs: Sequence[Run]) -> dict[str, str]:
+    """Data set -> plot: the AP of two data sets do not share an axis."""
+    points: dict[str, list[Point]] = {}
+    for run in runs:
+        measured = run.record.measured
+        latency, ap = (measured.get("latency_ms") or {}).get("p50"), measured.get("box_AP")
+        if run.measured and latency is not None and ap is not None:
+            point = Point(run.record.entry, f"#{run.record.entry}", latency, ap, run.record.compared)
+            points.setdefault(run.row["data"], []).append(point)
+    return {data: scatter_plot(points[data]) for data in sorted(points)}
+
+
+def _judged_numbers(line: Row) -> tuple[str, str]:
+    """Measured and delta of one verdict, with two digits more than the published number has."""
+    outcome, cell = line.outcome, line.cells[0] if line.cells else None
+    if outcome.measured is None:
+        return ABSENT, ABSENT
+    measured = digits(outcome.measured, cell) if cell else f"{outcome.measured:.2f}"
+    delta = ABSENT if cell is None or outcome.delta is None else f"{outcome.delta:+.{cell.decimals + 2}f}"
+    return measured, delta
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What a number needs to be believed or doubted; only what the record knows."""
+    record, row = run.record, run.row
+    checkpoint, data, protocol, hardware = record.checkpoint, record.data, record.protocol, record.hardware
+    partial = {True: "part of the split", False: "the whole split"}.get(data.get("partial", ABSENT))
+    gpu, software = hardware.get("gpu") or {}, hardware.get("software") or {}
+    versions = [f"{name} {software[name]}" for name in ("torch", "torchvision", "cuda", "cudnn") if software.get(name)]
+    found: dict[str, list[Any]] = {
+        "checkpoint": [checkpoint.get("url") or checkpoint.get("path")],
+        "sha256": [checkpoint.get("sha256"), _labelled("evidence:", checkpoint.get("hash_evidence"))],
+        "data": [data.get("name"), data.get("split"), _labelled("images:", data.get("images")), partial],
+        "annotations sha256": [data.get("annotations_sha256")],
+        "protocol": [" ".join(_protocols([record])), (protocol.get("config") or {}).get("precision")],
+        "resolved config sha256": [protocol.get("config_sha256")],
+        "hardware": [run.machine, hardware.get("device"), _labelled("driver", gpu.get("driver")), *versions],
+        "code": [_labelled("commit", None if row["commit"] == ABSENT else row["commit"])],
+        "seed": [record.seed],
+        "started": [record.times.get("started")],
+    }
+    texts = {name: ", ".join(str(item) for item in items if item not in (None, "")) for name, items in found.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _labelled(label: str, value: object) -> str | None:
+    return None if value is None else f"{label} {value}"
+
+
+def _command(run: Run) -> str:
+    """The command that repeats a run; the zoo's name is left out where the rest means this entry."""
+    record = run.record
+    name = record.based_on or record.entry
+    short = name.removeprefix(f"{record.zoo}_")
+    if name in entry_names() and resolve(short)[0] == name:
+        name = short
+    overrides = shlex.join([*record.changes, *(["run=train"] if run.trained else [])])
+    # make reads a dollar sign before the shell does.
+    arguments = f" ARGS={shlex.quote(overrides)}".replace("$", "$$") if overrides else ""
+    return f"make reproduce MODEL={shlex.quote(name)}{arguments}"

@@ -1,0 +1,1 @@
+"""What a run runs on: hardware, several processes, the code that made a record."""

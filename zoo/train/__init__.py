@@ -1,0 +1,1 @@
+"""Training by a recipe: the loop, its rates and optimisers, checkpoints that survive a kill."""

@@ -1,0 +1,271 @@
+"""The training of an entry: its recipe, the data and the options of the run, put together for the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.config.settings import Recipe, RunSettings, TrainSettings
+from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.coco import CocoGroundTruth
+from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
+from zoo.data.yolo_training import MosaicDataset, MosaicSettings
+from zoo.errors import UsageError
+from zoo.measure.memory import Memory, published_gigabytes
+from zoo.models.detectors.base import Detector
+from zoo.runtime.distributed import Processes
+from zoo.train.initial import refuse_trial
+from zoo.train.optimizers import WeightAverage, make_optimizer
+from zoo.train.rates import rate_curve
+from zoo.train.schedule import RateCurve, scaled_decay
+from zoo.train.state import export_weights
+from zoo.train.trainer import Part, Plan, Trainer
+from zoo.types import Size
+
+MEMORY_STEPS = 20
+"""Training steps whose peak of memory is taken."""
+
+WEIGHTS = "weights.pth"
+"""The trained weights in a run's folder: a flat state dict, averaged where the recipe averages."""
+
+
+def train(
+    settings: RunSettings,
+    options: TrainSettings,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    *,
+    begun_with: Any,
+    workers: int,
+    processes: Processes,
+    evaluate: Callable[[int], None],
+) -> dict[str, Any]:
+    """Train a detector where it is; afterwards it is in eval mode and holds the weights that are evaluated.
+
+    Args:
+        settings: the run.
+        options: how the recipe is carried out.
+        detector: on its device, with its first weights.
+        ground_truth: of the training split, with the entry's classes.
+        files: its images.
+        begun_with: what the first weights are, for the record; a training that goes on knows it by itself.
+        workers: processes that decode images.
+        processes: that train together.
+        evaluate: called between epochs, as `Trainer.run` says.
+
+    Returns:
+        What was done, for the record.
+
+    Raises:
+        UsageError: the batch cannot be split as asked, or the folder holds another training.
+        ZooError: the training diverged, or the disk refuses.
+    """
+    schedule = options.recipe.schedule
+    batch_size = options.batch_size or schedule.batch_size
+    dataset = _dataset(options.recipe, settings.seed, detector, ground_truth, files)
+    order = _order(settings, options, dataset, batch_size, processes.count)
+    rate = rate_curve(schedule, batch_size, order.steps_per_epoch, scaled=options.scale_lr)
+    set_of = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
+    done = _summary(options, order, rate, batch_size) | set_of
+    plan = _plan(settings, options, order, done, begun_with)
+    trainer = _trainer(options.recipe, detector, rate, plan, processes.agree(settings.run_dir), processes, batch_size)
+    if options.resume:
+        trainer.restore()
+        refuse_trial(trainer.begun_with, options)
+    batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
+    trainer.run(batches, evaluate=evaluate)
+    if trainer.average is not None:
+        detector.load_state_dict(trainer.average.tensors)
+    processes.unify(detector)
+    if processes.first:
+        export_weights(settings.run_dir / WEIGHTS, detector.state_dict())
+    detector.eval()
+    return done | {"processes": processes.count, "begun_with": trainer.begun_with}
+
+
+def train_memory(
+    recipe: Recipe,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    *,
+    memory: Memory,
+    seed: int,
+    workers: int,
+) -> dict[str, Any]:
+    """The most memory that training steps take; see docs/training.md.
+
+    Args:
+        recipe: how the entry is trained.
+        detector: alone on its device; its weights are changed.
+        ground_truth: of the images.
+        files: the images.
+        memory: of that device.
+        seed: of everything random.
+        workers: processes that decode images.
+
+    Returns:
+        train_memory_gb, and train_memory: how it was measured, and both peaks in bytes.
+    """
+    memory.reset()
+    steps = rehearse(recipe, detector, ground_truth, files, steps=MEMORY_STEPS, seed=seed, workers=workers)
+    peaks = memory.result()["memory"]
+    gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])
+    return {"train_memory_gb": gigabytes, "train_memory": {"steps": MEMORY_STEPS, **steps, **peaks}}
+
+
+def rehearse(
+    recipe: Recipe,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    *,
+    steps: int,
+    seed: int,
+    workers: int,
+) -> dict[str, Any]:
+    """Take the first steps of a training as one GPU of the recipe's takes them, and leave nothing behind.
+
+    Args:
+        recipe: how the entry is trained.
+        detector: on its device; its weights are changed.
+        ground_truth: of the images.
+        files: the images.
+        steps: how many.
+        seed: of everything random.
+        workers: processes that decode images.
+
+    Returns:
+        What a step was: images_per_gpu, precision, and largest_input, (height, width) in pixels with padding.
+    """
+    schedule = recipe.schedule
+    images = schedule.images_per_gpu or schedule.batch_size
+    dataset = _dataset(recipe, seed, detector, ground_truth, files)
+    order = TrainingOrder(dataset.wide, batch_size=images, part_size=images, seed=seed)
+    rate = rate_curve(schedule, images, order.steps_per_epoch)
+    plan = Plan(
+        steps=steps,
+        parts=1,
+        seed=seed,
+        precision=recipe.precision,
+        loss_scale=recipe.loss_scale,
+        clip=schedule.clip,
+        gradients=schedule.gradients,
+    )
+    sizes: list[Size] = []
+
+    def watched(start: int, stop: int) -> Iterator[Sequence[Part]]:
+        for parts in TrainingBatches(dataset, order, workers=workers)(start, stop):
+            sizes.extend(_padded_size(detector, part) for part in parts)
+            yield parts
+
+    _trainer(recipe, detector, rate, plan, Path(), Processes(), images).rehearse(watched)
+    largest = max(sizes, key=math.prod)
+    return {"images_per_gpu": images, "precision": recipe.precision, "largest_input": list(largest)}
+
+
+def images_per_pass(options: TrainSettings, batch_size: int, processes: int) -> int:
+    """Images that go through the network together.
+
+    What the run asks for; else as many as in the recipe, or the most below that into which the share
+    of a process splits evenly. The number decides the losses (each pass divides by its own counts),
+    so the default does not depend on the number of processes where the share allows it.
+
+    Raises:
+        UsageError: the batch does not split evenly.
+    """
+    share, rest = divmod(batch_size, processes)
+    if rest:
+        message = f"batch_size: {batch_size} images do not split evenly over {processes} processes"
+        raise UsageError(message, next_step=f"give batch_size as a multiple of {processes}")
+    wanted = options.images_per_pass
+    if wanted is None:
+        wanted = min(options.recipe.schedule.images_per_gpu or share, share)
+        return max(size for size in range(1, wanted + 1) if share % size == 0)
+    if share % wanted:
+        message = f"run.images_per_pass: {share} images a step of a process do not split into passes of {wanted}"
+        raise UsageError(message, next_step=f"give it as a divisor of {share}, such as {math.gcd(share, wanted)}")
+    return wanted
+
+
+def _dataset(
+    recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
+) -> TrainingSet:
+    schedule, masks = recipe.schedule, detector.has_masks
+    if schedule.mosaic is not None:
+        settings = MosaicSettings.from_mapping(schedule.mosaic)
+        return MosaicDataset(ground_truth, files, settings, epochs=schedule.epochs, seed=seed, masks=masks)
+    augmentation = Augmentation(multi_scale=MultiScale.from_mapping(schedule.multi_scale or {}), crop=schedule.crop)
+    return TrainingDataset(ground_truth, files, augmentation, seed, masks=masks)
+
+
+def _trainer(
+    recipe: Recipe, detector: Detector, rate: RateCurve, plan: Plan, folder: Path, processes: Processes, batch_size: int
+) -> Trainer:
+    schedule, settings = recipe.schedule, dataclasses.replace(recipe.schedule.optimizer, lr=rate.base)
+    if schedule.accumulate_to is not None:
+        decay = scaled_decay(settings.weight_decay, batch_size, schedule.accumulate_to)
+        settings = dataclasses.replace(settings, weight_decay=decay)
+    optimizer = make_optimizer(detector, settings)
+    average = WeightAverage(detector, schedule.ema) if schedule.ema else None
+    return Trainer(detector, optimizer, rate, plan, folder, average=average, processes=processes)
+
+
+def _padded_size(detector: Detector, part: Part) -> Size:
+    """Height and width of the images of a part inside their batch."""
+    heights, widths = zip(*(sample.pixels.shape[:2] for sample, _ in part), strict=True)
+    return detector.normalizer.padded_size((max(heights), max(widths)))
+
+
+def _order(
+    settings: RunSettings, options: TrainSettings, dataset: TrainingSet, batch_size: int, processes: int
+) -> TrainingOrder:
+    return TrainingOrder(
+        dataset.wide,
+        batch_size=batch_size,
+        part_size=images_per_pass(options, batch_size, processes),
+        seed=settings.seed,
+        repeat=options.recipe.schedule.repeat,
+    )
+
+
+def _summary(options: TrainSettings, order: TrainingOrder, rate: RateCurve, batch_size: int) -> dict[str, Any]:
+    schedule = options.recipe.schedule
+    all_steps = schedule.epochs * order.steps_per_epoch
+    return {
+        "schedule": schedule.name,
+        "epochs": schedule.epochs,
+        "batch_size": batch_size,
+        "recipe_batch_size": schedule.batch_size,
+        "images_per_pass": order.part_size,
+        "precision": options.recipe.precision,
+        "lr": rate.base,
+        "recipe_lr": schedule.optimizer.lr,
+        "steps": min(options.max_steps or all_steps, all_steps),
+        "steps_per_epoch": order.steps_per_epoch,
+    }
+
+
+def _plan(
+    settings: RunSettings, options: TrainSettings, order: TrainingOrder, done: dict[str, Any], begun_with: Any
+) -> Plan:
+    # The steps are left out: a training that was cut short may go on for longer.
+    identity = {name: value for name, value in done.items() if name != "steps"}
+    parts = {group: part for group, part in settings.parts.items() if group != "protocol"}
+    return Plan(
+        steps=done["steps"],
+        parts=order.parts_per_step,
+        seed=settings.seed,
+        precision=options.recipe.precision,
+        loss_scale=options.recipe.loss_scale,
+        clip=options.recipe.schedule.clip,
+        gradients=options.recipe.schedule.gradients,
+        checkpoint_every=options.checkpoint_every,
+        evaluate_every=options.evaluate_every,
+        identity=identity | parts | {"seed": settings.seed},
+        begun_with=begun_with,
+    )
