@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import subprocess
-from importlib.metadata import version
+import tomllib
 from typing import Any
 
 from zoo.files import PROJECT
 
+DISTRIBUTION = "zoo-bench"
+
+
+def zoo_version() -> str:
+    """The version of this code: what the checkout says, or the metadata of an installed package."""
+    try:
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if project["name"] == DISTRIBUTION:
+            return str(project["version"])
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        pass  # no checkout
+    from importlib.metadata import version
+
+    return version(DISTRIBUTION)
+
 
 def code_state() -> dict[str, Any]:
     """Version, and commit and dirty flag where the project is a git checkout."""
-    return {"version": version("zoo-bench"), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+    return {"version": zoo_version(), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
 
 
 def _dirty() -> bool | None:
