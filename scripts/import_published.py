@@ -26,7 +26,7 @@ from zoo.errors import UsageError, ZooError
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
 
-CARRIERS = {
+SOURCES = {
     "000.md": {"paddle": "configs/faster_rcnn/README.md"},
     "001.md": {"paddle": "configs/rcnn_enhance/README.md"},
     "002.md": {"mmdet": "configs/faster_rcnn/README.md", "ultralytics": "README.md", "jwyang": "README.md"},
@@ -68,10 +68,10 @@ def main() -> int:
 
 def tables(folder: Path) -> Iterator[Evidence]:
     """What the README files print."""
-    for name, carriers in CARRIERS.items():
+    for name, sources in SOURCES.items():
         printed, faults = read_file(folder / name)
         print(*summary(faults), sep="\n", end="\n" if faults else "")
-        yield from gather(printed, carriers)
+        yield from gather(printed, sources)
 
 
 def metafiles(facts: Path) -> Iterator[Evidence]:
@@ -85,12 +85,10 @@ def metafiles(facts: Path) -> Iterator[Evidence]:
                 raise UsageError(f"{facts}: no model in {row['config_3x']!r}", next_step="correct the row")
             if row["metafile_name"] == NOT_IN_METAFILE:
                 continue
-            carrier = str(PurePosixPath(row["config_3x"]).with_name("metafile.yml"))
+            source = str(PurePosixPath(row["config_3x"]).with_name("metafile.yml"))
             for name, column in METAFILE.items():
                 if row[name]:
-                    cell = PublishedCell(
-                        metric=column.metric, text=row[name], carrier=carrier, hardware=column.hardware
-                    )
+                    cell = PublishedCell(metric=column.metric, text=row[name], source=source, hardware=column.hardware)
                     yield Evidence(entry=entry, cell=cell, file=facts.name, raw=f"{name}={row[name]}")
 
 

@@ -33,7 +33,7 @@ from zoo.results.diff import ABSENT, catalogued, diff_rows, passes, render_compa
 from zoo.results.record import Record, results_dir
 from zoo.results.seeds import all_records
 from zoo.results.table import check_tables, stale_tables, write_tables
-from zoo.results.verdict import carrier, catalogue_key, printed
+from zoo.results.verdict import catalogue_key, printed, source_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -203,7 +203,7 @@ def _show(options: argparse.Namespace) -> int:
     print("\npublished")
     for cell in entry.published:
         hardware = f" on {cell.hardware}" if cell.hardware else ""
-        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {carrier(cell)}")
+        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {source_of(cell)}")
     if protocol:
         print(f"\nprotocol\n  {protocol['name']}, version {protocol['version']}")
     print(f"\nrun it: python -m zoo.bench entry={entry.name}")
@@ -242,7 +242,7 @@ def _published(options: argparse.Namespace) -> int:
             "metric": cell.metric,
             "text": cell.text,
             "unit": METRICS[cell.metric],
-            "carrier": cell.carrier,
+            "source": cell.source,
             "line": "" if cell.line is None else str(cell.line),
             "hardware": cell.hardware or "",
             "conflict": conflicts.get(_place(name, cell), ""),
@@ -291,7 +291,7 @@ def _place(name: str | None, cell: PublishedCell) -> tuple[str | None, str, str 
 
 
 def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | None, str, str | None], str]:
-    """The numbers that carriers disagree about, all of them as one text."""
+    """The numbers that sources disagree about, all of them as one text."""
     groups: dict[tuple[str | None, str, str | None], list[PublishedCell]] = {}
     for name, cell in cells:
         groups.setdefault(_place(name, cell), []).append(cell)
@@ -302,12 +302,12 @@ def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | N
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from zoo.checkpoints.obtain import obtain
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 
     failures = 0
     for entry in select(options.which):
         try:
-            file = obtain(entry.checkpoint, options.results_dir)
+            file = fetch_checkpoint(entry.checkpoint, options.results_dir)
         except ZooError as error:  # the next entry may well be there
             failures += 1
             print(f"{entry.name}: {error.status.upper()}: {error.message}\n  next: {error.next_step}", file=sys.stderr)

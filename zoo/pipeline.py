@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.checkpoints.obtain import described, location, obtain
+from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint, portable_path
 from zoo.config.compose import build_batching, build_model, load_detector
 from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
 from zoo.data.batching import PlannedBatch, describe
@@ -144,10 +144,10 @@ def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
     own = settings.checkpoint_path or settings.checkpoint_url
     if settings.train is not None and own is None:
         return Beginning(settings, settings.train)
-    stored = obtain(
+    stored = fetch_checkpoint(
         settings.entry.checkpoint, settings.results_dir, path=settings.checkpoint_path, url=settings.checkpoint_url
     )
-    record.checkpoint = described(stored)
+    record.checkpoint = checkpoint_info(stored)
     return stored.path
 
 
@@ -200,7 +200,7 @@ def _train(
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = path.stat().st_size
-        made = {"url": None, "path": location(path), "sha256": sha256, "size": size, "hash_evidence": "none"}
+        made = {"url": None, "path": portable_path(path), "sha256": sha256, "size": size, "hash_evidence": "none"}
         record.checkpoint = made
 
 

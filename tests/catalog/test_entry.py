@@ -49,19 +49,19 @@ def test_a_cell_knows_the_precision_it_was_printed_with(text: str, decimals: int
         ({"upstream": "  upstraem: faster-rcnn"}, r"entry: unknown key 'upstraem' \(closest: upstream\)"),
         ({"keymap": "    key_map: mmdet"}, r"entry\.checkpoint: unknown key 'key_map' \(closest: keymap\)"),
         (
-            {"fps": "    - {metric: fsp, text: '1', carrier: a}"},
+            {"fps": "    - {metric: fsp, text: '1', source: a}"},
             r"published\[1\]\.metric: no 'fsp' \(closest: fps\)",
         ),
         ({"fps": "    - {metrics: fps}"}, r"published\[1\]: unknown key 'metrics' \(closest: metric\)"),
         ({"license": "  license:"}, r"entry: missing license"),
         ({"format": "    # format"}, r"checkpoint: missing format"),
-        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing carrier"),
+        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing source"),
         (
-            {"box": "    - {metric: box_AP, text: 37.40, carrier: a}"},
+            {"box": "    - {metric: box_AP, text: 37.40, source: a}"},
             r"\[0\]\.text: 37\.4 is not a string \(quote it\)",
         ),
         (
-            {"box": "    - {metric: box_AP, text: '37,4', carrier: a}"},
+            {"box": "    - {metric: box_AP, text: '37,4', source: a}"},
             r"\[0\]\.text: '37,4' is not a number as printed",
         ),
         (

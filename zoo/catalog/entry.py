@@ -75,14 +75,14 @@ class PublishedCell:
     Attributes:
         metric: a key of `METRICS`.
         text: the digits as printed; the last decimal is the unit of the number's precision.
-        carrier: the document that prints it; two carriers may disagree.
-        line: line of the carrier, where it has lines.
+        source: the document that prints it; two sources may disagree.
+        line: line of the source, where it has lines.
         hardware: what a speed or a memory figure was taken on.
     """
 
     metric: Annotated[str, OneOf(METRICS)]
     text: Annotated[str, Pattern(r"\d+(\.\d+)?", "a number as printed")]
-    carrier: str
+    source: str
     line: int | None = None
     hardware: str | None = None
 
@@ -110,7 +110,7 @@ class Entry:
         zoo: the published collection it belongs to.
         upstream: what the original calls it.
         checkpoint: its weights.
-        published: every printed cell of the row, from every carrier.
+        published: every printed cell of the row, from every source.
         license: licence of the weights.
         classes: the categories it was trained on, in label order; empty for all of the data set's.
         parts: config group -> chosen option ("backbone" -> "resnet50").
@@ -137,7 +137,7 @@ class Entry:
         return tuple(metric for metric in METRICS if metric in printed)
 
     def cells(self, metric: str) -> tuple[PublishedCell, ...]:
-        """The published cells of one metric, one per carrier."""
+        """The published cells of one metric, one per source."""
         return tuple(cell for cell in self.published if cell.metric == metric)
 
     @classmethod

@@ -24,7 +24,7 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class ExpectedFile:
     """What is known of a file before it is there. None stands for "not known".
 
     Attributes:

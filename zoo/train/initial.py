@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.checkpoints.obtain import described, obtain
+from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.checkpoints.store import StoredFile
 from zoo.config.compose import load_initial
 from zoo.config.settings import RunSettings, TrainSettings
@@ -48,7 +48,7 @@ class Beginning:
         if self.initial is None or goes_on:
             return
         try:
-            self._file = obtain(self.initial, settings.results_dir)
+            self._file = fetch_checkpoint(self.initial, settings.results_dir)
         except BlockedError as error:
             if options.max_steps is None:
                 instead = "train from fresh weights with initial=null, or begin with checkpoint.path=FILE"
@@ -66,7 +66,7 @@ class Beginning:
         """
         if self.initial is not None and self._file is not None:
             report = load_initial(detector, self.initial, self._file.path)
-            self.told = described(self._file) | {"load_report": report.to_json()}
+            self.told = checkpoint_info(self._file) | {"load_report": report.to_json()}
 
 
 def refuse_trial(told: Any, options: TrainSettings) -> None:

@@ -149,7 +149,7 @@ def test_running_text_is_a_carrier_of_its_own() -> None:
         ("paddle_faster_rcnn_enhance_3x", "fps", "50", "V100"),
         ("paddle_faster_rcnn_enhance_3x", "box_AP", "31.5", None),
     ]
-    assert [cells[i].cell("a.md").carrier for i in (0, 1, 2)] == ["a.md (text)", "a.md (text)", "a.md"]
+    assert [cells[i].cell("a.md").source for i in (0, 1, 2)] == ["a.md (text)", "a.md (text)", "a.md"]
     assert {cell.zoo for cell in read_document(text.split("```")[0] + MMDET, "a.md")[0]} == {"mmdet"}
 
 

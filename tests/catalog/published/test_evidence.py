@@ -24,7 +24,7 @@ TABLE = "| Style | box AP | Inf time (fps) | Config |\n|---|---|---|---|\n"
 
 
 def evidence(text: str, metric: str = "box_AP", **more: object) -> Evidence:
-    cell = PublishedCell(metric=metric, text=text, carrier="configs/a/README.md", line=3)
+    cell = PublishedCell(metric=metric, text=text, source="configs/a/README.md", line=3)
     return replace(Evidence(entry="mmdet_a", cell=cell, file="1.md", raw=text), **more)  # type: ignore[arg-type]
 
 
@@ -142,7 +142,7 @@ def _yaml(cells: Iterable[PublishedCell]) -> str:
     for cell in cells:
         line = "" if cell.line is None else f", line: {cell.line}"
         hardware = f', hardware: "{cell.hardware}"' if cell.hardware else ""
-        lines.append(f'    - {{metric: {cell.metric}, text: "{cell.text}", carrier: {cell.carrier}{line}{hardware}}}')
+        lines.append(f'    - {{metric: {cell.metric}, text: "{cell.text}", source: {cell.source}{line}{hardware}}}')
     return "\n".join(lines)
 
 

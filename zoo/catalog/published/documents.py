@@ -45,11 +45,11 @@ class Printed:
     raw: str
     in_table: bool = True
 
-    def cell(self, carrier: str) -> PublishedCell:
-        """The number as a published cell of `carrier`."""
-        # Running text is a carrier of its own: it is older than the table as often as not.
-        where = carrier if self.in_table else f"{carrier} (text)"
-        return PublishedCell(metric=self.metric, text=self.text, carrier=where, line=self.line, hardware=self.hardware)
+    def cell(self, source: str) -> PublishedCell:
+        """The number as a published cell of `source`."""
+        # Running text is a source of its own: it is older than the table as often as not.
+        where = source if self.in_table else f"{source} (text)"
+        return PublishedCell(metric=self.metric, text=self.text, source=where, line=self.line, hardware=self.hardware)
 
 
 def read_file(path: Path) -> tuple[list[Printed], list[Fault]]:

@@ -21,7 +21,7 @@ from zoo.results.diff import ABSENT, Row, catalogued, diff_rows
 from zoo.results.record import Ledger, Record
 from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot, verdict_class
 from zoo.results.table import frame
-from zoo.results.verdict import NOISE, carrier, catalogue_key, digits, hardware_id
+from zoo.results.verdict import NOISE, catalogue_key, digits, hardware_id, source_of
 
 _ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
 
@@ -103,7 +103,7 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
         loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {
-        "carrier": carrier,
+        "source_of": source_of,
         "units": METRICS,
         "verdict_class": verdict_class,
         "facts": _facts,
