@@ -2,9 +2,9 @@
 
     python scripts/import_published.py TABLES_DIR FACTS.csv
 
-TABLES_DIR holds copies of the README files, faults included. FACTS.csv says what the metafiles of
+TABLES_DIR holds copies of the README files, as damaged as they are. FACTS.csv says what the metafiles of
 mmdetection print, one row a model: config_3x, metafile_name, box_ap, mask_ap,
-train_mem_gb_metafile, ms_per_image_metafile. Every fault that was got over is printed.
+train_mem_gb_metafile, ms_per_image_metafile. Every issue is printed with its resolution.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from zoo.catalog.entry import PublishedCell
 from zoo.catalog.published.documents import read_file
 from zoo.catalog.published.evidence import Evidence, gather, write_evidence
-from zoo.catalog.published.faults import summary
+from zoo.catalog.published.issues import summary
 from zoo.catalog.published.layouts import Column
 from zoo.catalog.published.layouts.mmdet import LAYOUT as MMDET
 from zoo.errors import UsageError, ZooError
@@ -69,9 +69,9 @@ def main() -> int:
 def tables(folder: Path) -> Iterator[Evidence]:
     """What the README files print."""
     for name, sources in SOURCES.items():
-        printed, faults = read_file(folder / name)
-        print(*summary(faults), sep="\n", end="\n" if faults else "")
-        yield from gather(printed, sources)
+        numbers, issues = read_file(folder / name)
+        print(*summary(issues), sep="\n", end="\n" if issues else "")
+        yield from gather(numbers, sources)
 
 
 def metafiles(facts: Path) -> Iterator[Evidence]:

@@ -42,7 +42,7 @@ def make_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -
     """A conf folder with an entry of each name, which the package takes for its own.
 
     Returns:
-        The folder of entries, for tests that spoil one.
+        The folder of entries, for tests that corrupt one.
     """
     entries = folder / "conf" / "entry"
     entries.mkdir(parents=True)

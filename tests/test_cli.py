@@ -180,11 +180,11 @@ def test_published_reads_files(tmp_path: Path, capsys: Capture) -> None:
         "conflict": "37.4 / 37.9",
     }
     assert second["conflict"] == "37.4 / 37.9"
-    fault = f"{path}:3: column 'box ap': a footnote mark (*): left off"
-    assert output.err == f"\nfaults\n  {fault}\n"
+    issue = f"{path}:3: column 'box ap': a footnote mark (*): left off"
+    assert output.err == f"\nissues\n  {issue}\n"
     assert run("published", "--read", path) == 0
     output = capsys.readouterr()
-    assert output.out.endswith(f"\nfaults\n  {fault}\n")
+    assert output.out.endswith(f"\nissues\n  {issue}\n")
     assert output.err == ""
 
 

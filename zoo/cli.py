@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     published = add("published", _published, "every published number with where it is printed, and what contradicts it")
     published.add_argument("which", nargs="*", **which)  # type: ignore[arg-type]
-    about = "read Markdown files instead: their tables, and every fault that was got over"
+    about = "read Markdown files instead: their tables, and every issue that was found"
     published.add_argument("--read", nargs="+", type=Path, metavar="README.md", help=about)
     published.add_argument("--format", choices=("table", "csv"), default="table")
 
@@ -255,7 +255,7 @@ def _published(options: argparse.Namespace) -> int:
 
 def _read_published(options: argparse.Namespace) -> int:
     from zoo.catalog.published.documents import read_file
-    from zoo.catalog.published.faults import summary
+    from zoo.catalog.published.issues import summary
 
     if options.which:
         message = f"--read takes files, and {', '.join(options.which)} is asked for as well"
@@ -278,10 +278,10 @@ def _read_published(options: argparse.Namespace) -> int:
         for number in numbers
     ]
     _print_rows(rows, options.format)
-    faults = summary(fault for _, found in documents for fault in found)
-    if faults:
+    issues = summary(issue for _, found in documents for issue in found)
+    if issues:
         aside = sys.stderr if options.format == "csv" else sys.stdout  # no remark among lines of CSV
-        print("", "faults", *(f"  {line}" for line in faults), sep="\n", file=aside)
+        print("", "issues", *(f"  {line}" for line in issues), sep="\n", file=aside)
     return 0
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from zoo.catalog.entry import METRICS, PublishedCell
-from zoo.catalog.published.documents import Printed
+from zoo.catalog.published.documents import PublishedNumber
 from zoo.errors import UsageError, ZooError
 from zoo.files import result_errors, write_atomically
 from zoo.schema import build
@@ -37,18 +37,18 @@ class Evidence:
     raw: str
 
 
-def gather(printed: Iterable[Printed], sources: Mapping[str, str]) -> list[Evidence]:
+def gather(numbers: Iterable[PublishedNumber], sources: Mapping[str, str]) -> list[Evidence]:
     """The cells of the rows that have an entry.
 
     A document that prints the same number for a row twice counts once, at the first place; two
     different numbers are two cells.
 
     Args:
-        printed: what was read, in the order of the documents.
+        numbers: what was read, in the order of the documents.
         sources: zoo -> path of the document in that zoo's own repository.
     """
     kept: dict[tuple[str, str, str, str, str | None], Evidence] = {}
-    for number in printed:
+    for number in numbers:
         if number.entry is None:
             continue
         cell = number.cell(sources[number.zoo])

@@ -41,7 +41,7 @@ class Reading:
 
     Attributes:
         text: the digits, in the metric's unit; None where the cell holds no one number.
-        remarks: (what was found, what was done) of everything besides plain digits.
+        remarks: (problem, resolution) of everything besides plain digits.
     """
 
     text: str | None
@@ -131,5 +131,5 @@ def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) 
     return Reading(digits, tuple(remarks))
 
 
-def _unread(cell: str, what: str, remarks: list[tuple[str, str]]) -> Reading:
-    return Reading(None, (*remarks, (f"{what}: {plain(cell)!r}", "left out")))
+def _unread(cell: str, problem: str, remarks: list[tuple[str, str]]) -> Reading:
+    return Reading(None, (*remarks, (f"{problem}: {plain(cell)!r}", "left out")))
