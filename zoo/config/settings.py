@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
 from zoo.errors import UsageError, closest
+from zoo.measure.coco_eval import Evaluator
 from zoo.train.schedule import PRECISIONS, Schedule
 
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory")
-EVALUATORS = ("columns", "pycocotools")
-
-Evaluator = Literal["columns", "pycocotools"]
 
 PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
 """Config groups an entry is composed of. A run that changes one is no longer that entry."""
@@ -147,7 +145,7 @@ class RunSettings:
             trained first is evaluated one by one too: the batch size asked for is that of its training.
         seed: of every random generator.
         workers: processes that decode images; None lets the device decide.
-        evaluator: "columns" (our own) or "pycocotools".
+        evaluator: "vectorized" (our own) or "pycocotools".
         checkpoint_path: a file of the user's own.
         checkpoint_url: another address of the published file.
         data: where the images are.
@@ -214,7 +212,7 @@ class RunSettings:
             batch_size=1 if training else _auto("batch_size", config["batch_size"], least=1) or 1,
             seed=_integer("seed", config["seed"], least=0),
             workers=_auto("workers", config["workers"], least=0),
-            evaluator=cast("Evaluator", _one_of("evaluator", config["evaluator"], EVALUATORS)),
+            evaluator=cast("Evaluator", _one_of("evaluator", config["evaluator"], get_args(Evaluator))),
             checkpoint_path=_path(checkpoint["path"]),
             checkpoint_url=checkpoint["url"],
             data=DataSettings(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
+from zoo.measure.coco_eval import Evaluator
 from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.measure.predictions import write_predictions
@@ -20,9 +21,10 @@ from zoo.types import Detections, Rle
 if TYPE_CHECKING:
     from torch import Tensor
 
-Evaluator: TypeAlias = Literal["columns", "pycocotools"]
-
-EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {"columns": evaluate, "pycocotools": evaluate_by_pycocotools}
+EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
+    "vectorized": evaluate,
+    "pycocotools": evaluate_by_pycocotools,
+}
 
 # The 12 numbers of COCO's summary, in its order.
 STATS = (
@@ -51,7 +53,7 @@ class Accuracy:
 
     Args:
         ground_truth: the annotations of the images the detector is run on.
-        evaluator: ours ("columns"), or pycocotools itself, which gives the same bits many times as slowly.
+        evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
             so, and their published AP needs it.
@@ -65,7 +67,7 @@ class Accuracy:
         self,
         ground_truth: CocoGroundTruth,
         *,
-        evaluator: Evaluator = "columns",
+        evaluator: Evaluator = "vectorized",
         iou_types: Sequence[IouType] = ("bbox",),
         inclusive: bool = False,
         rounding: Rounding | None = None,

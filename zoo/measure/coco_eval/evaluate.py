@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, ZooError
+from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, bits_of_areas, inside
 from zoo.measure.coco_eval.curves import Matched, accumulate
-from zoo.measure.coco_eval.lanes import AREA_RANGES, IOU_THRESHOLDS, inside, lanes_of_areas
 from zoo.measure.coco_eval.matching import Matches, match
 from zoo.measure.coco_eval.overlap import box_pairs, mask_areas, mask_pairs
-from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank
+from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank_detections
 from zoo.types import Rle
 
 Floats = npt.NDArray[np.float64]
@@ -112,17 +112,18 @@ def evaluate(
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
     image_index, category_index = _look_up(ground_truth, detections)
-    ranking = rank(
+    ranking = rank_detections(
         image_index,
         category_index,
         detections.score,
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
-    in_area = inside(_areas(detections, iou_type)[ranking.arrival])  # (A, D)
+    in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
     targets = _Targets.of(ground_truth)
     found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
-    curves = accumulate(ranking, detections.score[ranking.arrival], in_area, found, targets.positives, max_detections)
+    scores = detections.score[ranking.input_index]
+    curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -223,19 +224,20 @@ def _match(
 ) -> Matched:
     """The detections with a match."""
     # Only the best of each group that has objects can find one.
-    competes = (targets.in_group[ranking.group] > 0) & (ranking.place < limit)
+    competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
-    group, arrival = ranking.group[candidates], ranking.arrival[candidates]
+    group, input_index = ranking.group[candidates], ranking.input_index[candidates]
     count = targets.in_group[group]
     first = (np.cumsum(targets.in_group) - targets.in_group)[group]
     if iou_type == "bbox":
-        boxes, target_boxes = detections.bbox[arrival], ground_truth.boxes[targets.source]
+        boxes, target_boxes = detections.bbox[input_index], ground_truth.boxes[targets.source]
         pairs = box_pairs(boxes, target_boxes, targets.is_crowd, first, count)
     else:
-        masks = detections.masks()
-        masks, target_masks = [masks[i] for i in arrival.tolist()], [ground_truth.rle(int(i)) for i in targets.source]
+        given = detections.masks()
+        masks = [given[i] for i in input_index.tolist()]
+        target_masks = [ground_truth.rle(int(i)) for i in targets.source]
         pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    matches = match(pairs, group, lanes_of_areas(targets.ignored), targets.is_crowd)
+    matches = match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd)
     return _in_ranking(matches, candidates)
 
 

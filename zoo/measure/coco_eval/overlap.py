@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from zoo.measure.coco_eval.lanes import IOU_THRESHOLDS
+from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
 from zoo.types import Rle
 
