@@ -14,8 +14,7 @@ from pycocotools import mask as coco_mask
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.measure.accuracy import Accuracy, Rounding
-from zoo.measure.coco_eval import Evaluator
-from zoo.types import Detections, Rle
+from zoo.types import Detections, Evaluator, Rle
 
 
 def square_mask(left: int, top: int, side: int) -> Rle:

@@ -13,8 +13,8 @@ from typing import Any, cast, get_args
 
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
 from zoo.errors import UsageError, closest
-from zoo.measure.coco_eval import Evaluator
 from zoo.train.schedule import PRECISIONS, Schedule
+from zoo.types import Evaluator
 
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory")
 

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval import Evaluator
 from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.measure.predictions import write_predictions
-from zoo.types import Detections, Rle
+from zoo.types import Detections, Evaluator, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
