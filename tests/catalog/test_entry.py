@@ -99,15 +99,26 @@ def test_a_file_that_is_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("digits", "good"),
-    [("047c8118", True), ("a" * 6, True), ("a" * 64, True), ("a" * 5, False), ("a" * 65, False), ("g" * 8, False)],
+    ("key", "digits", "expected"),
+    [
+        ("sha256_prefix", "047c8118", None),
+        ("sha256_prefix", "a" * 6, None),
+        ("sha256_prefix", "a" * 64, None),
+        ("sha256_prefix", "a" * 5, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "a" * 65, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "g" * 8, "6 to 64 lower-case hex digits"),
+        ("sha256", "0" * 64, None),
+        ("sha256", "0" * 63, "64 lower-case hex digits"),
+        ("sha256", "0" * 65, "64 lower-case hex digits"),
+        ("sha256", "A" * 64, "64 lower-case hex digits"),
+    ],
 )
-def test_hashes_are_lower_case_hex(digits: str, good: bool) -> None:
-    block = {"urls": [], "format": "pth", "keymap": "mmdet", "sha256": digits}
-    if good:
-        assert Checkpoint.from_mapping(block).sha256 == digits
+def test_hashes_are_lower_case_hex(key: str, digits: str, expected: str | None) -> None:
+    block = {"urls": [], "format": "pth", "keymap": "mmdet", key: digits}
+    if expected is None:
+        assert getattr(Checkpoint.from_mapping(block), key) == digits
         return
-    with pytest.raises(UsageError, match=r"^checkpoint\.sha256: .* is not 6 to 64 lower-case hex digits"):
+    with pytest.raises(UsageError, match=rf"^checkpoint\.{key}: '{digits}' is not {expected}$"):
         Checkpoint.from_mapping(block)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zoo.catalog.entry import Checkpoint
-from zoo.checkpoints.pins import Pins
+from zoo.checkpoints.pins import LOCK_FILE, Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
 from zoo.errors import HashMismatchError
 from zoo.fetch.cache import cache_root
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.files import PROJECT
 
-COMMITTED_PINS = PROJECT / "results" / "checkpoints.lock"
+COMMITTED_PINS = PROJECT / "results" / LOCK_FILE
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Checkpoints that come with the package; their address is `package:<file>`."""
@@ -44,7 +44,7 @@ def fetch_checkpoint(
     Raises:
         DownloadError, HashMismatchError, CheckpointError: see `CheckpointStore`.
     """
-    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / "checkpoints.lock"))
+    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / LOCK_FILE))
     hashes: _Hashes = {"published_prefix": checkpoint.sha256_prefix, "published_sha256": checkpoint.sha256}
     if path is not None:
         return store.register_local(path, urls=checkpoint.urls, **hashes)

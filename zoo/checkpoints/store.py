@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from zoo.checkpoints.pins import Pin, Pins
+from zoo.checkpoints.pins import LOCK_FILE, Pin, Pins
 from zoo.errors import CheckpointError, DownloadError, HashMismatchError
 from zoo.fetch.cache import cache_root, disk_errors, locked
 from zoo.fetch.download import download
@@ -41,9 +41,9 @@ class StoredFile:
     Attributes:
         path: the file.
         url: the mirror it came from; None for a file of the user's, or where no address led to it.
-        sha256: of its bytes, lower-case hex, computed just now.
-        size: bytes.
-        hash_evidence: why it is believed to be the published file.
+        sha256: digest of its bytes, lower-case hex, computed just now.
+        size: number of bytes.
+        hash_evidence: reason why it is believed to be the published file.
     """
 
     path: Path
@@ -143,7 +143,7 @@ class CheckpointStore:
         if contradiction is not None:
             raise HashMismatchError(
                 f"{label}: the file pinned on {pin.pinned} is not the published one: {contradiction}",
-                next_step="correct the published hash in the entry's YAML, or remove the pin from checkpoints.lock",
+                next_step=f"correct the published hash in the entry's YAML, or remove the pin from {LOCK_FILE}",
             )
         return published if sha256 is not None else replace(published, sha256=pin.sha256, pinned_on=pin.pinned)
 

@@ -31,11 +31,11 @@ class Archive:
     """One archive of a data set.
 
     Attributes:
-        path: below the server.
-        folder: what unpacking it adds to the root.
-        md5: of the archive, lower-case hex.
-        size: of the archive, in bytes.
-        unpacked: of its contents, in bytes, rounded up (it serves the check of free space).
+        path: path on the server.
+        folder: name of the folder that unpacking adds to the root.
+        md5: digest of the archive, lower-case hex.
+        size: bytes of the archive.
+        unpacked: bytes of its contents, rounded up (for the check of free space).
     """
 
     path: str

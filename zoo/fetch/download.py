@@ -42,9 +42,9 @@ class Download:
     """A file that has arrived.
 
     Attributes:
-        path: where it is.
+        path: the file.
         url: the mirror that delivered it; None where another process had just put it there.
-        digest: of the whole file; md5 only where one was expected.
+        digest: digest of the whole file; with md5 only where one was expected.
     """
 
     path: Path

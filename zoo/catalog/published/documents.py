@@ -20,15 +20,15 @@ class PublishedNumber:
     """One number as a document prints it.
 
     Attributes:
-        zoo: whose layout the table has.
+        zoo: name of the zoo whose layout the table has.
         entry: the row's name in the catalogue; None where the row names no model.
         row: what the row calls itself: its first cell, without Markdown.
         metric: a key of `zoo.catalog.entry.METRICS`.
         text: the digits, in the metric's unit.
-        hardware: what a speed or a memory figure was taken on.
+        hardware: device that a speed or a memory figure was taken on.
         file: the document as read.
-        line: of the file, from 1.
-        side: of a merge conflict, where the row stands in one.
+        line: line number in the file, from 1.
+        side: name of the side of a merge conflict that the row stands on; None outside of conflicts.
         raw: the cell as it stands in the document.
         in_table: False for a number of the running text.
     """

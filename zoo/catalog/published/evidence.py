@@ -25,8 +25,8 @@ class Evidence:
     """One published cell, and where it was read.
 
     Attributes:
-        entry: the row it belongs to.
-        cell: what the entry says of it.
+        entry: name of the row.
+        cell: the published cell, as the entry holds it.
         file: the copy of the source that was read; `cell.line` is a line of it.
         raw: the text the digits were taken from, on one line.
     """

@@ -21,8 +21,8 @@ class Line:
     """One line of a document.
 
     Attributes:
-        number: from 1.
-        text: without its line end.
+        number: line number, from 1.
+        text: characters of the line, without its end.
         side: the name of the side of a merge conflict it stands on; None outside of conflicts.
     """
 

@@ -28,7 +28,7 @@ class Matched:
     """The detections that found an object for some area range and threshold, in the order of the ranking.
 
     Attributes:
-        position: (C,), in the ranking.
+        position: (C,), positions in the ranking.
         matched: int64 (C,), bits with a match.
         ignored: int64 (C,), bits whose match is to be ignored.
     """
@@ -44,7 +44,7 @@ class Curves:
 
     Attributes:
         precision: (T, R, K, A, M), the best at this recall or above; 0 where it is not reached.
-        recall: (T, K, A, M).
+        recall: (T, K, A, M), the highest that is reached.
         scores: (T, R, K, A, M), the score at which that recall is reached.
     """
 
@@ -59,8 +59,8 @@ def accumulate(
     """Draw all curves.
 
     Args:
-        scores: (D,), in the order of the ranking.
-        in_area: (A, D) likewise, whether the detection's area lies in the range.
+        scores: (D,), scores in the order of the ranking.
+        in_area: (A, D), in the same order, whether the detection's area lies in the range.
         positives: (A, K), objects that count.
         limits: M numbers of detections considered in one image and category.
     """
@@ -94,9 +94,9 @@ class _Hits:
     """True positives, threshold by threshold, category by category, best score first.
 
     Attributes:
-        count: (T, K).
-        position: (N,), in the ranking.
-        precision: (N,), at this detection.
+        count: (T, K), true positives of each curve.
+        position: (N,), positions in the ranking.
+        precision: (N,), precision at this detection.
     """
 
     count: Ints
@@ -111,10 +111,10 @@ def _true_positives(
 
     Args:
         candidates: (D + 1,), detections within range and limit before each.
-        position: (C,), of the matched detections in the ranking.
-        category: (C,), theirs.
-        true: (T, C), which are true positives.
-        accounted: (T, C), which are candidates, but no false positives.
+        position: (C,), positions of the matched detections in the ranking.
+        category: (C,), categories of the matched detections.
+        true: (T, C), whether they are true positives.
+        accounted: (T, C), whether they are candidates, but no false positives.
     """
     categories = len(ranking.first_of_category) - 1
     first = ranking.first_of_category[:-1]

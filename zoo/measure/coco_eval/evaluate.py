@@ -39,10 +39,10 @@ class DetectionColumns:
     """Detections of a whole data set, one array per field.
 
     Attributes:
-        image_id: int64 (D,).
-        category_id: int64 (D,).
+        image_id: int64 (D,), the data set's ids.
+        category_id: int64 (D,), the data set's ids.
         bbox: float64 (D, 4), x, y, width, height in pixels.
-        score: float64 (D,).
+        score: float64 (D,), scores, usually in [0, 1].
         segmentation: D masks, or None for boxes only.
     """
 
@@ -73,8 +73,8 @@ class CocoResult:
     """What COCO's evaluation gives. -1 stands where there is no object of that category and size.
 
     Attributes:
-        precision: float64 (T, R, K, A, M).
-        recall: float64 (T, K, A, M).
+        precision: float64 (T, R, K, A, M), the best at this recall or above.
+        recall: float64 (T, K, A, M), the highest that is reached.
         scores: float64 (T, R, K, A, M), the score at which a recall is reached.
         stats: float64 (12,), in [0, 1]: AP, AP50, AP75, AP small, medium, large, AR for each limit, AR small,
             medium, large.
@@ -186,7 +186,7 @@ class _Targets:
     Attributes:
         source: (G,), positions in the ground truth.
         in_group: (groups,), how many objects each group has.
-        is_crowd: bool (G,).
+        is_crowd: bool (G,), whether the object is a crowd.
         ignored: bool (A, G), crowds and what lies outside the area range.
         positives: int64 (A, K), how many objects count.
     """

@@ -50,7 +50,7 @@ def match(pairs: Pairs, group: Ints, ignored: Ints, is_crowd: npt.NDArray[np.boo
         pairs: candidates; detections of one group are side by side, best score first.
         group: (E,), the group of each detection.
         ignored: int64 (G,), the bits in which an object is to be ignored.
-        is_crowd: (G,).
+        is_crowd: (G,), whether the object is a crowd.
     """
     choices = _in_order(pairs, ignored, detections=len(group))
     turn = ranks_in_runs(group[choices.detection])

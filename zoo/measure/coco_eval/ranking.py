@@ -23,7 +23,7 @@ class Ranking:
 
     Attributes:
         input_index: (D,), position in the input.
-        group: (D,).
+        group: (D,), number of the group.
         rank: (D,), position within its group: 0 for the best of this category in this image.
         first_of_category: (K + 1,), where each category begins.
         by_group: (D,), positions in this ranking, group after group, best score first in each.
@@ -43,8 +43,8 @@ def rank_detections(
 
     Args:
         image_index: one number per detection, below `images`.
-        category_index: likewise; a detection with the number `categories` is left out.
-        scores: likewise, finite.
+        category_index: one number per detection; one with the number `categories` is left out.
+        scores: one finite number per detection.
     """
     by_image = np.argsort(image_index, kind="stable")
     input_index = by_image[_by_category_and_score(category_index[by_image], scores[by_image])]
