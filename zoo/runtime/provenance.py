@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from zoo.files import PROJECT
 
 
-def code_state() -> dict[str, Any]:
+@dataclass(slots=True, kw_only=True)
+class Code:
+    """The code that made a record.
+
+    Attributes:
+        version: of the package.
+        commit: git commit of the checkout; None where it is none.
+        dirty: whether files outside results/ were changed since; None likewise.
+    """
+
+    version: str
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+def code_state() -> Code:
     """Version, and commit and dirty flag where the project is a git checkout."""
-    return {"version": version("zoo-bench"), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+    return Code(version=version("zoo-bench"), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
 
 
 def _dirty() -> bool | None:
