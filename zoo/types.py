@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Size: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 
+Json: TypeAlias = object
+"""What JSON can hold: None, bool, int, float, str, lists of these, and mappings of names to these."""
+
 Image: TypeAlias = Union[str, Path, "np.ndarray"]
 """An image as `predict` takes it: a path, or an array (H, W, 3), uint8, RGB."""
 

@@ -178,8 +178,13 @@ def slug(item: str) -> str:
 
 def _relevant(config: Mapping[str, Any], training: bool) -> dict[str, Any]:
     """Dotted key -> value, without what a run of this kind does not depend on."""
-    found = dict(_leaves(bare_names(config)))
+    found = bare_leaves(config)
     return {key: value for key, value in found.items() if training or not _within(key, OF_TRAINING)}
+
+
+def bare_leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted key -> value of a configuration, with bare names, without nulls."""
+    return dict(_leaves(bare_names(config)))
 
 
 def _within(key: str, group: str) -> bool:

@@ -6,7 +6,6 @@ leaves a record too. The classes below are the schema: `docs/record.schema.json`
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -213,7 +212,7 @@ class Record:
 
     def to_json(self) -> str:
         """The record as JSON text: human-readable, with every digit of a float."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(schema.plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Record:
@@ -233,7 +232,11 @@ class Record:
         if version not in (1, SCHEMA_VERSION):
             message = f"{where}: a record of schema version {version}, this zoo reads up to version {SCHEMA_VERSION}"
             raise UsageError(message, next_step="install a newer zoo, or delete the file and run its entry again")
-        return schema.build(cls, migrated(values, where) if version == 1 else values, where, next_step=next_step)
+        values = migrated(values) if version == 1 else values
+        try:
+            return schema.build(cls, values, "", next_step)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.message}", next_step=next_step) from None
 
     @classmethod
     def read(cls, path: Path) -> Record:
