@@ -21,7 +21,7 @@ import torch
 
 from zoo.checkpoints.obtain import described, location, obtain
 from zoo.config.compose import build_batching, build_model, load_detector
-from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
+from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings
 from zoo.data.batching import PlannedBatch, describe
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.dataset import Source, provide
@@ -47,6 +47,7 @@ from zoo.run.timing import time_phases
 from zoo.runtime.distributed import Processes, first_process, joined, local_device
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.provenance import code_state
+from zoo.train.config import TrainConfig
 from zoo.train.initial import Beginning
 from zoo.train.training import WEIGHTS, train
 from zoo.types import Metric, Sample
@@ -143,7 +144,7 @@ def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
     """The file of the weights to evaluate or to begin with; of a recipe's training what that begins with."""
     own = settings.checkpoint_path or settings.checkpoint_url
     if settings.train is not None and own is None:
-        return Beginning(settings, settings.train)
+        return Beginning(settings.train, settings.results_dir)
     stored = obtain(
         settings.entry.checkpoint, settings.results_dir, path=settings.checkpoint_path, url=settings.checkpoint_url
     )
@@ -164,7 +165,7 @@ def _build(settings: RunSettings, weights: Path | Beginning, record: Record) -> 
 
 def _train(
     settings: RunSettings,
-    options: TrainSettings,
+    config: TrainConfig,
     detector: Detector,
     weights: Path | Beginning,
     evaluation: Callable[[], dict[str, Any]],
@@ -185,8 +186,7 @@ def _train(
             write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
 
     record.protocol["training"] = train(
-        settings,
-        options,
+        config,
         detector,
         truth,
         files,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from zoo.runtime.provenance import bare_names
+
 Scalar: TypeAlias = str | int | float | bool | None
 
 SCHEME = 2
@@ -148,20 +150,9 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
 
 
 def digest(values: Any) -> str:
-    """The sha256 of plain values, however their mappings are ordered; see `bare_names`."""
+    """The sha256 of plain values, however their mappings are ordered, with bare class names."""
     text = json.dumps([SCHEME, bare_names(values)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def bare_names(node: Any) -> Any:
-    """The same values with every class and function by its bare name: `zoo.models.losses.GIoULoss` -> `GIoULoss`."""
-    if isinstance(node, Mapping):
-        return {str(key): bare_names(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [bare_names(value) for value in node]
-    if isinstance(node, str) and re.fullmatch(r"zoo(\.\w+)+", node):
-        return node.rsplit(".", 1)[1]
-    return node
 
 
 def file_stem(entry: str, conditions: Sequence[str]) -> str:
