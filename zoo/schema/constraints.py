@@ -13,7 +13,9 @@ class Constraint(ABC):
 
     __slots__ = ()
 
-    expectation: str
+    @abstractmethod
+    def expectation(self, of_type: str) -> str:
+        """The phrase for a value that fulfils it, from the one for any value of the type: "a whole number"."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
@@ -27,11 +29,13 @@ class Constraint(ABC):
 class Minimum(Constraint):
     """A number that is `value` or more."""
 
-    __slots__ = ("expectation", "value")
+    __slots__ = ("value",)
 
     def __init__(self, value: float) -> None:
         self.value = value
-        self.expectation = f"{value} or more"
+
+    def expectation(self, of_type: str) -> str:
+        return f"{of_type}, {self.value} or more"
 
     def accepts(self, value: Any) -> bool:
         return bool(value >= self.value)
@@ -41,13 +45,16 @@ class Minimum(Constraint):
 
 
 class Pattern(Constraint):
-    """A string that a regular expression fits from end to end; `expectation` says in words what that is."""
+    """A string that a regular expression fits from end to end; `words` say what that is: "a day of the week"."""
 
-    __slots__ = ("expectation", "regex")
+    __slots__ = ("regex", "words")
 
-    def __init__(self, regex: str, expectation: str) -> None:
+    def __init__(self, regex: str, words: str) -> None:
         self.regex = regex
-        self.expectation = expectation
+        self.words = words
+
+    def expectation(self, of_type: str) -> str:  # noqa: ARG002 - a string it is in any case
+        return self.words
 
     def accepts(self, value: Any) -> bool:
         return re.fullmatch(self.regex, value) is not None
@@ -59,11 +66,13 @@ class Pattern(Constraint):
 class OneOf(Constraint):
     """A string out of names that are known at run time only; where they can be written down, use Literal."""
 
-    __slots__ = ("expectation", "names")
+    __slots__ = ("names",)
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = tuple(names)
-        self.expectation = "one of " + ", ".join(self.names)
+
+    def expectation(self, of_type: str) -> str:  # noqa: ARG002 - a string it is in any case
+        return " | ".join(self.names)
 
     def accepts(self, value: Any) -> bool:
         return value in self.names

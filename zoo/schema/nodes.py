@@ -134,7 +134,9 @@ class ConstrainedNode(Node):
     def __init__(self, node: Node, constraints: tuple[Constraint, ...]) -> None:
         self.node = node
         self.constraints = constraints
-        self.expectation = ", ".join([node.expectation, *(constraint.expectation for constraint in constraints)])
+        self.expectation = node.expectation
+        for constraint in constraints:
+            self.expectation = constraint.expectation(self.expectation)
 
     def build(self, value: Any, where: str) -> Any:
         built = self.node.build(value, where)
