@@ -74,14 +74,15 @@ class Column:
 
     Attributes:
         name: header.
-        key: dotted key of `measured`, or the published metric where `published` is set.
+        keys: dotted keys of `measured`, of which the first that a record has is shown; or the published metric where
+            `published` is set.
         decimals: digits shown behind the point; None for text.
         scale: factor from the measured to the shown unit.
         published: whether the column shows the printed number.
     """
 
     name: str
-    key: str
+    keys: tuple[str, ...]
     decimals: int | None = None
     scale: float = 1.0
     published: bool = False

@@ -145,16 +145,16 @@ class Times:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
-class VerdictRecord:
-    """The judgement on one published number when the run ended; it is made anew whenever a record is read.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement on one published number. A record holds that of its run; readers judge anew.
 
     Attributes:
         verdict: word of the ladder (`zoo.results.verdict`).
-        published: number as printed.
-        measured: number of the run, in the same unit.
+        published: number as printed; "41.2 / 41.5" where documents disagree.
+        measured: number of the run, in the same unit; None where there is none.
         delta: measured minus published; None where the two are not compared.
-        reason: what explains the verdict.
+        reason: what explains the verdict, where the numbers alone do not.
     """
 
     verdict: str
@@ -182,6 +182,7 @@ class Record:
         protocol: how the numbers were measured.
         measured: every number: box_AP ... (AP points, 0 to 100), fps, latency_ms, memory, params and so on.
         parts: measurement -> where its numbers come from.
+        skipped: measurement that was asked for -> why it was not made.
         hardware: fingerprint of the machine; None where a run did not get so far.
         code: code of the run that wrote the record last.
         times: when that run took place.
@@ -203,11 +204,12 @@ class Record:
     protocol: ProtocolRecord
     measured: dict[str, Json] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     hardware: Hardware | None = None
     code: Code
     times: Times
     seed: int = 0
-    verdict: dict[str, VerdictRecord] = field(default_factory=dict)
+    verdict: dict[str, Verdict] = field(default_factory=dict)
     schema_version: Literal[2] = SCHEMA_VERSION
 
     def to_json(self) -> str:

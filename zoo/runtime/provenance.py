@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +30,11 @@ class Code:
 def code_state() -> Code:
     """Version, and commit and dirty flag where the project is a git checkout."""
     return Code(version=version("zoo-bench"), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
+
+
+def now() -> str:
+    """The present time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def bare_names(node: Any) -> Any:
