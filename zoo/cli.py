@@ -82,9 +82,9 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="print the version")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
+        from zoo.runtime.provenance import zoo_version
 
-        print(f"zoo {version('zoo-bench')}")
+        print(f"zoo {zoo_version()}")
         parser.exit()
 
 

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from zoo.files import PROJECT
+
+DISTRIBUTION = "zoo-bench"
+
+
+def zoo_version() -> str:
+    """The version of this code: what the checkout says, or the metadata of an installed package."""
+    try:
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if project["name"] == DISTRIBUTION:
+            return str(project["version"])
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        pass  # no checkout
+    from importlib.metadata import version
+
+    return version(DISTRIBUTION)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +44,7 @@ class Code:
 
 def code_state() -> Code:
     """Version, and commit and dirty flag where the project is a git checkout."""
-    return Code(version=version("zoo-bench"), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
+    return Code(version=zoo_version(), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
 
 
 def now() -> str:
