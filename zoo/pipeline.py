@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from zoo.checkpoints.obtain import described, obtain
-from zoo.config.build import build_batching, build_model, load_detector, open_data, prepare
+from zoo.config.build import build_batching, open_data, prepare
 from zoo.config.settings import RunSettings
+from zoo.config.weights import Weights
 from zoo.data.batching import describe
 from zoo.data.loader import ImageDataset, default_workers
-from zoo.errors import BlockedError
+from zoo.data.splits import Split
+from zoo.errors import UsageError
 from zoo.files import write_atomically
 from zoo.measure.accuracy import accuracy
-from zoo.measure.measurement import Subject, measurements
+from zoo.measure.measurement import Subject, measurement
 from zoo.models.detectors.base import Detector
 from zoo.results.ledger import Filed, Ledger
-from zoo.results.outcome import add_part, outcome, skip, skipping, stage
+from zoo.results.outcome import add_part, outcome, possible, skipping, stage
 from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
 from zoo.runtime.distributed import Processes, first_process, joined, local_device
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.seeding import seed_everything
-from zoo.train.initial import Beginning
-from zoo.train.training import WEIGHTS, train
+from zoo.train.training import train, trained_weights
 
 
 def run(settings: RunSettings) -> tuple[Record, Filed | None]:
-    """Measure one entry, and leave its record, whatever happens.
-
-    Returns:
-        The record, and what was filed under the results; None in another process than the first.
+    """Measure one entry and leave its record, whatever happens; returns it, and what the first process filed.
 
     Raises:
         ZooError: the record itself could not be written.
@@ -57,46 +49,76 @@ def _measure(settings: RunSettings, record: Record) -> None:
     seed_everything(settings.asked.seed)
     use_true_float32()
     device = local_device(resolve_device(settings.asked.device))
-    record.hardware = fingerprint(device)
-    record.identity = record.identity.on(device.type)
+    record.hardware, record.identity = fingerprint(device), record.identity.on(device.type)
     with joined(device) as processes:
         with stage(record, "checkpoint"):
-            weights = _weights(settings, record)
+            weights = Weights(settings)
+            record.checkpoint = weights.checkpoint
         with stage(record, "data"):
-            data, split = settings.asked.data, open_data(settings)
-            truth = split.ground_truth
-            record.data = DataRecord.of(data.name, data.split, truth, split)
+            data = settings.asked.data
+            split = open_data(data, settings.classes)
+            record.data = DataRecord.of(data.name, data.split, split)
         with stage(record, "model"):
-            detector = _build(settings, weights, record).to(device)
-        dataset = ImageDataset(split.files, truth.image_ids.tolist(), detector.transform)
-        batches = build_batching(settings.parts, detector.transform).plan(
-            list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True)),
-            settings.batch_size,
-            whole=not split.partial,
-        )
-        record.protocol.batches = describe(batches)
-        subject = Subject(
-            detector=detector,
-            fresh=functools.partial(_fresh, settings, weights),
-            dataset=dataset,
-            ground_truth=truth,
-            batches=batches,
-            precision=settings.precision,
-            processes=processes,
-            workers=default_workers(device) if settings.asked.workers == "auto" else settings.asked.workers,
-            seed=settings.asked.seed,
-            run_dir=settings.run_dir,
-            protocol=settings.parts["protocol"],
-            options={"speed": settings.asked.speed, "evaluator": settings.asked.evaluator},
-            recipe=settings.recipe,
-        )
-        possible = _possible(settings, subject, record)
+            detector = weights.load().to(device)
+        subject = _subject(settings, detector, weights, split, processes)
+        record.protocol.batches = describe(subject.batches)
+        asked = possible([measurement(name) for name in settings.measure], subject, record)
         if settings.train is not None:
             with stage(record, "training"):
                 _train(settings, subject, weights, record)
-        prepare(detector, settings.parts["protocol"])
-        for measurement in possible:
-            if measurement.collective or processes.first:
-                with skipping(record, measurement.name), stage(record, measurement.name):
-                    values = measurement.run(subject)
-                ...
+        prepare(detector, subject.protocol)
+        for part in (part for part in asked if part.collective or processes.first):
+            with skipping(record, part.name), stage(record, part.name):
+                values = part.run(subject)
+            add_part(record, part, values)
+
+
+def _subject(
+    settings: RunSettings, detector: Detector, weights: Weights, split: Split, processes: Processes
+) -> Subject:
+    """What is measured: the detector on its images."""
+    asked, truth = settings.asked, split.ground_truth
+    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
+    batching = build_batching(settings.parts, detector.transform)
+    return Subject(
+        detector=detector,
+        fresh=weights.load,
+        dataset=ImageDataset(split.files, truth.image_ids.tolist(), detector.transform),
+        ground_truth=truth,
+        batches=batching.plan(sizes, settings.batch_size, whole=not split.partial),
+        precision=settings.precision,
+        processes=processes,
+        workers=default_workers(detector.device.type) if asked.workers == "auto" else asked.workers,
+        seed=asked.seed,
+        run_dir=settings.run_dir,
+        protocol=settings.parts["protocol"],
+        options={"speed": asked.speed, "evaluator": asked.evaluator},
+        recipe=settings.recipe,
+    )
+
+
+def _train(settings: RunSettings, subject: Subject, weights: Weights, record: Record) -> None:
+    """Train the detector; its checkpoint in the record is then the one that was made here."""
+    data, processes = settings.asked.data, subject.processes
+    if data.train is None or settings.train is None:
+        message = f"{data.name} has no training split"
+        raise UsageError(message, next_step="choose another data set with data=NAME, or run=evaluate")
+    split, evaluations = open_data(data, settings.classes, data.train), {}
+
+    def between_epochs(epoch: int) -> None:
+        evaluations[epoch] = accuracy(subject)
+        if processes.first:
+            write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
+
+    record.protocol.training = train(
+        settings.train,
+        subject.detector,
+        split.ground_truth,
+        split.files,
+        begun_with=weights.description,
+        workers=subject.workers,
+        processes=processes,
+        evaluate=between_epochs,
+    )
+    if processes.first:
+        record.checkpoint = CheckpointRecord(**trained_weights(settings.run_dir))

@@ -13,7 +13,8 @@ from conftest import ENTRY
 from made_up import cell, make_entry, make_record
 
 from zoo import bench
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.memory import Memory, published_gigabytes

@@ -9,7 +9,8 @@ import torch
 from made_up import make_record
 
 from zoo.catalog.entry import read_entry
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.measure import count as module
 from zoo.run.flops import count

@@ -14,7 +14,8 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.data.mask_targets import decode
 from zoo.errors import BlockedError, UsageError
 from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
-from zoo.config.compose import compose
+from zoo.config.compose import PART_GROUPS, compose
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
 from zoo.results.identity import Identity, Role, identify, role_of
@@ -24,9 +24,6 @@ from zoo.schema import Minimum, Pattern
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.schedule import Schedule
 from zoo.types import Evaluator, Precision
-
-PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
-"""Config groups that an entry is composed of."""
 
 Count = Annotated[int, Minimum(1)]
 Auto = Literal["auto"]
@@ -275,12 +272,6 @@ class RunSettings:
         )
 
 
-def without_null(override: str) -> str:
-    """An override as Hydra takes it: it has no word for "none of this group" but the deletion `~group`."""
-    group, _, option = override.partition("=")
-    return f"~{group}" if group in PART_GROUPS and option == "null" else override
-
-
 def _settings(config: Mapping[str, Any]) -> Settings:
     """The settings of a composed configuration. Raises UsageError."""
     block = {key: value for key, value in config.items() if key not in (*PART_GROUPS, "entry")}
@@ -303,7 +294,8 @@ def _of_the_row(own: Mapping[str, Any]) -> tuple[Settings, Recipe | None]:
 def _resolved(config: Mapping[str, Any], asked: Settings, recipe: Recipe | None) -> dict[str, Any]:
     """A configuration with its "auto" values as they are meant; the device is known when the run begins."""
     schedule = recipe.schedule if recipe is not None and isinstance(asked.run, TrainSettings) else None
-    precision, batch_size, run = asked.precision, asked.batch_size, dict(config["run"])
+    precision: str = asked.precision
+    batch_size, run = asked.batch_size, dict(config["run"])
     if precision == "auto":
         precision = "fp32" if schedule is None else schedule.precision
     if batch_size == "auto":

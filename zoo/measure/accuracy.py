@@ -14,8 +14,8 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
 from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
-from zoo.measure.predictions import write_predictions
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
+from zoo.measure.predictions import write_predictions
 from zoo.types import Detections, Evaluator, Json, Rle
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ MEASUREMENT = Measurement(
     order=10,
     version=None,
     run=accuracy,
-    metrics={key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")},
+    metrics={
+        key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")
+    },
     columns=tuple(
         Column(name=f"{kind}_{name}", keys=(f"{kind}_{name}",), decimals=2)
         for kind in PREFIXES.values()

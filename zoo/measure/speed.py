@@ -56,9 +56,7 @@ def _run(subject: Subject) -> dict[str, Json]:
     options = subject.options["speed"]
     samples, warmup = timed_samples(subject.dataset, subject.device, options.images, options.warmup)
     speed = Speed()
-    rounds = time_phases(
-        subject.detector, samples, warmup=warmup, rounds=options.rounds, precision=subject.precision
-    )
+    rounds = time_phases(subject.detector, samples, warmup=warmup, rounds=options.rounds, precision=subject.precision)
     for index, times in rounds:
         speed.update(index, times)
     return speed.result()

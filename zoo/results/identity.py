@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -94,10 +94,9 @@ class Identity:
     changes: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
 
-    @property
-    def comparable(self) -> bool:
-        """Whether nothing differs from the row's own that published numbers depend on."""
-        return not self.changes and not self.unlike_published
+    def on(self, device: str) -> Identity:
+        """The same on a kind of device, which is known only when the run begins."""
+        return replace(self, condition={**self.condition, "device": device})
 
     @property
     def unlike_published(self) -> tuple[str, ...]:
@@ -143,7 +142,9 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
 
     return Identity(
         row=digest(row),
-        condition={key: value if isinstance(value, str | int | float) else digest(value) for key, value in condition.items()},
+        condition={
+            key: value if isinstance(value, str | int | float) else digest(value) for key, value in condition.items()
+        },
         changes=shown(Role.ROW),
         conditions=shown(Role.CONDITION),
     )

@@ -72,7 +72,9 @@ def _identity(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
     folded = (old.get("protocol") or {}).get("name") in _FOLDED
     own = {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
     own |= {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
-    differing = [f"{key}={condition[key]}" for key, value in own.items() if key in condition and condition[key] != value]
+    differing = [
+        f"{key}={condition[key]}" for key, value in own.items() if key in condition and condition[key] != value
+    ]
     limit = condition.get("data.limit")
     return {
         "scheme": 1,

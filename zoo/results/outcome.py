@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.errors import ZooError
+from zoo.errors import BlockedError, ZooError
+from zoo.measure.measurement import Measurement, Subject
 from zoo.results.record import Part, Record
 from zoo.runtime.provenance import now
 from zoo.types import Json
@@ -74,19 +75,36 @@ def skipping(record: Record, name: str) -> Iterator[None]:
         skip(record, name, "the device has too little memory for it")
 
 
+def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> list[Measurement]:
+    """The measurements that can be made, in the order of a run; the record says why the others cannot.
+
+    Raises:
+        BlockedError: none of them can.
+    """
+    refusals = {measurement.name: reason for measurement in asked if (reason := measurement.refuses(subject))}
+    if len(refusals) == len(asked):
+        name, reason = next(iter(refusals.items()))
+        raise BlockedError(f"{name} {reason}", next_step=f"leave {name} out of measure, or give it that")
+    for name, reason in refusals.items():
+        skip(record, name, f"{name} {reason}")
+    kept = [measurement for measurement in asked if measurement.name not in refusals]
+    return sorted(kept, key=lambda measurement: measurement.order)
+
+
 def skip(record: Record, name: str, reason: str) -> None:
     """Note why a measurement that was asked for is not made, where others are."""
     log.warning("warning: %s is not measured: %s", name, reason)
     record.skipped[name] = reason
 
 
-def add_part(record: Record, name: str, version: int, values: dict[str, Json], images: float | None) -> None:
+def add_part(record: Record, measurement: Measurement, values: dict[str, Json]) -> None:
     """Add what one measurement gave to a record."""
     record.measured |= values
-    record.parts[name] = Part(
-        version=version,
+    images = None if measurement.count is None else record.number(measurement.count)
+    record.parts[measurement.name] = Part(
+        version=record.protocol.version if measurement.version is None else measurement.version,
         finished=now(),
-        seconds=record.times.stages.get(name, 0.0),
+        seconds=record.times.stages.get(measurement.name, 0.0),
         code=record.code,
         values=list(values),
         images=None if images is None else int(images),

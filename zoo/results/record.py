@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from zoo import schema
 from zoo.errors import UsageError
@@ -21,7 +21,11 @@ from zoo.runtime.hardware import Hardware
 from zoo.runtime.provenance import Code
 from zoo.types import Json
 
+if TYPE_CHECKING:
+    from zoo.data.splits import Split
+
 SCHEMA_VERSION = 2
+"""Goes up with every change of the layout below; `zoo.results.migrate` reads the older ones."""
 
 Status = Literal["measured", "blocked", "failed"]
 
@@ -86,6 +90,19 @@ class DataRecord:
     files_sha256: str | None = None
     partial: bool
     known: bool = True
+
+    @classmethod
+    def of(cls, name: str, split: str, opened: Split) -> DataRecord:
+        """The record of a split that was opened."""
+        return cls(
+            name=name,
+            split=split,
+            images=len(opened.ground_truth),
+            annotations_sha256=opened.ground_truth.sha256,
+            files_sha256=opened.files_sha256,
+            partial=opened.partial,
+            known=opened.known,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,7 +227,7 @@ class Record:
     times: Times
     seed: int = 0
     verdict: dict[str, Verdict] = field(default_factory=dict)
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[2] = 2
 
     def to_json(self) -> str:
         """The record as JSON text: human-readable, with every digit of a float."""
@@ -250,11 +267,21 @@ class Record:
         with result_errors(path):
             write_atomically(path, self.to_json())
 
-    def number(self, key: str) -> float | None:
-        """A measured number by its dotted name, such as `latency_ms.p50`; None where there is none."""
+    def value(self, key: str) -> Json:
+        """What was measured, by its dotted name, such as `latency_ms.p50`; None where there is nothing."""
         value: Json = self.measured
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def text(self, key: str) -> str | None:
+        """A measured text by its dotted name; None where there is none."""
+        value = self.value(key)
+        return value if isinstance(value, str) else None
+
+    def number(self, key: str) -> float | None:
+        """A measured number by its dotted name; None where there is none."""
+        value = self.value(key)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     @property
@@ -270,7 +297,7 @@ class Record:
 
     @property
     def other_weights(self) -> bool:
-        """Whether the weights are not those of the row: another file than the published, or a training begun with one."""
+        """Whether the weights are not the row's: another file than the published, or a training begun with one."""
         asked = self.protocol.config.get("checkpoint")
         begun_otherwise = isinstance(asked, Mapping) and any(asked.get(key) for key in ("path", "url"))
         evidence = self.checkpoint.hash_evidence if self.checkpoint else None

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.checkpoints.obtain import location
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
 from zoo.data.yolo_training import MosaicDataset, MosaicSettings
 from zoo.errors import UsageError
+from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import Processes
 from zoo.train.config import Recipe, TrainConfig
@@ -78,6 +80,19 @@ def train(
         export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
     return done | {"processes": processes.count, "begun_with": trainer.begun_with}
+
+
+def trained_weights(run_dir: Path) -> dict[str, Any]:
+    """The exported weights of a training as a record holds a checkpoint."""
+    path = run_dir / WEIGHTS
+    digest = hash_file(path)
+    return {
+        "path": location(path),
+        "url": None,
+        "sha256": digest.sha256,
+        "size": digest.size,
+        "hash_evidence": "none",
+    }
 
 
 def rehearse(
