@@ -32,7 +32,11 @@ ZOO_DEFAULT = "/zoo@entry"
 
 METRICS = {
     "box_AP": "AP points",
+    "box_AP50": "AP points",
+    "box_AP75": "AP points",
     "mask_AP": "AP points",
+    "mask_AP50": "AP points",
+    "mask_AP75": "AP points",
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",
@@ -115,6 +119,7 @@ class Entry:
         license: licence of the weights, as an SPDX identifier.
         classes: names of the categories it was trained on, in label order; empty for all of the data set's.
         parts: config group -> chosen option ("backbone" -> "resnet50").
+        seed_sigma: metric -> standard deviation over training seeds, in its unit, where it was measured.
     """
 
     name: str
@@ -125,6 +130,7 @@ class Entry:
     published: tuple[PublishedCell, ...] = ()
     classes: tuple[str, ...] = ()
     parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    seed_sigma: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> str:

@@ -15,8 +15,9 @@ from zoo.errors import DataError, UsageError, ZooError, closest
 from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
 from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
+from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.measure.predictions import write_predictions
-from zoo.types import Detections, Evaluator, Rle
+from zoo.types import Detections, Evaluator, Json, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,3 +202,49 @@ def _masks(found: Detections, image_id: int) -> list[Rle]:
 def _points(value: float) -> float | None:
     """COCO's -1 for "nothing to find" becomes None, a share of 1 becomes 100."""
     return None if value < 0 else float(value) * 100
+
+
+def accuracy(subject: Subject) -> dict[str, Json]:
+    """Evaluate a detector and write its predictions to the folder of the run.
+
+    Returns:
+        COCO's numbers; nothing in another process than the first.
+    """
+    from zoo.data.loader import image_loader
+    from zoo.run.evaluate import evaluate as detect_all
+
+    detector, processes = subject.detector, subject.processes
+    rounding = subject.protocol.get("rounding")
+    metric = Accuracy(
+        subject.ground_truth,
+        evaluator=subject.options["evaluator"],
+        iou_types=("bbox", "segm") if detector.has_masks else ("bbox",),
+        rounding=None if rounding is None else Rounding(**rounding),
+    )
+    samples = image_loader(
+        subject.dataset, subject.batches, subject.workers, rank=processes.rank, processes=processes.count
+    )
+    images = len(subject.dataset)
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, processes=processes)
+    if not processes.first:
+        return {}
+    metric.write_predictions(subject.run_dir / "predictions.json")
+    return metric.result()
+
+
+MEASUREMENT = Measurement(
+    name="accuracy",
+    about="COCO's average precision and recall, boxes and masks",
+    order=10,
+    version=None,
+    run=accuracy,
+    metrics={
+        key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")
+    },
+    columns=tuple(
+        Column(name=f"{kind}_{name}", keys=(f"{kind}_{name}",), decimals=2)
+        for kind in PREFIXES.values()
+        for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+    ),
+    collective=True,
+)

@@ -4,7 +4,7 @@ The schema of a block is a frozen dataclass: its annotations say what each key h
 each key means. From that one source come the checked value (`build`), its inverse (`plain`), the JSON Schema
 (`json_schema`) and the lines of a help text (`fields_of`).
 
-An annotation may be str, int, float, bool, None, Path, Any, a Literal, tuple[X, ...], tuple[X, Y], list[X],
+An annotation may be str, int, float, bool, None, Path, Any or object, a Literal, tuple[X, ...], tuple[X, Y], list[X],
 Mapping[str, X], another dataclass, a union of these, or Annotated[X, ...] with `Minimum`, `Pattern` and `OneOf`.
 Dataclasses of one union are told apart by a key that is a Literal in each of them, such as `kind`.
 

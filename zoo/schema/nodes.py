@@ -66,7 +66,7 @@ class Node(ABC):
 
 
 class AnyNode(Node):
-    """Any: not looked at."""
+    """Any, or object: not looked at."""
 
     expectation = "anything"
     nullable = True
@@ -331,7 +331,7 @@ def node_of(hint: Any) -> Node:
         return MappingNode(node_of(arguments[1]))
     if origin is Literal:
         return ChoiceNode(arguments)
-    if hint is Any:
+    if hint in (Any, object):
         return AnyNode()
     if hint in SCALARS:
         return ScalarNode(hint)
