@@ -96,4 +96,4 @@ def test_plain() -> None:
 
 
 def test_every_metric_has_its_units() -> None:
-    assert set(UNITS) == set(METRICS)
+    assert set(UNITS) == set(METRICS.values())
