@@ -16,7 +16,7 @@ from zoo.measure.memory import Memory, published_gigabytes
 from zoo.models.detectors.base import Detector
 from zoo.results.record import Record
 from zoo.train.config import Recipe
-from zoo.train.training import rehearse
+from zoo.train.training import profile_steps
 
 MEMORY_STEPS = 20
 """Training steps whose peak of memory is taken."""
@@ -95,7 +95,7 @@ def train_memory(
         train_memory_gb, and train_memory: how it was measured, and both peaks in bytes.
     """
     memory.reset()
-    steps = rehearse(recipe, detector, ground_truth, files, steps=MEMORY_STEPS, seed=seed, workers=workers)
+    steps = profile_steps(recipe, detector, ground_truth, files, steps=MEMORY_STEPS, seed=seed, workers=workers)
     peaks = memory.result()["memory"]
     gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])
     return {"train_memory_gb": gigabytes, "train_memory": {"steps": MEMORY_STEPS, **steps, **peaks}}
