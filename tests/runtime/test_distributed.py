@@ -21,7 +21,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.preprocess import ResizeKeepRatio
 from zoo.errors import DataError
-from zoo.runtime.distributed import Processes, joined
+from zoo.runtime.distributed import DistributedContext, init_distributed
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
@@ -101,9 +101,9 @@ def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
 
 
 def test_one_process_has_everything() -> None:
-    with joined(CPU) as processes:
-        assert processes == Processes(rank=0, count=1)
-        assert processes.in_order([3, 1, 2]) == [3, 1, 2]
-        assert processes.in_order([]) == []
+    with init_distributed(CPU) as context:
+        assert context == DistributedContext(rank=0, world_size=1)
+        assert context.gather_in_order([3, 1, 2]) == [3, 1, 2]
+        assert context.gather_in_order([]) == []
         with pytest.raises(DataError, match="damaged"):
-            processes.in_order(DataError("damaged", next_step="fetch it again"))
+            context.gather_in_order(DataError("damaged", next_step="fetch it again"))

@@ -213,7 +213,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
     from zoo.data.loader import image_loader
     from zoo.run.evaluate import evaluate as detect_all
 
-    detector, processes = subject.detector, subject.processes
+    detector, context = subject.detector, subject.context
     rounding = subject.protocol.get("rounding")
     metric = Accuracy(
         subject.ground_truth,
@@ -222,11 +222,11 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         rounding=None if rounding is None else Rounding(**rounding),
     )
     samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=processes.rank, processes=processes.count
+        subject.dataset, subject.batches, subject.workers, rank=processes.rank, context=context.count
     )
     images = len(subject.dataset)
-    detect_all(detector, samples, [metric], images=images, precision=subject.precision, processes=processes)
-    if not processes.first:
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
+    if not context.is_main:
         return {}
     metric.write_predictions(subject.run_dir / "predictions.json")
     return metric.result()
