@@ -15,7 +15,7 @@ from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
 from zoo.config.compose import build_model, compose, load_weights
-from zoo.data.mask_targets import decode
+from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
 from zoo.measure.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.models.detectors.yolo import YoloDetector
