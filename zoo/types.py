@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 Size: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+"""Of convolutions and matrix products; fp32 is true float32, without TF32."""
+
+Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]
+"""Our own evaluator, and the reference; both give the same bits."""
+
+Json: TypeAlias = object
+"""What JSON can hold: None, bool, int, float, str, lists of these, and mappings of names to these."""
 
 Image: TypeAlias = Union[str, Path, "np.ndarray"]
 """An image as `predict` takes it: a path, or an array (H, W, 3), uint8, RGB."""
@@ -77,19 +86,37 @@ class Target:
         return Target(self.boxes.to(device), self.labels.to(device), masks)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageGeometry:
+    """Where an image lies in a network's input, and how that relates to the image file.
+
+    Attributes:
+        size: the image's size inside the input, without padding.
+        extent: (height, width) that boxes in input pixels are clipped to; usually the size, but need not be whole.
+        scale: (x, y) factors from original to input pixels.
+        original_size: size of the image file.
+        offset: (x, y) of the image's first pixel in the input; (0, 0) where all padding is right and below.
+    """
+
+    size: Size
+    extent: tuple[float, float]
+    scale: tuple[float, float]
+    original_size: Size
+    offset: tuple[int, int] = (0, 0)
+
+
 @dataclass(slots=True)
 class Batch:
     """What a network takes.
 
     Attributes:
         images: float (N, 3, H, W), normalised and padded.
-        sizes: size of each image inside `images`, without the padding.
+        geometries: one an image.
+        image_ids: the data set's ids.
     """
 
     images: Tensor
-    sizes: list[Size]
-    original_sizes: list[Size]
-    scales: list[tuple[float, float]]
+    geometries: list[ImageGeometry]
     image_ids: list[int]
 
 

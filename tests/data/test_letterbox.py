@@ -15,7 +15,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.letterbox import Letterbox
 from zoo.errors import DataError
 from zoo.models.layers.letterbox import LetterboxNormalizer, corner
-from zoo.types import Sample, Size
+from zoo.types import ImageGeometry, Sample, Size
 
 LETTERBOX = Letterbox(long=640, stride=32, pad=0.5)
 PREPROCESSING = SHARED / "parity" / "ultralytics" / "ultralytics_preproc.npz"
@@ -53,7 +53,7 @@ def test_an_image_lies_in_the_middle_of_grey() -> None:
     bgr = torch.from_numpy(image[:, :, ::-1].copy())
     made = Sample(bgr, 0, (100, 131), (1.0, 1.0), canvas=(111, 140))
     batch = LetterboxNormalizer(fill=114)([made], torch.device("cpu"))
-    assert batch.sizes == [(100, 131)]
+    assert batch.geometries == [ImageGeometry((100, 131), (100, 131), (1.0, 1.0), (100, 131), offset=(4, 5))]
     assert corner((111, 140), (100, 131)) == (5, 4)  # the odd pixel below and at the right
     inside = batch.images[0, :, 5:105, 4:135]
     assert torch.equal(inside, torch.from_numpy(image).permute(2, 0, 1).float() / 255)

@@ -10,10 +10,12 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from geometries import geometry
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
 from zoo.models.heads.roi import DetectionSettings
@@ -21,7 +23,7 @@ from zoo.models.heads.yolo import BINS, YoloHead, YoloMaps
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
 from zoo.models.layers.letterbox import corner
 from zoo.models.necks.pan import PAN
-from zoo.types import Detections, FeatureSpec, Rle, Size
+from zoo.types import Detections, FeatureSpec, ImageGeometry, Rle, Size
 
 SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
 CELLS = [(4, 6), (2, 3), (1, 2)]  # of an input of 32 x 48, the coarsest rounded up
@@ -69,7 +71,7 @@ def put(
 
 
 def detect(head: YoloHead, maps: YoloMaps) -> Detections:
-    (found,) = head.detect(head.decode(maps), (32, 48), [(32, 48)], [(1.0, 1.0)], [(32, 48)])
+    (found,) = head.detect(head.decode(maps), (32, 48), [geometry((32, 48))])
     return found
 
 
@@ -116,7 +118,8 @@ def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     maps = empty_maps()
     put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
     top, left = corner((32, 48), (25, 41))
-    (found,) = head().detect(head().decode(maps), (32, 48), [(25, 41)], [(2.0, 4.0)], [(6, 20)])
+    placed = ImageGeometry((25, 41), (25, 41), (2.0, 4.0), (6, 20), offset=(left, top))
+    (found,) = head().detect(head().decode(maps), (32, 48), [placed])
     assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
 
 

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from geometries import geometry
 from torch import Tensor
 
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
@@ -199,9 +200,9 @@ def test_losses_are_taken_in_float32_whatever_the_network_ran_in() -> None:
     maps = head([torch.randn(1, 16, 64 // spec.stride, 64 // spec.stride) for spec in specs])
     given = target([4, 4, 40, 30])
     given.masks = torch.ones(1, 64, 64, dtype=torch.uint8)
-    plain = head.losses(maps, [given], (64, 64), [(64, 64)])
+    plain = head.losses(maps, [given], (64, 64), [geometry((64, 64))])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = head.losses(maps, [given], (64, 64), [(64, 64)])
+        mixed = head.losses(maps, [given], (64, 64), [geometry((64, 64))])
     assert list(mixed) == ["loss_box", "loss_cls", "loss_dfl", "loss_seg"]
     assert all(torch.equal(mixed[name], value) for name, value in plain.items())
 

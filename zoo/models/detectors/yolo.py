@@ -50,9 +50,9 @@ class YoloDetector(Detector):
     def postprocess(self, outputs: YoloOutputs, batch: Batch) -> list[Detections]:
         """Select, suppress, rescale, clip; then the masks."""
         canvas = (batch.images.shape[2], batch.images.shape[3])
-        return self.dense_head.detect(outputs, canvas, batch.sizes, batch.scales, batch.original_sizes)
+        return self.dense_head.detect(outputs, canvas, batch.geometries)
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of the dense head."""
         canvas = (batch.images.shape[2], batch.images.shape[3])
-        return self.dense_head.losses(self.dense_head(self.extract(batch.images)), targets, canvas, batch.sizes)
+        return self.dense_head.losses(self.dense_head(self.extract(batch.images)), targets, canvas, batch.geometries)

@@ -20,8 +20,7 @@ from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo_losses import Predictions, YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.layers.csp import prediction_branch
-from zoo.models.layers.letterbox import corner
-from zoo.types import Detections, FeatureSpec, Size, Target
+from zoo.types import Detections, FeatureSpec, ImageGeometry, Size, Target
 
 BINS = 16
 """Distances that each side of a box is distributed over: 0 to 15 cells."""
@@ -135,36 +134,31 @@ class YoloHead(nn.Module):
         self,
         outputs: YoloOutputs,
         canvas: Size,
-        sizes: Sequence[Size],
-        scales: Sequence[tuple[float, float]],
-        original_sizes: Sequence[Size],
+        geometries: Sequence[ImageGeometry],
     ) -> list[Detections]:
         """Detections of each image, in pixels of the original.
 
         Args:
             outputs: of a batch, decoded.
             canvas: size of the batch's images with their borders.
-            sizes: of the images without borders.
-            scales: (x, y) factors from original to input pixels.
-            original_sizes: of the image files; boxes are clipped to them.
+            geometries: one an image; boxes are clipped to its original size.
         """
         found = []
-        for i, (size, scale, original_size) in enumerate(zip(sizes, scales, original_sizes, strict=True)):
+        for i, geometry in enumerate(geometries):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
-            top, left = corner(canvas, size)
-            moved = (boxes - boxes.new_tensor((left, top)).repeat(2)) / boxes.new_tensor(scale).repeat(2)
-            detections = Detections(box_ops.clip(moved, original_size), scores, labels)
+            moved = (boxes - boxes.new_tensor(geometry.offset).repeat(2)) / boxes.new_tensor(geometry.scale).repeat(2)
+            detections = Detections(box_ops.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 weights = outputs.coefficients[i, points]
                 detections.masks = self.mask_branch.paste(
-                    weights, outputs.prototypes[i], boxes, canvas, size, original_size
+                    weights, outputs.prototypes[i], boxes, canvas, geometry.size, geometry.original_size
                 )
             found.append(detections)
         return found
 
     def losses(
-        self, maps: YoloMaps, targets: Sequence[Target], canvas: Size, sizes: Sequence[Size]
+        self, maps: YoloMaps, targets: Sequence[Target], canvas: Size, geometries: Sequence[ImageGeometry]
     ) -> dict[str, Tensor]:
         """Named scalars; see `YoloLosses`.
 
@@ -172,7 +166,7 @@ class YoloHead(nn.Module):
             maps: of a batch.
             targets: one an image, in pixels of the image without borders.
             canvas: size of the batch's images with their borders.
-            sizes: of the images without borders.
+            geometries: one an image.
         """
         points, strides = self._points(maps.sides)
         with torch.autocast(points.device.type, enabled=False):  # losses are taken in float32
@@ -186,7 +180,7 @@ class YoloHead(nn.Module):
                 coefficients=None if maps.coefficients is None else flatten_levels(maps.coefficients),
                 prototypes=maps.prototypes,
             )
-            return self.criterion(predictions, targets, canvas, sizes)
+            return self.criterion(predictions, targets, canvas, [geometry.size for geometry in geometries])
 
     def _suppress(self, boxes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Anchor points (D,), scores (D,) and labels (D,) that survive, best first, of boxes (M, 4), logits (M, K)."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.types import Batch, Sample, Size
+from zoo.types import Batch, ImageGeometry, Sample, Size
 
 
 class PixelNormalizer(nn.Module):
@@ -41,22 +41,16 @@ class PixelNormalizer(nn.Module):
     def forward(self, samples: Sequence[Sample], device: torch.device) -> Batch:
         """A batch on the device: (N, 3, H, W), as large as the largest sample, rounded up."""
         mean, std = self._on(device)
-        sizes = [(sample.pixels.shape[0], sample.pixels.shape[1]) for sample in samples]
         canvas = self.canvas(samples)
         images = torch.full((len(samples), 3, *canvas), self.fill, device=device)
-        for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
+        geometries = [self._geometry(sample, canvas) for sample in samples]
+        for image, sample, geometry in zip(images, samples, geometries, strict=True):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
-            top, left = self.corner(canvas, (h, w))
+            (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
             window.copy_(pixels.flip(0) if self.swap else pixels)
             window.sub_(mean).div_(std)
-        return Batch(
-            images=images,
-            sizes=sizes,
-            original_sizes=[sample.original_size for sample in samples],
-            scales=[sample.scale for sample in samples],
-            image_ids=[sample.image_id for sample in samples],
-        )
+        return Batch(images, geometries, [sample.image_id for sample in samples])
 
     def canvas(self, samples: Sequence[Sample]) -> Size:
         """The size of a batch of these samples."""
@@ -71,6 +65,11 @@ class PixelNormalizer(nn.Module):
         """The size of an image with its padding, where it is alone in its batch."""
         height, width = (-(-side // self.divisor) * self.divisor for side in size)
         return height, width
+
+    def _geometry(self, sample: Sample, canvas: Size) -> ImageGeometry:
+        size = (sample.pixels.shape[0], sample.pixels.shape[1])
+        top, left = self.corner(canvas, size)
+        return ImageGeometry(size, size, sample.scale, sample.original_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         # Constants of the protocol, not weights: kept out of the state dict, and never on the meta device.

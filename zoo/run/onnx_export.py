@@ -113,7 +113,7 @@ class _RawOutputs(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.detector.network(Batch(images, [], [], [], []))
+        outputs = self.detector.network(Batch(images, [], []))
         return tuple(value for name in OUTPUTS if (value := getattr(outputs, name)) is not None)
 
 

@@ -14,10 +14,11 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
-from zoo.measure.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
+from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.models.detectors.yolo import YoloDetector
 from zoo.models.layers.conv import fold_batch_norm, norms
 from zoo.runtime.hardware import use_true_float32
