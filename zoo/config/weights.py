@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
@@ -58,8 +59,9 @@ class Weights:
         return detector
 
     @property
-    def description(self) -> Json:
-        """What a training begins with, for its record."""
+    def description(self) -> str | Mapping[str, Json]:
+        """What a training starts from, for its record."""
         if self._initial is not None:
             return self._initial.description
-        return None if self.checkpoint is None else {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}
+        assert self.checkpoint is not None  # noqa: S101 - there is a file
+        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}
