@@ -42,18 +42,19 @@ class Sample:
     """One image on its way to a detector.
 
     Attributes:
-        pixels: uint8 (H, W, 3), BGR as OpenCV decodes it, resized, not padded, not normalised.
+        pixels: (H, W, 3), BGR as OpenCV decodes it, resized, not padded: uint8, or float32 where the protocol
+            normalises before the resize.
         image_id: the data set's id (the position in the list for `predict`).
         original_size: size of the image file.
         scale: (x, y) factors from original to resized pixels, each from the rounded size.
-        canvas: the size that it is padded to, where the protocol decides that before the images are in a batch.
+        batch_shape: (height, width) it is padded to, where the protocol decides that before there is a batch.
     """
 
     pixels: Tensor
     image_id: int
     original_size: Size
     scale: tuple[float, float]
-    canvas: Size | None = None
+    batch_shape: Size | None = None
 
 
 @dataclass(slots=True)

@@ -14,12 +14,12 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from zoo.config.compose import build_model, compose
+from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
 from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo import BINS, YoloHead, YoloMaps
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
-from zoo.models.layers.letterbox import corner
 from zoo.models.necks.pan import PAN
 from zoo.types import Detections, FeatureSpec, Rle, Size
 
@@ -115,7 +115,7 @@ def test_only_the_best_candidates_and_detections_are_kept() -> None:
 def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     maps = empty_maps()
     put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
-    top, left = corner((32, 48), (25, 41))
+    top, left = letterbox_offset((32, 48), (25, 41))
     (found,) = head().detect(head().decode(maps), (32, 48), [(25, 41)], [(2.0, 4.0)], [(6, 20)])
     assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
 
@@ -135,7 +135,7 @@ def the_plain_way(
     x1, y1, x2, y2 = (boxes[:, i, None, None] for i in range(4))
     inside = (columns >= x1) & (columns < x2) & (rows >= y1) & (rows < y2)
     masks = (values > (0.5 if method == "probabilities" else 0)) & inside
-    top, left = corner(canvas, size)
+    top, left = letterbox_offset(canvas, size)
     masks = masks[:, top : top + size[0], left : left + size[1]]
     if size == original_size:
         return masks.numpy().astype(np.uint8)

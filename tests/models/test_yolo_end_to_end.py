@@ -37,7 +37,7 @@ def found_in(detector: YoloDetector, image: str, answers: dict[str, npt.NDArray[
     one = detector.transform(SHARED / "coco" / "val2017" / f"{image}.jpg")
     assert one.scale == pytest.approx(answers["scale"], abs=1e-6)
     if square:
-        one.canvas = (640, 640)
+        one.batch_shape = (640, 640)
     batch = detector.prepare([one])
     assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
     assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6

@@ -100,7 +100,7 @@ def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
         labels = read_labels(truth, int(np.searchsorted(truth.image_ids, image_id)))
         pixels = decode(SHARED / "coco" / "val2017" / f"{image_id:012}.jpg")
         scene = letterboxed(resized_scene(pixels, labels, SIDE), SIDE)
-        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), canvas=(SIDE, SIDE))
+        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
         target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
         if masks:
             target.masks = torch.from_numpy(fill_outlines(scene.outlines, scene.size))

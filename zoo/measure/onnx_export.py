@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Never
@@ -17,7 +16,7 @@ from typing import Any, Never
 import torch
 from torch import Tensor, nn
 
-from zoo.data.letterbox import Letterbox
+from zoo.data.preprocess import Preprocess
 from zoo.errors import BlockedError, UsageError
 from zoo.files import replacing, result_errors
 from zoo.models.detectors.base import Detector
@@ -40,7 +39,7 @@ def exportable(detector: Detector) -> YoloDetector:
         UsageError: it is of another kind than YOLO: of two stages, or without an input of fixed size.
         BlockedError: the extra is not installed.
     """
-    if not isinstance(detector, YoloDetector) or not isinstance(detector.transform, Letterbox):
+    if not isinstance(detector, YoloDetector) or _square(detector) is None:
         message = (
             f"a {type(detector).__name__} cannot be exported to ONNX: YOLO detectors alone have an input of fixed size"
         )
@@ -55,11 +54,15 @@ def exportable(detector: Detector) -> YoloDetector:
 
 
 def input_size(detector: Detector) -> Size:
-    """Height and width of the exported input: the long side of the protocol, in whole strides."""
+    """Height and width of the exported input: the square of the protocol's size rule."""
+    square = _square(detector)
+    assert square is not None  # noqa: S101 - `exportable` has looked
+    return square
+
+
+def _square(detector: Detector) -> Size | None:
     transform = detector.transform
-    assert isinstance(transform, Letterbox)  # noqa: S101 - `exportable` has looked
-    side = math.ceil(transform.long / transform.stride) * transform.stride
-    return side, side
+    return transform.size_rule.square if isinstance(transform, Preprocess) else None
 
 
 def export_network(detector: YoloDetector, path: Path) -> None:
@@ -120,7 +123,7 @@ class _RawOutputs(nn.Module):
 class OnnxDetector(Detector):
     """A detector whose network is an ONNX file that onnxruntime runs on the CPU.
 
-    What comes before and after the network is the detector's own, but for the canvas, which is
+    What comes before and after the network is the detector's own, but for the batch shape, which is
     always the exported square. Images go one by one.
 
     Args:
@@ -136,7 +139,7 @@ class OnnxDetector(Detector):
 
         super().__init__(nn.Identity(), None, detector.transform, detector.normalizer)
         self.detector = detector
-        self.canvas = input_size(detector)
+        self.input_shape = input_size(detector)
         self.threads = torch.get_num_threads()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -149,7 +152,7 @@ class OnnxDetector(Detector):
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """One sample on the exported square."""
-        return super().prepare([dataclasses.replace(sample, canvas=self.canvas) for sample in samples])
+        return super().prepare([dataclasses.replace(sample, batch_shape=self.input_shape) for sample in samples])
 
     def network(self, batch: Batch) -> YoloOutputs:
         """Everything up to the box, logits and mask coefficients of each anchor point, by onnxruntime."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo.models.detectors.base import Detector
 from zoo.models.heads.yolo import YoloHead, YoloOutputs
 from zoo.models.layers.conv import ConvNorm
-from zoo.models.layers.letterbox import LetterboxNormalizer
+from zoo.models.layers.normalize import PixelNormalizer
 from zoo.types import Batch, Detections, Target, Transform
 
 
@@ -30,7 +30,7 @@ class YoloDetector(Detector):
         neck: nn.Module | None,
         dense_head: YoloHead,
         transform: Transform,
-        normalizer: LetterboxNormalizer,
+        normalizer: PixelNormalizer,
     ) -> None:
         super().__init__(backbone, neck, transform, normalizer)
         self.dense_head = dense_head

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
+from zoo.data.size_rules import letterbox_offset
 from zoo.models import boxes as box_ops
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
 from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo_losses import Predictions, YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.layers.csp import prediction_branch
-from zoo.models.layers.letterbox import corner
 from zoo.types import Detections, FeatureSpec, Size, Target
 
 BINS = 16
@@ -152,7 +152,7 @@ class YoloHead(nn.Module):
         for i, (size, scale, original_size) in enumerate(zip(sizes, scales, original_sizes, strict=True)):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
-            top, left = corner(canvas, size)
+            top, left = letterbox_offset(canvas, size)
             moved = (boxes - boxes.new_tensor((left, top)).repeat(2)) / boxes.new_tensor(scale).repeat(2)
             detections = Detections(box_ops.clip(moved, original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:

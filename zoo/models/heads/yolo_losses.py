@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo.data.size_rules import letterbox_offset
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment, TaskAlignedAssigner
-from zoo.models.layers.letterbox import corner
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.losses.masks import STRIDE, instance_map, prototype_mask_losses
 from zoo.models.losses.regression import complete_iou, distribution_focal_loss
@@ -147,7 +147,7 @@ class YoloLosses:
                 raise ValueError("a detector that finds masks needs the masks of its targets")
             points = (matches != NEGATIVE).nonzero()[:, 0]
             mine = matches[points]
-            wanted = instance_map(target.masks, canvas, corner(canvas, sizes[i]))
+            wanted = instance_map(target.masks, canvas, letterbox_offset(canvas, sizes[i]))
             cells = boxes[i][mine] / STRIDE
             losses.append(prototype_mask_losses(coefficients[i, points], prototypes[i], wanted, cells, mine))
         if self.masks_per_image:
@@ -158,5 +158,5 @@ class YoloLosses:
 
 def _on_canvas(boxes: Tensor, canvas: Size, size: Size) -> Tensor:
     """Boxes (G, 4) of an image without borders, in pixels of the canvas that it is in the middle of."""
-    top, left = corner(canvas, size)
+    top, left = letterbox_offset(canvas, size)
     return boxes.float() + boxes.new_tensor((left, top, left, top)).float()

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from zoo.data.size_rules import letterbox_offset
 from zoo.models.layers.csp import conv_block, prediction_branch
-from zoo.models.layers.letterbox import corner
 from zoo.models.masks import encode_window
 from zoo.types import FeatureSpec, Rle, Size
 
@@ -96,7 +96,7 @@ class PrototypeMasks(nn.Module):
         sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
         grids = (sums.sigmoid() if self.method == "probabilities" else sums).cpu().numpy()
         threshold = 0.5 if self.method == "probabilities" else 0.0
-        top, left = corner(canvas, size)
+        top, left = letterbox_offset(canvas, size)
         rows, columns = _axis(canvas[0], grids.shape[1]), _axis(canvas[1], grids.shape[2])
         enlarged = (
             None if size == original_size else (_axis(original_size[0], size[0]), _axis(original_size[1], size[1]))
