@@ -23,10 +23,7 @@ from zoo.train.training import MEMORY_STEPS, train_memory
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *(
-        "protocol.transform.size_rule={long:64,short:48}",
-        "schedule.multi_scale.scales=[[64,48]]",
-    ),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 

@@ -26,10 +26,7 @@ from zoo.runtime.distributed import Processes, joined
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *(
-        "protocol.transform.size_rule={long:64,short:48}",
-        "schedule.multi_scale.scales=[[64,48]]",
-    ),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 
@@ -69,10 +66,7 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batch_size: int) -> None:
-    options = [
-        "protocol.transform.size_rule={long:128,short:96}",
-        f"data.root={tiny_coco}",
-    ]
+    options = ["protocol.transform.size_rule={long:128,short:96}", f"data.root={tiny_coco}"]
     options += [f"checkpoint.path={faster_rcnn_pth}", f"batch_size={batch_size}"]
     (_, first), (statuses, second) = (bench(n, tmp_path / f"of_{n}", *options) for n in (1, 2))
     assert statuses == [0, 0]
