@@ -37,7 +37,7 @@ from zoo.measure.onnx_export import OnnxDetector, export_network, exportable
 from zoo.measure.speed import Speed
 from zoo.measure.train_memory import measure_train_memory, rehearsed_recipe
 from zoo.models.detectors.base import Detector
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.results.record import Ledger, Record
 from zoo.results.seeds import seed_ledger, with_seeds
@@ -335,7 +335,7 @@ def _speed(settings: RunSettings, detector: Detector, dataset: ImageDataset) -> 
     return speed.result()
 
 
-def _onnx_latency(settings: RunSettings, detector: YoloDetector, dataset: ImageDataset) -> dict[str, Any]:
+def _onnx_latency(settings: RunSettings, detector: DenseDetector, dataset: ImageDataset) -> dict[str, Any]:
     path = settings.run_dir / ONNX_FILE
     export_network(detector, path)
     samples, warmup = _timed_samples(settings, detector.device, dataset)

@@ -78,20 +78,43 @@ class Target:
         return Target(self.boxes.to(device), self.labels.to(device), masks)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageGeometry:
+    """Where an image lies in a network's input, and how that relates to the image file.
+
+    Attributes:
+        size: the image's size inside the input, without padding.
+        extent: (height, width) that boxes in input pixels are clipped to; usually the size, but need not be whole.
+        scale: (x, y) factors from original to input pixels.
+        original_size: size of the image file.
+        offset: (x, y) of the image's first pixel in the input; (0, 0) where all padding is right and below.
+    """
+
+    size: Size
+    extent: tuple[float, float]
+    scale: tuple[float, float]
+    original_size: Size
+    offset: tuple[int, int] = (0, 0)
+
+
 @dataclass(slots=True)
 class Batch:
     """What a network takes.
 
     Attributes:
         images: float (N, 3, H, W), normalised and padded.
-        sizes: size of each image inside `images`, without the padding.
+        geometries: one an image.
+        image_ids: the data set's ids.
     """
 
     images: Tensor
-    sizes: list[Size]
-    original_sizes: list[Size]
-    scales: list[tuple[float, float]]
+    geometries: list[ImageGeometry]
     image_ids: list[int]
+
+    @property
+    def input_shape(self) -> Size:
+        """(height, width) of all images with their padding."""
+        return self.images.shape[2], self.images.shape[3]
 
 
 @dataclass(slots=True)

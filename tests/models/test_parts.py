@@ -179,7 +179,7 @@ def test_normalizer_swaps_normalises_and_then_pads_with_zero() -> None:
     assert batch.images[0, :, 0, 0].tolist() == [20, 7.5, -6]  # red, green, blue
     assert batch.images[0, :, 2:].abs().sum() == 0
     assert batch.images[0, :, :, 3:].abs().sum() == 0
-    assert batch.sizes == [(2, 3), (5, 2)]
+    assert [geometry.size for geometry in batch.geometries] == [(2, 3), (5, 2)]
     assert batch.image_ids == [7, 7]
 
 

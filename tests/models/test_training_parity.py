@@ -71,7 +71,7 @@ class Step:
 
     @property
     def padded_sizes(self) -> list[tuple[int, int]]:
-        return [self.model.normalizer.padded_size(size) for size in self.batch.sizes]
+        return [self.model.normalizer.padded_size(geometry.size) for geometry in self.batch.geometries]
 
 
 @pytest.fixture(scope="module", params=GRADIENTS)
@@ -143,7 +143,8 @@ def read_targets(batch: Batch, masks: bool) -> list[Target]:
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
     boxes, trainable = xyxy(truth.boxes), trainable_objects(truth)
     targets = []
-    for image_id, size, original in zip(batch.image_ids, batch.sizes, batch.original_sizes, strict=True):
+    for image_id, geometry in zip(batch.image_ids, batch.geometries, strict=True):
+        size, original = geometry.size, geometry.original_size
         all_of_image = truth.annotations_of(int(np.searchsorted(truth.image_ids, image_id)))
         objects = np.arange(all_of_image.start, all_of_image.stop)
         objects = objects[trainable[objects]]
@@ -197,7 +198,7 @@ def test_losses(step: Step) -> None:
 
 def test_each_level_has_its_share(step: Step) -> None:
     if isinstance(step.model, TwoStageDetector):
-        sizes = (step.batch.sizes, step.padded_sizes)
+        sizes = (step.batch.geometries, step.padded_sizes)
         shares = step.model.rpn_head.level_losses(step.logits, step.deltas, step.targets, *sizes)
         names = ("loss_rpn_cls", "loss_rpn_bbox")
     else:
@@ -213,7 +214,7 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
         pytest.skip("a dense head trains on all anchors")
     rpn, roi = step.model.rpn_head, step.model.roi_head
     cells = [(x.shape[2], x.shape[3]) for x in step.logits]
-    wanted = rpn.assign(cells, step.targets, step.batch.sizes, step.padded_sizes, torch.device("cpu"))
+    wanted = rpn.assign(cells, step.targets, step.batch.geometries, step.padded_sizes, torch.device("cpu"))
     counts = torch.stack((wanted.objects.sum(dim=1), (wanted.used & ~wanted.objects).sum(dim=1)), dim=1)
     assert counts.tolist() == step.answers["rpn_pos_neg"].tolist()
     chosen = [roi.assign(*image).labels for image in zip(golden_proposals(step.answers), step.targets, strict=True)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.padding import Padding
-from zoo.types import Batch, Sample, Size
+from zoo.types import Batch, ImageGeometry, Sample, Size
 
 
 class PixelNormalizer(nn.Module):
@@ -37,26 +37,25 @@ class PixelNormalizer(nn.Module):
     def forward(self, samples: Sequence[Sample], device: torch.device) -> Batch:
         """A batch on the device: (N, 3, H, W), H and W as the padding says."""
         mean, std, border = self._on(device)
-        sizes = [(sample.pixels.shape[0], sample.pixels.shape[1]) for sample in samples]
         batch_shape = self.padding.batch_shape(samples)
         images = border.repeat(len(samples), 1, *batch_shape)
-        for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
+        geometries = [self._geometry(sample, batch_shape) for sample in samples]
+        for image, sample, geometry in zip(images, samples, geometries, strict=True):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
-            top, left = self.padding.offset(batch_shape, (h, w))
+            (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
             window.copy_(pixels.flip(0) if self.swap else pixels)
             window.sub_(mean).div_(std)
-        return Batch(
-            images=images,
-            sizes=sizes,
-            original_sizes=[sample.original_size for sample in samples],
-            scales=[sample.scale for sample in samples],
-            image_ids=[sample.image_id for sample in samples],
-        )
+        return Batch(images, geometries, [sample.image_id for sample in samples])
 
     def padded_size(self, size: Size) -> Size:
         """The size of an image with its padding, where it is alone in its batch."""
         return self.padding.padded_size(size)
+
+    def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
+        size = (sample.pixels.shape[0], sample.pixels.shape[1])
+        top, left = self.padding.offset(batch_shape, size)
+        return ImageGeometry(size, size, sample.scale, sample.original_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, std and border, (3, 1, 1) each."""
