@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Batch, ImageGeometry

@@ -8,7 +8,8 @@ import torch
 from cases import ENTRIES
 from parity import weights
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.unfilled import Unfilled
 

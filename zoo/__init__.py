@@ -37,7 +37,8 @@ def build(name: str, overrides: Sequence[str] = ()) -> Detector:
     Raises:
         UsageError: no such entry, or an override that fits nothing.
     """
-    from zoo.config.compose import build_model, compose
+    from zoo.config.build import build_model
+    from zoo.config.compose import compose
 
     config = compose(name, overrides)
     return build_model(config, _num_classes(config)).eval()
@@ -63,8 +64,9 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
     """
     from zoo.catalog.entry import read_entry, resolve
     from zoo.checkpoints.obtain import obtain
-    from zoo.config.compose import compose, load_detector
-    from zoo.results.record import results_dir
+    from zoo.config.build import load_detector
+    from zoo.config.compose import compose
+    from zoo.results.ledger import results_dir
     from zoo.runtime.hardware import resolve_device
 
     target = resolve_device(device)

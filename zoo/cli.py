@@ -29,9 +29,10 @@ import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, entry_names, read_entry, resolve
 from zoo.errors import UsageError, ZooError, closest
-from zoo.results.diff import ABSENT, catalogued, diff_rows, passes, render_comparison, render_diff
-from zoo.results.record import Record, results_dir
-from zoo.results.seeds import all_records
+from zoo.results.diff import ABSENT, diff_rows, entries_of, passes, render_comparison, render_diff
+from zoo.results.ledger import Ledger, results_dir
+from zoo.results.record import Record
+from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
 from zoo.results.verdict import carrier, catalogue_key, printed
 
@@ -82,9 +83,9 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="print the version")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
+        from zoo.runtime.provenance import zoo_version
 
-        print(f"zoo {version('zoo-bench')}")
+        print(f"zoo {zoo_version()}")
         parser.exit()
 
 
@@ -341,23 +342,24 @@ def _diff(options: argparse.Namespace) -> int:
     if any(argument.endswith(".json") for argument in options.which):
         return _diff_records(options.which)
     root = options.results_dir
-    records = all_records(root)
+    ledger = Ledger(root)
+    records = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
     if options.which:
         records = _matching(records, options.which)
     if not records:
         raise _no_records(root)
-    entries = catalogued(records)
+    entries = entries_of(records)
     print(render_diff(records, entries), end="")
     return 0 if passes(diff_rows(records, entries)) else 1
 
 
 def _matching(records: Sequence[Record], patterns: Sequence[str]) -> list[Record]:
-    """The records that patterns mean; records of changed compositions answer to their own names."""
-    own = {record.entry for record in records}
+    """The records that patterns mean; whatever has a name of its own answers to that, too."""
+    own = {name for record in records for name in (record.entry, record.name) if name is not None}
     direct = {name for pattern in patterns for name in fnmatch.filter(own, pattern)}
     others = [pattern for pattern in patterns if not fnmatch.filter(own, pattern)]
     wanted = direct | ({entry.name for entry in select(others)} if others else set())
-    return [record for record in records if record.entry in wanted]
+    return [record for record in records if record.entry in wanted or record.name in wanted]
 
 
 def _diff_records(paths: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 Size: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+"""Of convolutions and matrix products; fp32 is true float32, without TF32."""
+
+Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]
+"""Our own evaluator, and the reference; both give the same bits."""
+
+Json: TypeAlias = object
+"""What JSON can hold: None, bool, int, float, str, lists of these, and mappings of names to these."""
 
 Image: TypeAlias = Union[str, Path, "np.ndarray"]
 """An image as `predict` takes it: a path, or an array (H, W, 3), uint8, RGB."""

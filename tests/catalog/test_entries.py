@@ -14,7 +14,8 @@ from zoo.checkpoints.convert import convert
 from zoo.checkpoints.keymaps import key_map
 from zoo.checkpoints.obtain import obtain
 from zoo.checkpoints.readers import read
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.unfilled import Unfilled
 from zoo.results.record import results_dir

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.models.detectors.one_stage import OneStageDetector
 from zoo.types import Detections, Sample, Target
 

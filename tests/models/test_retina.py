@@ -10,7 +10,8 @@ from geometries import geometry
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner

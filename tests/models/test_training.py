@@ -7,7 +7,8 @@ import pytest
 import torch
 from geometries import geometry
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.detectors.two_stage import TwoStageDetector

@@ -13,7 +13,8 @@ from mmdet_cases import ARCHITECTURES, load
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.data.augment import View
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.mask_targets import rasterise

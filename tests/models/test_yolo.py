@@ -14,7 +14,8 @@ from geometries import geometry
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone

@@ -8,7 +8,8 @@ import torch
 from parity import assert_stage, golden, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_outputs import YoloOutputs

@@ -12,7 +12,8 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.preprocess import decode
 from zoo.data.scene import letterboxed, resized_scene

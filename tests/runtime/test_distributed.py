@@ -53,7 +53,7 @@ def assert_equal(one: Path, two: Path, names: Sequence[str]) -> None:
 def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     options = [*SMALL, *same, f"data.root={tiny_coco}", "run=train", "run.max_steps=4", "run.evaluate_every=1"]
-    options += ["batch_size=2", "run.images_per_pass=1", "backbone.norm_eval=true"]
+    options += ["batch_size=2", "run.micro_batch_size=1", "backbone.norm_eval=true"]
     assert len(SIZES) % 2, "the images are to be shared unevenly"
     (one, first), (two, second) = (bench(n, tmp_path / f"of_{n}", *options) for n in (1, 2))
     assert (one, two) == ([0], [0, 0])
@@ -82,7 +82,7 @@ def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_pa
     damaged.write_bytes(b"no image")
     same = ["data.train.annotations=annotations/instances_val2017.json", f"data.train.images={tiny_coco}/val2017"]
     options = [*SMALL, *same, f"data.root={coco}", "run=train", "run.max_steps=1", "batch_size=2"]
-    statuses, record = bench(2, tmp_path / "run", *options, "run.images_per_pass=1")
+    statuses, record = bench(2, tmp_path / "run", *options, "run.micro_batch_size=1")
     assert statuses == [1, 1]
     assert (record["status"], damaged.name in record["reason"]) == ("blocked", True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -69,6 +70,12 @@ def image_loader(
                 raise sample
             sample.batch_shape = planned.batch_shape or sample.batch_shape
         yield samples
+
+
+def default_workers(device: str) -> int:
+    """How many processes decode images where a run does not say, by the kind of device that waits for them."""
+    # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
+    return min(4, os.cpu_count() or 1) if device == "cuda" else 0
 
 
 def _single_threaded(_worker: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,17 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
 from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
+from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.measure.predictions import write_predictions
-from zoo.types import Detections, Rle
+from zoo.types import Detections, Evaluator, Json, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Evaluator: TypeAlias = Literal["columns", "pycocotools"]
-
-EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {"columns": evaluate, "pycocotools": evaluate_by_pycocotools}
+EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
+    "vectorized": evaluate,
+    "pycocotools": evaluate_by_pycocotools,
+}
 
 # The 12 numbers of COCO's summary, in its order.
 STATS = (
@@ -51,7 +53,7 @@ class Accuracy:
 
     Args:
         ground_truth: the annotations of the images the detector is run on.
-        evaluator: ours ("columns"), or pycocotools itself, which gives the same bits many times as slowly.
+        evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
             so, and their published AP needs it.
@@ -65,7 +67,7 @@ class Accuracy:
         self,
         ground_truth: CocoGroundTruth,
         *,
-        evaluator: Evaluator = "columns",
+        evaluator: Evaluator = "vectorized",
         iou_types: Sequence[IouType] = ("bbox",),
         inclusive: bool = False,
         rounding: Rounding | None = None,
@@ -196,3 +198,49 @@ def _masks(found: Detections, image_id: int) -> list[Rle]:
 def _points(value: float) -> float | None:
     """COCO's -1 for "nothing to find" becomes None, a share of 1 becomes 100."""
     return None if value < 0 else float(value) * 100
+
+
+def accuracy(subject: Subject) -> dict[str, Json]:
+    """Evaluate a detector and write its predictions to the folder of the run.
+
+    Returns:
+        COCO's numbers; nothing in another process than the first.
+    """
+    from zoo.data.loader import image_loader
+    from zoo.run.evaluate import evaluate as detect_all
+
+    detector, processes = subject.detector, subject.processes
+    rounding = subject.protocol.get("rounding")
+    metric = Accuracy(
+        subject.ground_truth,
+        evaluator=subject.options["evaluator"],
+        iou_types=("bbox", "segm") if detector.has_masks else ("bbox",),
+        rounding=None if rounding is None else Rounding(**rounding),
+    )
+    samples = image_loader(
+        subject.dataset, subject.batches, subject.workers, rank=processes.rank, processes=processes.count
+    )
+    images = len(subject.dataset)
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, processes=processes)
+    if not processes.first:
+        return {}
+    metric.write_predictions(subject.run_dir / "predictions.json")
+    return metric.result()
+
+
+MEASUREMENT = Measurement(
+    name="accuracy",
+    about="COCO's average precision and recall, boxes and masks",
+    order=10,
+    version=None,
+    run=accuracy,
+    metrics={
+        key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")
+    },
+    columns=tuple(
+        Column(name=f"{kind}_{name}", keys=(f"{kind}_{name}",), decimals=2)
+        for kind in PREFIXES.values()
+        for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+    ),
+    collective=True,
+)

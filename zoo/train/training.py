@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.config.settings import Recipe, RunSettings, TrainSettings
+from zoo.checkpoints.obtain import location
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
 from zoo.data.yolo_training import MosaicDataset, MosaicSettings
 from zoo.errors import UsageError
-from zoo.measure.memory import Memory, published_gigabytes
+from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import Processes
+from zoo.train.config import Recipe, TrainConfig
 from zoo.train.initial import refuse_trial
 from zoo.train.optimizers import WeightAverage, make_optimizer
 from zoo.train.rates import rate_curve
@@ -25,16 +26,12 @@ from zoo.train.state import export_weights
 from zoo.train.trainer import Part, Plan, Trainer
 from zoo.types import Size
 
-MEMORY_STEPS = 20
-"""Training steps whose peak of memory is taken."""
-
 WEIGHTS = "weights.pth"
 """The trained weights in a run's folder: a flat state dict, averaged where the recipe averages."""
 
 
 def train(
-    settings: RunSettings,
-    options: TrainSettings,
+    config: TrainConfig,
     detector: Detector,
     ground_truth: CocoGroundTruth,
     files: Sequence[Path],
@@ -47,8 +44,7 @@ def train(
     """Train a detector where it is; afterwards it is in eval mode and holds the weights that are evaluated.
 
     Args:
-        settings: the run.
-        options: how the recipe is carried out.
+        config: the recipe, and how it is carried out.
         detector: on its device, with its first weights.
         ground_truth: of the training split, with the entry's classes.
         files: its images.
@@ -64,58 +60,39 @@ def train(
         UsageError: the batch cannot be split as asked, or the folder holds another training.
         ZooError: the training diverged, or the disk refuses.
     """
-    schedule = options.recipe.schedule
-    batch_size = options.batch_size or schedule.batch_size
-    dataset = _dataset(options.recipe, settings.seed, detector, ground_truth, files)
-    order = _order(settings, options, dataset, batch_size, processes.count)
-    rate = rate_curve(schedule, batch_size, order.steps_per_epoch, scaled=options.scale_lr)
+    recipe, batch_size = config.recipe, config.batch_size
+    dataset = _dataset(recipe, config.seed, detector, ground_truth, files)
+    order = _order(config, dataset, processes.count)
+    rate = rate_curve(recipe.schedule, batch_size, order.steps_per_epoch, scaled=config.scale_lr)
     set_of = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
-    done = _summary(options, order, rate, batch_size) | set_of
-    plan = _plan(settings, options, order, done, begun_with)
-    trainer = _trainer(options.recipe, detector, rate, plan, processes.agree(settings.run_dir), processes, batch_size)
-    if options.resume:
+    done = _summary(config, order, rate) | set_of
+    plan = _plan(config, order, done, begun_with)
+    trainer = _trainer(recipe, detector, rate, plan, processes.agree(config.run_dir), processes, batch_size)
+    if config.resume:
         trainer.restore()
-        refuse_trial(trainer.begun_with, options)
+        refuse_trial(trainer.begun_with, config)
     batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
     trainer.run(batches, evaluate=evaluate)
     if trainer.average is not None:
         detector.load_state_dict(trainer.average.tensors)
     processes.unify(detector)
     if processes.first:
-        export_weights(settings.run_dir / WEIGHTS, detector.state_dict())
+        export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
     return done | {"processes": processes.count, "begun_with": trainer.begun_with}
 
 
-def train_memory(
-    recipe: Recipe,
-    detector: Detector,
-    ground_truth: CocoGroundTruth,
-    files: Sequence[Path],
-    *,
-    memory: Memory,
-    seed: int,
-    workers: int,
-) -> dict[str, Any]:
-    """The most memory that training steps take; see docs/training.md.
-
-    Args:
-        recipe: how the entry is trained.
-        detector: alone on its device; its weights are changed.
-        ground_truth: of the images.
-        files: the images.
-        memory: of that device.
-        seed: of everything random.
-        workers: processes that decode images.
-
-    Returns:
-        train_memory_gb, and train_memory: how it was measured, and both peaks in bytes.
-    """
-    memory.reset()
-    steps = rehearse(recipe, detector, ground_truth, files, steps=MEMORY_STEPS, seed=seed, workers=workers)
-    peaks = memory.result()["memory"]
-    gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])
-    return {"train_memory_gb": gigabytes, "train_memory": {"steps": MEMORY_STEPS, **steps, **peaks}}
+def trained_weights(run_dir: Path) -> dict[str, Any]:
+    """The exported weights of a training as a record holds a checkpoint."""
+    path = run_dir / WEIGHTS
+    digest = hash_file(path)
+    return {
+        "path": location(path),
+        "url": None,
+        "sha256": digest.sha256,
+        "size": digest.size,
+        "hash_evidence": "none",
+    }
 
 
 def rehearse(
@@ -168,7 +145,7 @@ def rehearse(
     return {"images_per_gpu": images, "precision": recipe.precision, "largest_input": list(largest)}
 
 
-def images_per_pass(options: TrainSettings, batch_size: int, processes: int) -> int:
+def micro_batch_size(config: TrainConfig, processes: int) -> int:
     """Images that go through the network together.
 
     What the run asks for; else as many as in the recipe, or the most below that into which the share
@@ -178,16 +155,16 @@ def images_per_pass(options: TrainSettings, batch_size: int, processes: int) -> 
     Raises:
         UsageError: the batch does not split evenly.
     """
-    share, rest = divmod(batch_size, processes)
+    share, rest = divmod(config.batch_size, processes)
     if rest:
-        message = f"batch_size: {batch_size} images do not split evenly over {processes} processes"
+        message = f"batch_size: {config.batch_size} images do not split evenly over {processes} processes"
         raise UsageError(message, next_step=f"give batch_size as a multiple of {processes}")
-    wanted = options.images_per_pass
+    wanted = config.micro_batch_size
     if wanted is None:
-        wanted = min(options.recipe.schedule.images_per_gpu or share, share)
+        wanted = min(config.recipe.schedule.images_per_gpu or share, share)
         return max(size for size in range(1, wanted + 1) if share % size == 0)
     if share % wanted:
-        message = f"run.images_per_pass: {share} images a step of a process do not split into passes of {wanted}"
+        message = f"run.micro_batch_size: {share} images a step of a process do not split into passes of {wanted}"
         raise UsageError(message, next_step=f"give it as a divisor of {share}, such as {math.gcd(share, wanted)}")
     return wanted
 
@@ -221,51 +198,46 @@ def _padded_size(detector: Detector, part: Part) -> Size:
     return detector.normalizer.padded_size((max(heights), max(widths)))
 
 
-def _order(
-    settings: RunSettings, options: TrainSettings, dataset: TrainingSet, batch_size: int, processes: int
-) -> TrainingOrder:
+def _order(config: TrainConfig, dataset: TrainingSet, processes: int) -> TrainingOrder:
     return TrainingOrder(
         dataset.wide,
-        batch_size=batch_size,
-        part_size=images_per_pass(options, batch_size, processes),
-        seed=settings.seed,
-        repeat=options.recipe.schedule.repeat,
+        batch_size=config.batch_size,
+        part_size=micro_batch_size(config, processes),
+        seed=config.seed,
+        repeat=config.recipe.schedule.repeat,
     )
 
 
-def _summary(options: TrainSettings, order: TrainingOrder, rate: RateCurve, batch_size: int) -> dict[str, Any]:
-    schedule = options.recipe.schedule
+def _summary(config: TrainConfig, order: TrainingOrder, rate: RateCurve) -> dict[str, Any]:
+    schedule = config.recipe.schedule
     all_steps = schedule.epochs * order.steps_per_epoch
     return {
         "schedule": schedule.name,
         "epochs": schedule.epochs,
-        "batch_size": batch_size,
+        "batch_size": config.batch_size,
         "recipe_batch_size": schedule.batch_size,
-        "images_per_pass": order.part_size,
-        "precision": options.recipe.precision,
+        "micro_batch_size": order.part_size,
+        "precision": config.recipe.precision,
         "lr": rate.base,
         "recipe_lr": schedule.optimizer.lr,
-        "steps": min(options.max_steps or all_steps, all_steps),
+        "steps": min(config.max_steps or all_steps, all_steps),
         "steps_per_epoch": order.steps_per_epoch,
     }
 
 
-def _plan(
-    settings: RunSettings, options: TrainSettings, order: TrainingOrder, done: dict[str, Any], begun_with: Any
-) -> Plan:
+def _plan(config: TrainConfig, order: TrainingOrder, done: dict[str, Any], begun_with: Any) -> Plan:
     # The steps are left out: a training that was cut short may go on for longer.
     identity = {name: value for name, value in done.items() if name != "steps"}
-    parts = {group: part for group, part in settings.parts.items() if group != "protocol"}
     return Plan(
         steps=done["steps"],
         parts=order.parts_per_step,
-        seed=settings.seed,
-        precision=options.recipe.precision,
-        loss_scale=options.recipe.loss_scale,
-        clip=options.recipe.schedule.clip,
-        gradients=options.recipe.schedule.gradients,
-        checkpoint_every=options.checkpoint_every,
-        evaluate_every=options.evaluate_every,
-        identity=identity | parts | {"seed": settings.seed},
+        seed=config.seed,
+        precision=config.recipe.precision,
+        loss_scale=config.recipe.loss_scale,
+        clip=config.recipe.schedule.clip,
+        gradients=config.recipe.schedule.gradients,
+        checkpoint_every=config.checkpoint_every,
+        evaluate_every=config.evaluate_every,
+        identity={**identity, **config.identity, "seed": config.seed},
         begun_with=begun_with,
     )

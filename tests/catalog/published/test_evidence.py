@@ -76,7 +76,10 @@ def test_round_trip(tmp_path: Path) -> None:
         ("entry,text\n", "its columns are not entry, metric"),
         ("", "its columns are not"),
         (",".join(COLUMNS) + "\nmmdet_a,box_AP,37.4\n", "not a table of published cells"),
-        (",".join(COLUMNS) + "\nmmdet_a,box_AP,many,README.md,1.md,3,,x\n", "'many' is not a number"),
+        (
+            ",".join(COLUMNS) + "\nmmdet_a,box_AP,many,README.md,1.md,3,,x\n",
+            r"mmdet_a\.text: 'many' is",
+        ),
         (",".join(COLUMNS) + "\nmmdet_a,box_AP,1,README.md,1.md,third,,x\n", "third"),
         ("\udcff", "cannot be read"),
     ],

@@ -15,6 +15,7 @@ from zoo.catalog.entry import METRICS, PublishedCell
 from zoo.catalog.published.documents import Printed
 from zoo.errors import UsageError, ZooError
 from zoo.files import result_errors, write_atomically
+from zoo.schema import build
 
 COLUMNS = ("entry", "metric", "text", "carrier", "file", "line", "hardware", "raw")
 
@@ -101,11 +102,12 @@ def read_evidence(path: Path) -> list[Evidence]:
 
 
 def _evidence(row: Mapping[str, str]) -> Evidence:
-    cell = PublishedCell(
-        metric=row["metric"],
-        text=row["text"],
-        carrier=row["carrier"],
-        line=int(row["line"]) if row["line"] else None,
-        hardware=row["hardware"] or None,
-    )
+    block = {
+        "metric": row["metric"],
+        "text": row["text"],
+        "carrier": row["carrier"],
+        "line": int(row["line"]) if row["line"] else None,
+        "hardware": row["hardware"] or None,
+    }
+    cell = build(PublishedCell, block, row["entry"], "correct the line")
     return Evidence(entry=row["entry"], cell=cell, file=row["file"], raw=row["raw"])

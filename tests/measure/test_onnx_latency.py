@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from zoo import bench
-from zoo.measure import onnx as module
-from zoo.measure.onnx import onnx_latency
-from zoo.measure.onnx_export import OnnxDetector
+from zoo.measure import onnx_latency as module
+from zoo.measure.onnx_latency import onnx_latency
+from zoo.run.onnx_export import OnnxDetector
 from zoo.run.timing import PhaseTimes
 from zoo.runtime.hardware import fingerprint
 

@@ -14,13 +14,14 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.data.mask_targets import decode
 from zoo.errors import BlockedError, UsageError
-from zoo.measure.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.layers.conv import fold_batch_norm, norms
+from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.runtime.hardware import use_true_float32
 from zoo.types import Detections, Sample
 
