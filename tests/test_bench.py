@@ -16,7 +16,7 @@ from file_server import FileServer
 
 from zoo import bench, pipeline
 
-SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
 QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]

@@ -113,7 +113,7 @@ class ProtocolRecord:
         name: protocol.
         version: version of what its accuracy means; every other part of a record has a version of its own.
         config: the resolved configuration of the run.
-        batches: how many batches the images were put into, and how many images each canvas has.
+        batches: how many batches the images were put into, and how many images have each batch shape.
         training: how the model was trained, where the run trained it.
     """
 
