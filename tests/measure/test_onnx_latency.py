@@ -61,7 +61,7 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("alone")
 def test_a_whole_run_leaves_the_file_and_its_latency(tiny_coco: Path) -> None:
     small = ["backbone=csp_p", "protocol.transform.size_rule.long=64", "schedule.mosaic.side=64", "batch_size=2"]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from parity import SHARED, golden, needs_coco, needs_shared, weights
+from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
+from test_yolo_parity import EVERY_NIGHT
 from torch import Tensor
 
 from zoo.config.build import build_model, load_weights
@@ -28,9 +29,9 @@ from zoo.models.layers.unfilled import Unfilled
 from zoo.models.losses.masks import instance_map
 from zoo.types import Sample, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
-CASES = ("yolov8n", "yolov8m", "yolov8x", "yolov8n-seg", "yolov8l-seg")
+CASES = cases("yolov8n", "yolov8m", "yolov8n-seg", nightly=EVERY_NIGHT)
 IMAGES = (520707, 349184)
 SIDE = 640
 TOLERANCE = 5e-5

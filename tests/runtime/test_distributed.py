@@ -49,7 +49,7 @@ def assert_equal(one: Path, two: Path, names: Sequence[str]) -> None:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     options = [*SMALL, *same, f"data.root={tiny_coco}", "run=train", "run.max_steps=4", "run.evaluate_every=1"]
@@ -63,7 +63,7 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     assert second["protocol"]["training"]["processes"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batch_size: int) -> None:
     options = ["protocol.transform.size_rule={long:128,short:96}", f"data.root={tiny_coco}"]
@@ -75,7 +75,7 @@ def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batc
     assert first["measured"]["params"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_path: Path) -> None:
     coco = shutil.copytree(tiny_coco, tmp_path / "coco")
     damaged = sorted((coco / "val2017").iterdir())[1]  # the second is the second process's
