@@ -93,7 +93,7 @@ def test_what_cannot_be_exported_is_skipped_or_blocks(
     small = ["protocol.transform.size_rule={long:128,short:96}"]
     status, record = run(entry, *where, *small, "measure=[accuracy,onnx_latency]")
     assert (status, record["status"]) == (0, "measured")
-    assert record["skipped"]["onnx_latency"].startswith("onnx_latency a TwoStageDetector cannot be exported to ONNX")
+    assert record["skipped"]["onnx_latency"].startswith("onnx_latency needs a network that can be exported: ")
     assert list(record["parts"]) == ["accuracy"]
     capsys.readouterr()
     status, record = run(entry, *where, *small, "measure=[onnx_latency]")
