@@ -14,10 +14,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.augment import mmdet
+from zoo.data.augment.operations import MultiScale
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.loader import TrainLoader
 from zoo.data.preprocess import ResizeKeepRatio
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.runtime.distributed import joined
@@ -60,14 +63,17 @@ class TinyDetector(Detector):
         }
 
 
-def make_dataset(coco: Path, augmentation: Augmentation | None = None) -> TrainingDataset:
+def make_dataset(coco: Path, **settings: Any) -> TrainingSet:
+    """Views of the images in `coco`; `settings` are those of mmdetection's style."""
     truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
     files = [coco / "val2017" / name for name in truth.file_names]
-    scales = MultiScale(mode="choice", scales=((64, 48), (80, 60)))
-    return TrainingDataset(truth, files, augmentation or Augmentation(multi_scale=scales), seed=3)
+    settings = {"multi_scale": MultiScale(mode="choice", scales=((64, 48), (80, 60))), **settings}
+    return mmdet.training_set(truth, files, seed=3, masks=False, **settings)
 
 
-def make_trainer(folder: Path, order: TrainingOrder, detector: Detector | None = None, **settings: Any) -> Trainer:
+def make_trainer(
+    folder: Path, order: AspectRatioBatchSampler, detector: Detector | None = None, **settings: Any
+) -> Trainer:
     """A trainer of steps that `order` gives; `settings` are those of `Plan`, and `ema`, `processes`."""
     if detector is None:
         torch.manual_seed(0)
@@ -75,22 +81,24 @@ def make_trainer(folder: Path, order: TrainingOrder, detector: Detector | None =
     warmup = Warmup(kind="linear", iterations=4, ratio=0.1)
     rate = LearningRate(base=0.05, milestones=(3, 6), iterations_per_epoch=order.steps_per_epoch, warmup=warmup)
     ema, processes = settings.pop("ema", False), settings.pop("processes", None)
-    plan = Plan(**{"steps": 20, "parts": order.parts_per_step, "seed": 1, "checkpoint_every": 5, **settings})
+    plan = Plan(**{"steps": 20, "parts": order.micro_batches_per_step, "seed": 1, "checkpoint_every": 5, **settings})
     average = WeightAverage(detector, AverageSettings(decay=0.9, warmup=5)) if ema else None
     more = {} if processes is None else {"processes": processes}
     return Trainer(detector, make_optimizer(detector, OPTIMIZER), rate, plan, folder, average=average, **more)
 
 
 def train(
-    coco: Path, folder: Path, *, resume: bool = False, batch_size: int = 2, part_size: int = 1, workers: int = 0,
+    coco: Path, folder: Path, *, resume: bool = False, batch_size: int = 2, micro_batch_size: int = 1, workers: int = 0,
     **settings: Any,
 ) -> Trainer:  # fmt: skip
     """Train on a tiny data set; returns the trainer at its end."""
     with joined(CPU) as processes:
         dataset = make_dataset(coco)
-        order = TrainingOrder(dataset.wide, batch_size=batch_size, part_size=part_size, seed=3)
+        order = AspectRatioBatchSampler(
+            dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
+        )
         trainer = make_trainer(folder, order, processes=processes, **settings)
-        batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
+        batches = TrainLoader(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
         if resume:
             trainer.restore()
         trainer.run(batches)
@@ -109,7 +117,7 @@ def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None
     """Train in a process of its own, with one thread, so that every one of them computes the same bits."""
     context = multiprocessing.get_context("forkserver")
     # Imported once for all of them; the last is what torch's optimisers import when they are first used.
-    context.set_forkserver_preload(["zoo.data.training", "zoo.train.trainer", "torch._dynamo"])
+    context.set_forkserver_preload(["zoo.data.loader", "zoo.train.trainer", "torch._dynamo"])
     process = context.Process(target=_train, args=(coco, folder, dict(environment or {}), settings))
     process.start()
     return process

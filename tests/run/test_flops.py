@@ -13,12 +13,12 @@ from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.measure import count as module
-from zoo.run.flops import count
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.models.layers.unfilled import Unfilled
 from zoo.results.verdict import judge
+from zoo.run.flops import count
 
 
 def test_counts_add_up(small_parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

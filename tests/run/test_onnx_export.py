@@ -18,9 +18,9 @@ from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
 from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
-from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.models.detectors.yolo import YoloDetector
 from zoo.models.layers.conv import fold_batch_norm, norms
+from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.runtime.hardware import use_true_float32
 from zoo.types import Detections, Sample
 

@@ -47,7 +47,9 @@ def test_killed_anywhere_and_resumed_gives_the_same_metrics(tiny_coco: Path, tmp
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("settings", [{}, {"ema": True}, {"precision": "fp16"}, {"workers": 2}, {"part_size": 2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"ema": True}, {"precision": "fp16"}, {"workers": 2}, {"micro_batch_size": 2}]
+)
 def test_stopped_early_and_resumed_in_this_process(
     tiny_coco: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:

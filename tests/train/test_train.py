@@ -12,7 +12,8 @@ import torch
 from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, meeting_point, start, train
 from torch import Tensor, nn
 
-from zoo.data.training import TrainingBatches, TrainingOrder
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError, ZooError
 from zoo.train.optimizers import WeightAverage, make_optimizer, parameter_groups
 from zoo.train.schedule import AverageSettings, OptimizerSettings, RateCurve
@@ -84,10 +85,10 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
 
 def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
     rehearsed, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("rehearsed", "whole"))
-    rehearsed.rehearse(TrainingBatches(dataset, order))
-    whole.run(TrainingBatches(dataset, order))
+    rehearsed.rehearse(TrainLoader(dataset, order))
+    whole.run(TrainLoader(dataset, order))
     assert not (tmp_path / "rehearsed").exists()
     for name, tensor in whole.detector.state_dict().items():
         assert torch.equal(tensor, rehearsed.detector.state_dict()[name]), name
@@ -95,10 +96,10 @@ def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> N
 
 def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=1, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
     trainer = make_trainer(tmp_path, order)
     trainer.detector.train()
-    (parts,) = TrainingBatches(dataset, order)(0, 1)
+    (parts,) = TrainLoader(dataset, order)(0, 1)
     gradients = []
     for i, part in enumerate(parts):
         trainer.detector.zero_grad()
@@ -133,7 +134,7 @@ def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
     trainer = make_trainer(tmp_path, order, steps=9, evaluate_every=2, ema=True)
     seen: list[int] = []
 
@@ -144,7 +145,7 @@ def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path:
         assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.average.tensors.items())
         seen.append(epochs)
 
-    trainer.run(TrainingBatches(dataset, order), evaluate=evaluate)
+    trainer.run(TrainLoader(dataset, order), evaluate=evaluate)
     assert seen == [2, 4]
     assert trainer.detector.training
     assert trainer.average is not None
@@ -166,7 +167,7 @@ class Diverging(TinyDetector):
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tiny_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"diverged at step 6 \(epoch 3\): loss_cls nan.*step_000000005\.pt") as error:
-        train(tiny_coco, tmp_path, detector=Diverging(), part_size=2)
+        train(tiny_coco, tmp_path, detector=Diverging(), micro_batch_size=2)
     assert "lr" in error.value.next_step
     assert len(rows(tmp_path)) == 6
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000005.pt"]
@@ -234,13 +235,13 @@ class Gathering(RateCurve):
 
 def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
     trainer = make_trainer(tmp_path, order, gradients="sum")
     trainer.rate = Gathering()
     trainer.optimizer.param_groups[1]["biases"] = True
     trainer.detector.train()
     before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
-    parts = list(TrainingBatches(dataset, order)(0, 3))
+    parts = list(TrainLoader(dataset, order)(0, 3))
     gradients: list[list[Tensor]] = []
     for i, (part,) in enumerate(parts):
         trainer.done = i
@@ -261,8 +262,8 @@ def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path
 
 def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    ((part,),) = TrainingBatches(dataset, order)(0, 1)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    ((part,),) = TrainLoader(dataset, order)(0, 1)
     found = []
     for gradients in ("mean", "sum"):
         trainer = make_trainer(tmp_path, order, gradients=gradients)
@@ -317,8 +318,8 @@ def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_the_targets_of_a_part_belong_to_its_images(tiny_coco: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    for parts in TrainingBatches(dataset, order)(0, 4):
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    for parts in TrainLoader(dataset, order)(0, 4):
         for part in parts:
             for sample, target in part:
                 assert isinstance(target, Target)

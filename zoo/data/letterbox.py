@@ -51,3 +51,8 @@ class Letterbox:
     def _rounded(self, share: float) -> int:
         """A share of the long side in pixels of the canvas."""
         return math.ceil(share * self.long / self.stride + self.pad) * self.stride
+
+
+def letterbox_offset(canvas: Size, size: Size) -> tuple[int, int]:
+    """(row, column) of the first pixel of an image in the middle of a canvas; an odd pixel goes right or below."""
+    return (canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2

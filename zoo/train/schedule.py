@@ -131,8 +131,8 @@ class Schedule:
             rate then does not follow the batch size.
         gradients: of a step: the "mean" over its passes, as the frameworks of many GPUs take it; or the "sum" over
             its images, each with the losses of its pass (Ultralytics).
-        multi_scale: resize rule of the training images, as `zoo.data.augment.MultiScale` takes it.
-        mosaic: how they are made instead, as `zoo.data.yolo_training.MosaicSettings` takes it.
+        multi_scale: resize rule of the training images, as `zoo.data.augment.operations.MultiScale` takes it.
+        mosaic: how they are made instead, as `zoo.data.augment.ultralytics.MosaicSettings` takes it.
         crop: side in pixels of a random square crop after the resize; None crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights; None evaluates the weights themselves.

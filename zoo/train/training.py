@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.obtain import location
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.augment import mmdet, ultralytics
+from zoo.data.augment.operations import MultiScale
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
-from zoo.data.yolo_training import MosaicDataset, MosaicSettings
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import Processes
+from zoo.schema import build
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.initial import refuse_trial
 from zoo.train.optimizers import WeightAverage, make_optimizer
@@ -71,7 +74,7 @@ def train(
     if config.resume:
         trainer.restore()
         refuse_trial(trainer.begun_with, config)
-    batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
+    batches = TrainLoader(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
     trainer.run(batches, evaluate=evaluate)
     if trainer.average is not None:
         detector.load_state_dict(trainer.average.tensors)
@@ -122,7 +125,7 @@ def rehearse(
     schedule = recipe.schedule
     images = schedule.images_per_gpu or schedule.batch_size
     dataset = _dataset(recipe, seed, detector, ground_truth, files)
-    order = TrainingOrder(dataset.wide, batch_size=images, part_size=images, seed=seed)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=images, micro_batch_size=images, seed=seed)
     rate = rate_curve(schedule, images, order.steps_per_epoch)
     plan = Plan(
         steps=steps,
@@ -136,7 +139,7 @@ def rehearse(
     sizes: list[Size] = []
 
     def watched(start: int, stop: int) -> Iterator[Sequence[Part]]:
-        for parts in TrainingBatches(dataset, order, workers=workers)(start, stop):
+        for parts in TrainLoader(dataset, order, workers=workers)(start, stop):
             sizes.extend(_padded_size(detector, part) for part in parts)
             yield parts
 
@@ -173,11 +176,13 @@ def _dataset(
     recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
 ) -> TrainingSet:
     schedule, masks = recipe.schedule, detector.has_masks
+    step = "correct the file of conf/schedule; its keys are in zoo/data/augment"
     if schedule.mosaic is not None:
-        settings = MosaicSettings.from_mapping(schedule.mosaic)
-        return MosaicDataset(ground_truth, files, settings, epochs=schedule.epochs, seed=seed, masks=masks)
-    augmentation = Augmentation(multi_scale=MultiScale.from_mapping(schedule.multi_scale or {}), crop=schedule.crop)
-    return TrainingDataset(ground_truth, files, augmentation, seed, masks=masks)
+        settings = build(ultralytics.MosaicSettings, schedule.mosaic, "schedule.mosaic", step)
+        epochs = schedule.epochs
+        return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
+    scales = build(MultiScale, schedule.multi_scale, "schedule.multi_scale", step)
+    return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=schedule.crop, seed=seed, masks=masks)
 
 
 def _trainer(
@@ -198,17 +203,17 @@ def _padded_size(detector: Detector, part: Part) -> Size:
     return detector.normalizer.padded_size((max(heights), max(widths)))
 
 
-def _order(config: TrainConfig, dataset: TrainingSet, processes: int) -> TrainingOrder:
-    return TrainingOrder(
-        dataset.wide,
+def _order(config: TrainConfig, dataset: TrainingSet, processes: int) -> AspectRatioBatchSampler:
+    return AspectRatioBatchSampler(
+        dataset.is_landscape,
         batch_size=config.batch_size,
-        part_size=micro_batch_size(config, processes),
+        micro_batch_size=micro_batch_size(config, processes),
         seed=config.seed,
         repeat=config.recipe.schedule.repeat,
     )
 
 
-def _summary(config: TrainConfig, order: TrainingOrder, rate: RateCurve) -> dict[str, Any]:
+def _summary(config: TrainConfig, order: AspectRatioBatchSampler, rate: RateCurve) -> dict[str, Any]:
     schedule = config.recipe.schedule
     all_steps = schedule.epochs * order.steps_per_epoch
     return {
@@ -216,7 +221,7 @@ def _summary(config: TrainConfig, order: TrainingOrder, rate: RateCurve) -> dict
         "epochs": schedule.epochs,
         "batch_size": config.batch_size,
         "recipe_batch_size": schedule.batch_size,
-        "micro_batch_size": order.part_size,
+        "micro_batch_size": order.micro_batch_size,
         "precision": config.recipe.precision,
         "lr": rate.base,
         "recipe_lr": schedule.optimizer.lr,
@@ -225,12 +230,12 @@ def _summary(config: TrainConfig, order: TrainingOrder, rate: RateCurve) -> dict
     }
 
 
-def _plan(config: TrainConfig, order: TrainingOrder, done: dict[str, Any], begun_with: Any) -> Plan:
+def _plan(config: TrainConfig, order: AspectRatioBatchSampler, done: dict[str, Any], begun_with: Any) -> Plan:
     # The steps are left out: a training that was cut short may go on for longer.
     identity = {name: value for name, value in done.items() if name != "steps"}
     return Plan(
         steps=done["steps"],
-        parts=order.parts_per_step,
+        parts=order.micro_batches_per_step,
         seed=config.seed,
         precision=config.recipe.precision,
         loss_scale=config.recipe.loss_scale,
