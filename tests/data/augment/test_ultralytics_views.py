@@ -150,7 +150,7 @@ def test_an_image_that_is_missing_is_an_error(tiny_coco: Path, tmp_path: Path) -
     ("changes", "message"),
     [
         ({"sidee": 640}, ".*'sidee' .*side"),
-        ({"side": None}, "side: "),
+        ({"side": None}, "missing side"),
         ({"mixup": -0.1}, "mixup: -0.1 is not a number, 0 or more"),
         ({"flip": True}, "flip: True"),
     ],
