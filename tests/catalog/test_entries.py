@@ -11,8 +11,8 @@ from parity import GOLDEN, constants, manifest, shapes
 
 from zoo.catalog.entry import Entry, conf_dir, entry_names, read_entry
 from zoo.checkpoints.convert import convert
+from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.obtain import obtain
 from zoo.checkpoints.readers import read
 from zoo.config.build import build_model
 from zoo.config.compose import compose
@@ -62,7 +62,7 @@ def checkpoint_shapes(entry: Entry) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor in an entry's checkpoint, by its key there."""
     if entry.name in CASES:
         return shapes(CASES[entry.name])
-    file = obtain(entry.checkpoint, results_dir()).path
+    file = fetch_checkpoint(entry.checkpoint, results_dir()).path
     return {key: tuple(tensor.shape) for key, tensor in read(file, entry.checkpoint.format).items()}
 
 

@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.accuracy import Accuracy, Evaluator, Rounding
-from zoo.types import Detections, Rle
+from zoo.measure.accuracy import Accuracy, Rounding
+from zoo.types import Detections, Evaluator, Rle
 
 
 def square_mask(left: int, top: int, side: int) -> Rle:
@@ -78,7 +78,7 @@ def feed(metric: Accuracy) -> None:
     metric.update([10, 20], [cat, dogs])
 
 
-@pytest.mark.parametrize("evaluator", ["columns", "pycocotools"])
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
 def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> None:
     metric = Accuracy(ground_truth, evaluator=evaluator, iou_types=("bbox", "segm"))
     feed(metric)
@@ -202,7 +202,7 @@ def test_errors_teach(ground_truth: CocoGroundTruth) -> None:
         Accuracy(ground_truth, iou_types=("segm",)).update([10], [found([[0, 0, 1, 1]], [0.5], [0])])
     with pytest.raises(UsageError, match="no evaluator 'colums'") as raised:
         Accuracy(ground_truth, evaluator="colums")  # type: ignore[arg-type]
-    assert "columns" in raised.value.next_step
+    assert "vectorized" in raised.value.next_step
 
 
 def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: CocoGroundTruth, tmp_path: Path) -> None:

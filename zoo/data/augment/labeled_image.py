@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from zoo.data.augment.masks import AnnotatedMasks, Bitmaps, Window
 from zoo.data.augment.outlines import fill_outlines
-from zoo.data.letterbox import letterbox_offset
+from zoo.data.size_rules import letterbox_offset
 from zoo.types import Size
 
 Floats: TypeAlias = npt.NDArray[np.float32]

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.augment.labeled_image import LabeledImage, letterbox
-from zoo.data.letterbox import Letterbox
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.size_rules import KeepRatio, Letterbox
 
 HUES = 180
 """OpenCV's hues of bytes: two degrees each."""
@@ -82,7 +81,7 @@ class RandomResize:
 
     def __call__(self, image: LabeledImage, generator: np.random.Generator) -> LabeledImage:
         """The resized image."""
-        return image.resize(ResizeKeepRatio(*self.multi_scale.draw(generator)).size(*image.size)).clip()
+        return image.resize(KeepRatio(*self.multi_scale.draw(generator))(image.size).size).clip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ class ResizeRelative:
 
     def __call__(self, image: LabeledImage, generator: np.random.Generator) -> LabeledImage:  # noqa: ARG002
         """The resized image, its labels in pixels."""
-        return image.resize(Letterbox(self.side, stride=self.side, pad=0).size(*image.size), relative=True)
+        return image.resize(Letterbox(self.side, stride=self.side, pad=0)(image.size).size, relative=True)
 
 
 @dataclass(frozen=True, slots=True)

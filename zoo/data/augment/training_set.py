@@ -30,7 +30,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
         seed: seed of the views.
         masks: whether targets have masks.
-        canvas: size of all views; None where they differ.
+        batch_shape: size of all views; None where they differ.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
 
     Attributes:
@@ -45,16 +45,16 @@ class TrainingSet(Dataset[Example | ZooError]):
         *,
         seed: int,
         masks: bool,
-        canvas: Size | None = None,
+        batch_shape: Size | None = None,
         redraw_empty: bool = False,
     ) -> None:
         self.images = images
         self.operations = dict(operations)
         self.seed = seed
         self.masks = masks
-        self.canvas = canvas
+        self.batch_shape = batch_shape
         self.redraw_empty = redraw_empty
-        self.is_landscape = images.is_landscape if canvas is None else np.ones(len(images), dtype=bool)
+        self.is_landscape = images.is_landscape if batch_shape is None else np.ones(len(images), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,7 +85,7 @@ class TrainingSet(Dataset[Example | ZooError]):
             image_id=int(self.images.image_ids[image]),
             original_size=view.original_size or view.size,
             scale=view.scale,
-            canvas=self.canvas,
+            batch_shape=self.batch_shape,
         )
         target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if self.masks:

@@ -24,7 +24,7 @@ from zoo.results.record import Record
 from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot, verdict_class
 from zoo.results.seeds import aggregate_seeds, label
 from zoo.results.table import frame
-from zoo.results.verdict import NOISE, carrier, catalogue_key, digits, machine_of
+from zoo.results.verdict import NOISE, catalogue_key, digits, machine_of, source_of
 from zoo.schema import plain
 
 _ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
@@ -106,7 +106,7 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
         loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {
-        "carrier": carrier,
+        "source_of": source_of,
         "units": METRICS,
         "verdict_class": verdict_class,
         "facts": _facts,
