@@ -12,7 +12,8 @@ import torch
 from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, meeting_point, start, train
 from torch import Tensor, nn
 
-from zoo.data.training import TrainingBatches, TrainingOrder
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError, ZooError
 from zoo.train.optimizers import ModelEma, make_optimizer, parameter_groups
 from zoo.train.rates import LRSchedule
@@ -85,10 +86,10 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
 
 def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
     profiled, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("profiled", "whole"))
-    profiled.profile_steps(TrainingBatches(dataset, order))
-    whole.run(TrainingBatches(dataset, order))
+    profiled.profile_steps(TrainLoader(dataset, order))
+    whole.run(TrainLoader(dataset, order))
     assert not (tmp_path / "profiled").exists()
     for name, tensor in whole.detector.state_dict().items():
         assert torch.equal(tensor, profiled.detector.state_dict()[name]), name
@@ -96,10 +97,10 @@ def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) ->
 
 def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=1, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
     trainer = make_trainer(tmp_path, order)
     trainer.detector.train()
-    (parts,) = TrainingBatches(dataset, order)(0, 1)
+    (parts,) = TrainLoader(dataset, order)(0, 1)
     gradients = []
     for i, part in enumerate(parts):
         trainer.detector.zero_grad()
@@ -134,7 +135,7 @@ def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
     trainer = make_trainer(tmp_path, order, steps=9, evaluate_every=2, ema=True)
     seen: list[int] = []
 
@@ -145,7 +146,7 @@ def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path:
         assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.ema.tensors.items())
         seen.append(epochs)
 
-    trainer.run(TrainingBatches(dataset, order), evaluate=evaluate)
+    trainer.run(TrainLoader(dataset, order), evaluate=evaluate)
     assert seen == [2, 4]
     assert trainer.detector.training
     assert trainer.ema is not None
@@ -235,13 +236,13 @@ class Accumulating(LRSchedule):
 
 def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
     trainer = make_trainer(tmp_path, order, gradients="sum")
     trainer.lr_schedule = Accumulating()
     trainer.optimizer.param_groups[1]["biases"] = True
     trainer.detector.train()
     before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
-    parts = list(TrainingBatches(dataset, order)(0, 3))
+    parts = list(TrainLoader(dataset, order)(0, 3))
     gradients: list[list[Tensor]] = []
     for i, (part,) in enumerate(parts):
         trainer.step = i
@@ -262,8 +263,8 @@ def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path
 
 def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    ((part,),) = TrainingBatches(dataset, order)(0, 1)
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    ((part,),) = TrainLoader(dataset, order)(0, 1)
     found = []
     for gradients in ("mean", "sum"):
         trainer = make_trainer(tmp_path, order, gradients=gradients)
@@ -318,8 +319,8 @@ def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_the_targets_of_a_part_belong_to_its_images(tiny_coco: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    for parts in TrainingBatches(dataset, order)(0, 4):
+    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    for parts in TrainLoader(dataset, order)(0, 4):
         for part in parts:
             for sample, target in part:
                 assert isinstance(target, Target)
