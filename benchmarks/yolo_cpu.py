@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Batch, ImageGeometry
 
@@ -37,13 +37,13 @@ TARGET = 1.0
 SCORE_TOLERANCE = 1e-4
 
 
-def ours(model: str, weights: dict[str, Tensor]) -> YoloDetector:
+def ours(model: str, weights: dict[str, Tensor]) -> DenseDetector:
     """The entry as its protocol runs it, with folded normalisation, and channels-last memory."""
     detector = build_model(compose(f"ultralytics_{model}"), num_classes=80)
     load_weights(detector, weights, "ultralytics")
     fold_batch_norm(detector.eval())
     detector.use_channels_last()
-    assert isinstance(detector, YoloDetector)
+    assert isinstance(detector, DenseDetector)
     return detector
 
 

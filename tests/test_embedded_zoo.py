@@ -20,7 +20,7 @@ WAYS = {
     "folded, in batches": ["protocol.fold_batch_norm=true", "protocol.channels_last=true", "batch_size=4"],
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

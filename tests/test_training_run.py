@@ -18,14 +18,14 @@ from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import TrainConfig
-from zoo.train.training import micro_batch_size
+from zoo.train.training import resolve_micro_batch_size
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
 SMALL = [
     "initial=null",
     *("backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 
@@ -57,7 +57,7 @@ def test_train_then_evaluate(tiny_coco: Path) -> None:
     assert done | {"annotations_sha256": ""} == {
         "schedule": "1x", "epochs": 12, "steps": 4, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
         "micro_batch_size": 2, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
-        "annotations_sha256": "", "processes": 1, "begun_with": "fresh weights",
+        "annotations_sha256": "", "processes": 1, "init_from": "random init",
     }  # fmt: skip
     assert list(rows("whole")[0]) == [
         "step",
@@ -118,14 +118,14 @@ def options(batch_size: int = 16, **changes: Any) -> TrainConfig:
     [(16, 1, "auto", 2), (16, 8, "auto", 2), (16, 16, "auto", 1), (5, 1, "auto", 1), (16, 1, 16, 16), (16, 4, 4, 4)],
 )
 def test_images_of_a_micro_batch(batch_size: int, processes: int, asked: Any, images: int) -> None:
-    assert micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
+    assert resolve_micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
 
 
 def test_batches_that_do_not_split() -> None:
     with pytest.raises(UsageError, match="16 images do not split evenly over 3 processes"):
-        micro_batch_size(options(), 3)
-    with pytest.raises(UsageError, match="do not split into passes of 3"):
-        micro_batch_size(options(micro_batch_size=3), 1)
+        resolve_micro_batch_size(options(), 3)
+    with pytest.raises(UsageError, match="do not split into micro-batches of 3"):
+        resolve_micro_batch_size(options(micro_batch_size=3), 1)
 
 
 @pytest.mark.parametrize(

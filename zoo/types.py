@@ -51,18 +51,19 @@ class Sample:
     """One image on its way to a detector.
 
     Attributes:
-        pixels: uint8 (H, W, 3), BGR as OpenCV decodes it, resized, not padded, not normalised.
+        pixels: (H, W, 3), BGR as OpenCV decodes it, resized, not padded: uint8, or float32 where the protocol
+            normalises before the resize.
         image_id: the data set's id (the position in the list for `predict`).
         original_size: size of the image file.
         scale: (x, y) factors from original to resized pixels, each from the rounded size.
-        canvas: the size that it is padded to, where the protocol decides that before the images are in a batch.
+        batch_shape: (height, width) it is padded to, where the protocol decides that before there is a batch.
     """
 
     pixels: Tensor
     image_id: int
     original_size: Size
     scale: tuple[float, float]
-    canvas: Size | None = None
+    batch_shape: Size | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +119,11 @@ class Batch:
     images: Tensor
     geometries: list[ImageGeometry]
     image_ids: list[int]
+
+    @property
+    def input_shape(self) -> Size:
+        """(height, width) of all images with their padding."""
+        return self.images.shape[2], self.images.shape[3]
 
 
 @dataclass(slots=True)

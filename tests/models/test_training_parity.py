@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from mmdet_cases import ARCHITECTURES, load
-from parity import SHARED, golden, needs_coco, needs_shared, weights
+from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
 from zoo.config.build import build_model
@@ -28,7 +29,7 @@ from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import AllSampler
 from zoo.types import Batch, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 GRADIENTS = {
@@ -75,7 +76,7 @@ class Step:
         return [self.model.normalizer.padded_size(geometry.size) for geometry in self.batch.geometries]
 
 
-@pytest.fixture(scope="module", params=GRADIENTS)
+@pytest.fixture(scope="module", params=cases(*GRADIENTS))
 def step(request: pytest.FixtureRequest) -> Step:
     return take_step(request.param)
 
@@ -85,6 +86,7 @@ def faster_rcnn_step() -> Step:
     return take_step(FASTER_RCNN)
 
 
+@functools.lru_cache(maxsize=1)
 def take_step(case: str) -> Step:
     model, answers = load(case), golden(f"mmdet/{case}", "loss")
     model.train()
@@ -229,8 +231,9 @@ def test_gradients(step: Step) -> None:
     assert_gradients(torch.stack(list(step.losses.values())).sum(), step.parameters, step.case)
 
 
+@pytest.mark.xdist_group(FASTER_RCNN)
 @pytest.mark.parametrize("loss", ["iou", "giou", "bounded_iou"])
-def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str) -> None:
+def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the box loss of the second stage differs: the features are those of the step, whose losses are taken.
     step, case = faster_rcnn_step, FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
     if not (SHARED / "parity" / "mmdet" / f"{case}.npz").exists():
@@ -239,7 +242,7 @@ def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str) -> None:
     assert isinstance(step.model, TwoStageDetector)
     head = step.model.roi_head
     features = [feature.detach() for feature in step.features]
-    head.box_loss = composed_box_loss(loss)
+    monkeypatch.setattr(head, "box_loss", composed_box_loss(loss))
     losses = head.losses(features, golden_proposals(answers), step.targets)
     for name, value in losses.items():
         assert_close(name, value, answers[name], 1e-4)

@@ -48,7 +48,7 @@ def image_loader(
 
     Args:
         dataset: the images.
-        batches: which images go together, and on what canvas.
+        batches: which images go together, and in what shape.
         workers: processes that decode them; 0 decodes in this one.
         rank: of this process: it gets every `processes`-th batch, beginning with this.
         processes: that share the batches; those are the same however many share them.
@@ -68,7 +68,7 @@ def image_loader(
         for sample in samples:
             if isinstance(sample, ZooError):
                 raise sample
-            sample.canvas = planned.canvas or sample.canvas
+            sample.batch_shape = planned.batch_shape or sample.batch_shape
         yield samples
 
 

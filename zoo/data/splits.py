@@ -16,6 +16,8 @@ class Split:
     """A split with the categories of an entry, all of whose images are there.
 
     Attributes:
+        data: name of the data set.
+        name: name of the split.
         ground_truth: annotations.
         files: image files, in the order of the annotations.
         files_sha256: hash over every byte of the split; None where not every file was hashed.
@@ -23,6 +25,8 @@ class Split:
         partial: whether these are a part of the split.
     """
 
+    data: str
+    name: str
     ground_truth: CocoGroundTruth
     files: list[Path]
     files_sha256: str | None
@@ -61,6 +65,8 @@ def open_split(
     whole = CocoGroundTruth.load(source.root / annotations).with_categories(classes)
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
+        data=name,
+        name=split,
         ground_truth=ground_truth,
         files=_image_files(source.root / images, ground_truth.file_names),
         files_sha256=source.files_sha256,

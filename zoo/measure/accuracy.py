@@ -55,7 +55,7 @@ class Accuracy:
     """COCO's average precision and recall of a detector.
 
     Args:
-        ground_truth: the annotations of the images the detector is run on.
+        ground_truth: the annotations of the images the detector is run on, its categories in the order of labels.
         evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
@@ -138,6 +138,8 @@ class Accuracy:
             ZooError: a score or a box is not finite.
         """
         detections = self._rounded(self.columns())
+        by_id = self.ground_truth.category_ids.argsort().tolist()
+        names = [self.ground_truth.category_names[label] for label in by_id]
         numbers: dict[str, Any] = {}
         per_class: dict[str, dict[str, float | None]] = {}
         for iou_type in self.iou_types:
@@ -146,7 +148,7 @@ class Accuracy:
             numbers |= {f"{prefix}_{name}": _points(value) for name, value in zip(STATS, result.stats, strict=True)}
             per_class[f"{prefix}_AP"] = {
                 name: None if points < 0 else float(points)
-                for name, points in zip(self.ground_truth.category_names, result.per_class_ap, strict=True)
+                for name, points in zip(names, result.per_class_ap, strict=True)
             }
         return {**numbers, "per_class": per_class}
 
@@ -213,7 +215,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
     from zoo.data.loader import image_loader
     from zoo.run.evaluate import evaluate as detect_all
 
-    detector, processes = subject.detector, subject.processes
+    detector, context = subject.detector, subject.context
     rounding = subject.protocol.get("rounding")
     metric = Accuracy(
         subject.ground_truth,
@@ -222,11 +224,11 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         rounding=None if rounding is None else Rounding(**rounding),
     )
     samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=processes.rank, processes=processes.count
+        subject.dataset, subject.batches, subject.workers, rank=context.rank, processes=context.world_size
     )
     images = len(subject.dataset)
-    detect_all(detector, samples, [metric], images=images, precision=subject.precision, processes=processes)
-    if not processes.first:
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
+    if not context.is_main:
         return {}
     metric.write_predictions(subject.run_dir / "predictions.json")
     return metric.result()

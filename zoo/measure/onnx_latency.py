@@ -50,7 +50,7 @@ def onnx_latency(detector: OnnxDetector, samples: Sequence[Sample], *, warmup: i
             "p95": float(np.percentile(networks_ms, 95)),
             "phases_ms": spent["phases_ms"],
             "timed": spent["timed"],
-            "input": [1, 3, *detector.canvas],
+            "input": [1, 3, *detector.input_shape],
             "cpu": fingerprint(detector.device).device,
             "onnxruntime": version("onnxruntime"),
             "threads": detector.threads,

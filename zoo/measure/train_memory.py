@@ -23,7 +23,7 @@ def _refuses(subject: Subject) -> str | None:
 def _run(subject: Subject) -> dict[str, Json]:
     """Take real steps on a detector that has the device to itself; see docs/training.md."""
     from zoo.measure.memory import Memory
-    from zoo.train.training import rehearse
+    from zoo.train.training import profile_steps
 
     assert subject.recipe is not None  # noqa: S101 - `_refuses` has looked
     device = subject.device
@@ -33,7 +33,7 @@ def _run(subject: Subject) -> dict[str, Json]:
         detector = subject.fresh().to(device)
         memory.reset()
         files, truth = subject.dataset.files, subject.ground_truth
-        taken = rehearse(
+        taken = profile_steps(
             subject.recipe, detector, truth, files, steps=STEPS, seed=subject.seed, workers=subject.workers
         )
         peaks = memory.result()

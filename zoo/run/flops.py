@@ -77,7 +77,7 @@ def count(detector: Detector, *, size: Sequence[int] | None = None, counter: str
         raise UsageError(f"no counter {counter!r} ({closest(counter, COUNTERS)})", next_step="correct the protocol")
     sample = detector.transform(np.full((*(size or IMAGE_SIZE), 3), 128, dtype=np.uint8))
     if size is not None:
-        sample.canvas = (size[0], size[1])
+        sample.batch_shape = (size[0], size[1])
     batch = detector.prepare([sample])
     exact = FlopCounterMode(display=False, custom_mapping=dict(MISSING))
     published = FlopCounterMode(display=False, custom_mapping={**MISSING, **COUNTERS.get(counter or "", {})})
