@@ -11,7 +11,7 @@ from torch import nn
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.data.mask_targets import decode
+from zoo.data.rle import decode
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.mask_head import ConvMaskHead

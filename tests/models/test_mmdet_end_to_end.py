@@ -12,7 +12,7 @@ from mmdet_cases import ARCHITECTURES, load
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 from torch import Tensor
 
-from zoo.data.mask_targets import decode
+from zoo.data.rle import decode
 from zoo.models.boxes import pairwise_iou
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.two_stage import TwoStageOutputs

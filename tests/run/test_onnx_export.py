@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
-from zoo.data.mask_targets import decode
+from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead

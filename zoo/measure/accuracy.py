@@ -52,7 +52,7 @@ class Accuracy:
     """COCO's average precision and recall of a detector.
 
     Args:
-        ground_truth: the annotations of the images the detector is run on.
+        ground_truth: the annotations of the images the detector is run on, its categories in the order of labels.
         evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
@@ -134,6 +134,8 @@ class Accuracy:
             ZooError: a score or a box is not finite.
         """
         detections = self._rounded(self.columns())
+        by_id = self.ground_truth.category_ids.argsort().tolist()
+        names = [self.ground_truth.category_names[label] for label in by_id]
         numbers: dict[str, Any] = {}
         per_class: dict[str, dict[str, float | None]] = {}
         for iou_type in self.iou_types:
@@ -142,7 +144,7 @@ class Accuracy:
             numbers |= {f"{prefix}_{name}": _points(value) for name, value in zip(STATS, result.stats, strict=True)}
             per_class[f"{prefix}_AP"] = {
                 name: None if points < 0 else float(points)
-                for name, points in zip(self.ground_truth.category_names, result.per_class_ap, strict=True)
+                for name, points in zip(names, result.per_class_ap, strict=True)
             }
         return {**numbers, "per_class": per_class}
 

@@ -4,8 +4,9 @@ Source: https://cocodataset.org/#detection-eval and the behaviour of pycocotools
 against. The stages: `ranking` orders detections, `overlap` finds candidates, `matching` assigns objects, `curves`
 draws precision over recall.
 
-Legend for shapes: D detections, G objects, K categories, A area ranges (all, small, medium, large), T = 10 IoU
-thresholds, R = 101 recall thresholds, M limits of detections per image and category.
+Legend for shapes: D detections, G objects, K categories by ascending id (labels may have another order), A area
+ranges (all, small, medium, large), T = 10 IoU thresholds, R = 101 recall thresholds, M limits of detections per image
+and category.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.rle import areas
 from zoo.errors import DataError, ZooError
 from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.lanes import AREA_RANGES, IOU_THRESHOLDS, inside, lanes_of_areas
 from zoo.measure.coco_eval.matching import Matches, match
-from zoo.measure.coco_eval.overlap import box_pairs, mask_areas, mask_pairs
+from zoo.measure.coco_eval.overlap import box_pairs, mask_pairs
 from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank
 from zoo.types import Rle
 
@@ -132,9 +134,9 @@ def evaluate(
 
 
 def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
-    """Image and category positions of the detections, (D,) each; K for a category that is not known."""
+    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category."""
     image_index = check(ground_truth, detections)
-    known, category_index = _positions(detections.category_id, ground_truth.category_ids)
+    known, category_index = _positions(detections.category_id, np.sort(ground_truth.category_ids))
     category_index[~known] = len(ground_truth.category_ids)
     return image_index, category_index
 
@@ -175,7 +177,7 @@ def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Ints]
 def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
     if iou_type == "bbox":
         return detections.bbox[:, 2] * detections.bbox[:, 3]
-    return mask_areas(detections.masks())
+    return areas(detections.masks())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +201,13 @@ class _Targets:
     @classmethod
     def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
-        group = ground_truth.category_index * images + ground_truth.image_index
+        by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
+        category_index = by_id[ground_truth.category_index]
+        group = category_index * images + ground_truth.image_index
         source = order_by(group)
         is_crowd = ground_truth.is_crowd[source]
         ignored = is_crowd | ~inside(ground_truth.areas[source])
-        category = ground_truth.category_index[source]
+        category = category_index[source]
         return cls(
             source=source,
             in_group=np.bincount(group, minlength=images * categories),

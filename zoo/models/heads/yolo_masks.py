@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from zoo.data.rle import encode_window
 from zoo.models.layers.csp import conv_block, prediction_branch
 from zoo.models.losses.masks import STRIDE
-from zoo.models.masks import encode_window
 from zoo.types import FeatureSpec, ImageGeometry, Rle, Size
 
 MaskMethod: TypeAlias = Literal["logits", "probabilities"]
