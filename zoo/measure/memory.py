@@ -64,7 +64,7 @@ class HostPeak:
         self.peak_bytes = 0
 
     def __enter__(self) -> Self:
-        self._profile.__enter__()
+        self._profile.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
