@@ -24,7 +24,8 @@ from _timing import alternate
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.convert import convert
 from zoo.checkpoints.keymaps import key_map
-from zoo.config.compose import build_model, compose, load_detector
+from zoo.config.build import build_model, load_detector
+from zoo.config.compose import compose
 from zoo.measure.memory import peak_rss
 from zoo.models.detectors.base import Detector
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from zoo.catalog.entry import read_entry
-from zoo.checkpoints.obtain import EMBEDDED
+from zoo.checkpoints.fetch_checkpoint import EMBEDDED
 from zoo.checkpoints.readers import read
 from zoo.results.record import Record
 

@@ -14,8 +14,8 @@ from zoo.results.record import Record
 HARDWARE = {"id": "h200-sxm"}
 
 
-def cell(text: str, metric: str = "box_AP", carrier: str = "README.md", **more: Any) -> PublishedCell:
-    return PublishedCell(metric=metric, text=text, carrier=carrier, **more)
+def cell(text: str, metric: str = "box_AP", source: str = "README.md", **more: Any) -> PublishedCell:
+    return PublishedCell(metric=metric, text=text, source=source, **more)
 
 
 def make_entry(*cells: PublishedCell, **more: Any) -> Entry:
@@ -42,7 +42,7 @@ def make_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -
     """A conf folder with an entry of each name, which the package takes for its own.
 
     Returns:
-        The folder of entries, for tests that spoil one.
+        The folder of entries, for tests that corrupt one.
     """
     entries = folder / "conf" / "entry"
     entries.mkdir(parents=True)
@@ -70,8 +70,8 @@ def entry_yaml(name: str, /, **changes: str) -> str:
         "sha256_prefix": '    sha256_prefix: "047c8118"',
         "urls": "    urls: [https://example.org/w-047c8118.pth]",
         "published": "  published:",
-        "box": '    - {metric: box_AP, text: "37.4", carrier: README.md, line: 25}',
-        "fps": '    - {metric: fps, text: "21.4", carrier: README.md, line: 25, hardware: V100}',
+        "box": '    - {metric: box_AP, text: "37.4", source: README.md, line: 25}',
+        "fps": '    - {metric: fps, text: "21.4", source: README.md, line: 25, hardware: V100}',
     }
     head = "defaults:\n  - override /backbone: resnet50\n  - override /protocol: mmdet\nentry:\n"
     return head + "\n".join({**lines, **changes}.values()) + "\n"

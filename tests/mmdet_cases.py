@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from cases import ENTRIES
 from parity import weights
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.unfilled import Unfilled
 
@@ -18,13 +22,23 @@ ARCHITECTURES = {case.split("/")[1]: entries[0] for case, entries in ENTRIES.ite
 
 def build(case: str, overrides: Sequence[str] = ()) -> Detector:
     """A detector with fresh weights, on the default device."""
-    config = compose(ARCHITECTURES[case], overrides)
+    config = composed(case, *overrides)
     return build_model(config, num_classes(case))
+
+
+def composed(case: str, *overrides: str) -> dict[str, Any]:
+    """The configuration of a case, composed once."""
+    return copy.deepcopy(_composed(case, *overrides))
+
+
+@functools.cache
+def _composed(case: str, *overrides: str) -> dict[str, Any]:
+    return compose(ARCHITECTURES[case], overrides)
 
 
 def num_classes(case: str) -> int:
     """Object classes of a case."""
-    config = compose(ARCHITECTURES[case])
+    config = composed(case)
     return len(config["entry"].get("classes") or config["data"]["classes"])
 
 

@@ -16,7 +16,7 @@ from file_server import FileServer
 
 from zoo import bench, pipeline
 
-SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
 QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]
@@ -44,7 +44,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return error, error.strip().splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=2")
     assert status == 0

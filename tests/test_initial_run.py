@@ -18,11 +18,12 @@ from file_server import FileServer
 from torch import Tensor
 
 from zoo import bench
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 
 SMALL = [
     *("backbone=resnet10_small", "backbone.frozen_stages=1", "neck=fpn64", "head=faster_rcnn_small", "batch_size=1"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 WHOLE = ("schedule.epochs=1", "schedule.milestones=[]")
 

@@ -24,7 +24,7 @@ os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a pr
 SMALL = [
     "initial=null",
     *("backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 

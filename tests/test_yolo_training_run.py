@@ -14,7 +14,7 @@ import torch
 from zoo import bench
 
 SMALL = [
-    *("backbone=csp_p", "protocol.transform.long=64", "schedule.mosaic.side=64", "precision=fp32"),
+    *("backbone=csp_p", "protocol.transform.size_rule.long=64", "schedule.mosaic.side=64", "precision=fp32"),
     *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.closing_epochs=2"),
     *("schedule.warmup.epochs=2", "schedule.warmup.min_iterations=4", "schedule.warmup.bias_lr=0.01", "data.limit=2"),
 ]

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.preprocess import Preprocess
+from zoo.data.size_rules import KeepRatio
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.padding import PadToMultiple
 from zoo.runtime.distributed import DistributedContext, init_distributed
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.optimizers import ModelEma, make_optimizer
@@ -47,8 +49,8 @@ class TinyDetector(Detector):
 
     def __init__(self, classes: int = 80) -> None:
         backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
-        normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", 32)
-        super().__init__(backbone, None, ResizeKeepRatio(64, 48), normalizer)
+        normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", PadToMultiple(32))
+        super().__init__(backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
         self.logits = nn.Linear(8, classes)
         self.box = nn.Linear(8, 4)
 

@@ -11,10 +11,11 @@ from parity import GOLDEN, constants, manifest, shapes
 
 from zoo.catalog.entry import Entry, conf_dir, entry_names, read_entry
 from zoo.checkpoints.convert import convert
+from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.obtain import obtain
 from zoo.checkpoints.readers import read
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.unfilled import Unfilled
 from zoo.results.record import results_dir
@@ -61,7 +62,7 @@ def checkpoint_shapes(entry: Entry) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor in an entry's checkpoint, by its key there."""
     if entry.name in CASES:
         return shapes(CASES[entry.name])
-    file = obtain(entry.checkpoint, results_dir()).path
+    file = fetch_checkpoint(entry.checkpoint, results_dir()).path
     return {key: tuple(tensor.shape) for key, tensor in read(file, entry.checkpoint.format).items()}
 
 

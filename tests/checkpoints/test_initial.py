@@ -16,7 +16,8 @@ from torchvision.models import resnet
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
 from zoo.checkpoints.keymaps import key_map
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import ConversionError, UsageError
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.unfilled import Unfilled

@@ -78,7 +78,7 @@ def test_one_measurement_needs_no_list() -> None:
         "head.roi_head.detections.score_threshold=0.1",
         "+neck.extra=1",
         "~loss",
-        "protocol.transform.long=1000",
+        "protocol.transform.size_rule.long=1000",
         "entry.checkpoint.sha256_prefix='00000000'",
     ],
 )

@@ -86,7 +86,7 @@ def test_a_mosaic_has_the_objects_of_four_images_inside_the_square(tiny_coco: Pa
     seen = set()
     for place in range(20):
         sample, target = example(data, Draw(place % 3, 0, place))
-        assert (sample.pixels.shape, sample.canvas, sample.image_id) == ((64, 64, 3), (64, 64), place % 3 + 1)
+        assert (sample.pixels.shape, sample.batch_shape, sample.image_id) == ((64, 64, 3), (64, 64), place % 3 + 1)
         assert len(target.labels) == len(target.boxes) <= 4
         assert bool(((target.boxes >= 0) & (target.boxes <= 64)).all())
         assert target.masks is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.fetch.hashes import Digest, Expectation, hash_file, published_prefix_from_name
+from zoo.fetch.hashes import Digest, ExpectedFile, hash_file, published_prefix_from_name
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 DIGEST = Digest(size=7, sha256=SHA, md5="ab" * 16)
@@ -37,25 +37,25 @@ def test_the_prefix_in_a_name(name: str, prefix: str | None) -> None:
 
 
 def test_a_file_that_fits() -> None:
-    assert Expectation().mismatch(DIGEST) is None
-    known = Expectation(size=7, md5="ab" * 16, sha256=SHA, sha256_prefix=SHA[:8], pinned_on="2025-01-01")
+    assert ExpectedFile().mismatch(DIGEST) is None
+    known = ExpectedFile(size=7, md5="ab" * 16, sha256=SHA, sha256_prefix=SHA[:8], pinned_on="2025-01-01")
     assert known.mismatch(DIGEST) is None
 
 
 @pytest.mark.parametrize(
     ("expect", "message"),
     [
-        (Expectation(size=8000), "has 7 bytes instead of 8,000"),
-        (Expectation(sha256_prefix="00"), f"sha256 is {SHA}, but the published one begins with 00"),
-        (Expectation(sha256="00"), f"sha256 is {SHA}, the published one is 00"),
+        (ExpectedFile(size=8000), "has 7 bytes instead of 8,000"),
+        (ExpectedFile(sha256_prefix="00"), f"sha256 is {SHA}, but the published one begins with 00"),
+        (ExpectedFile(sha256="00"), f"sha256 is {SHA}, the published one is 00"),
         (
-            Expectation(sha256="00", pinned_on="2025-01-01"),
+            ExpectedFile(sha256="00", pinned_on="2025-01-01"),
             f"has changed since it was pinned on 2025-01-01: sha256 is {SHA}, the pinned one is 00",
         ),
-        (Expectation(md5="00"), f"md5 is {DIGEST.md5}, the published one is 00"),
+        (ExpectedFile(md5="00"), f"md5 is {DIGEST.md5}, the published one is 00"),
     ],
 )
-def test_a_file_that_does_not_fit(expect: Expectation, message: str) -> None:
+def test_a_file_that_does_not_fit(expect: ExpectedFile, message: str) -> None:
     assert expect.mismatch(DIGEST) == message
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.config.compose import build_model
+from zoo.config.build import build_model
 from zoo.measure.speed import Speed
 from zoo.run.timing import PhaseTimes, time_phases
 

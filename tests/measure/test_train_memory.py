@@ -13,7 +13,8 @@ from conftest import ENTRY
 from made_up import cell, make_entry, make_record
 
 from zoo import bench
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.memory import Memory, published_gigabytes
@@ -24,7 +25,7 @@ from zoo.train.config import Recipe
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 
@@ -88,7 +89,7 @@ def test_the_unit_of_the_tables(allocated: int, gigabytes: float) -> None:
 
 
 def run(coco: Path, weights: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    sizes = ["protocol.transform.long=128", "protocol.transform.short=96"]
+    sizes = ["protocol.transform.size_rule={long:128,short:96}"]
     where = [f"data.root={coco}", f"checkpoint.path={weights}", "results.dir=results", "hydra.run.dir=run"]
     status = bench.main([f"entry={ENTRY}", "device=cpu", *sizes, *where, *arguments])
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))

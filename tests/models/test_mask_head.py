@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.config.compose import build_model, compose
-from zoo.data.mask_targets import decode
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.data.rle import decode
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.mask_head import ConvMaskHead

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.models.detectors.one_stage import OneStageDetector
 from zoo.types import Detections, Sample, Target
 
@@ -76,7 +77,7 @@ def test_losses_fall() -> None:
     assert totals[-1] < 0.8 * totals[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_finds_what_it_has_learnt() -> None:
     model = make().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)

@@ -12,6 +12,7 @@ from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.rpn import flatten_anchors
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.padding import PadToMultiple
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.necks.fpn import FPN
 from zoo.types import FeatureSpec, Sample
@@ -172,21 +173,21 @@ def sample(height: int, width: int, value: int) -> Sample:
 
 
 def test_normalizer_swaps_normalises_and_then_pads_with_zero() -> None:
-    normalizer = PixelNormalizer(mean=[10, 20, 30], std=[2, 4, 5], channels="rgb", divisor=4)
+    normalizer = PixelNormalizer(mean=[10, 20, 30], std=[2, 4, 5], channels="rgb", padding=PadToMultiple(4))
     batch = normalizer([sample(2, 3, 50), sample(5, 2, 50)], torch.device("cpu"))
     assert tuple(batch.images.shape) == (2, 3, 8, 4)
     assert batch.images[0, :, 0, 0].tolist() == [20, 7.5, -6]  # red, green, blue
     assert batch.images[0, :, 2:].abs().sum() == 0
     assert batch.images[0, :, :, 3:].abs().sum() == 0
-    assert batch.sizes == [(2, 3), (5, 2)]
+    assert [geometry.size for geometry in batch.geometries] == [(2, 3), (5, 2)]
     assert batch.image_ids == [7, 7]
 
 
 def test_normalizer_keeps_bgr() -> None:
-    normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", divisor=1)
+    normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", padding=PadToMultiple(1))
     assert normalizer([sample(1, 1, 9)], torch.device("cpu")).images.flatten().tolist() == [0, 9, 9]
 
 
 def test_normalizer_knows_two_orders() -> None:
     with pytest.raises(ValueError, match="'gbr'"):
-        PixelNormalizer(mean=[0], std=[1], channels="gbr", divisor=1)
+        PixelNormalizer(mean=[0], std=[1], channels="gbr", padding=PadToMultiple(1))

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from geometries import geometry
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
@@ -121,7 +123,7 @@ def test_scores_begin_at_their_prior() -> None:
 
 def detect(head: RetinaHead, scores: Tensor, deltas: Tensor, scale: tuple[float, float] = (1.0, 1.0)) -> Detections:
     """Detections in an image of 16 x 24 pixels from scores (K, 2, 3) and deltas (4, 2, 3)."""
-    (found,) = head.detect([scores.logit()[None]], [deltas[None]], [(16, 24)], [scale])
+    (found,) = head.detect([scores.logit()[None]], [deltas[None]], [geometry((16, 24), scale)])
     return found
 
 

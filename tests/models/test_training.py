@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from geometries import geometry
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.models.anchors import AnchorGenerator
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.detectors.two_stage import TwoStageDetector
@@ -122,7 +124,7 @@ def test_cells_in_the_padding_of_a_batch_are_not_trained_on() -> None:
     # 3 x 4 cells; the image itself reaches 17 pixels down and 16 across: 3 rows and 2 columns of them.
     head, cells = tiny_rpn(), [(3, 4)]
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))  # exactly the anchor of the cell (1, 1)
-    wanted = head.assign(cells, [target], [(17, 16)], [(17, 16)], torch.device("cpu"))
+    wanted = head.assign(cells, [target], [geometry((17, 16))], [(17, 16)], torch.device("cpu"))
     background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 0, IGNORED, IGNORED], background]
     assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
@@ -132,7 +134,7 @@ def test_anchors_may_have_to_lie_inside_the_image() -> None:
     # Anchors reach 4 pixels around multiples of 8, and the image to 28 down and 20 across: the far edges touch those
     # of the fourth row, which is outside, and of the third column, likewise; padding does not count.
     head, cells = tiny_rpn(inside_only=True), [(4, 4)]
-    wanted = head.assign(cells, [NO_OBJECTS], [(28, 20)], [(32, 32)], torch.device("cpu"))
+    wanted = head.assign(cells, [NO_OBJECTS], [geometry((28, 20))], [(32, 32)], torch.device("cpu"))
     outside, inside = [IGNORED] * 4, [IGNORED, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(4, 4).tolist() == [outside, inside, inside, outside]
 
@@ -140,7 +142,7 @@ def test_anchors_may_have_to_lie_inside_the_image() -> None:
 def test_an_image_smaller_than_every_anchor_trains_nothing() -> None:
     head = tiny_rpn(inside_only=True)
     target = Target(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0]))
-    losses = head.losses([torch.zeros(1, 1, 1, 1)], [torch.zeros(1, 4, 1, 1)], [target], [(5, 5)], [(8, 8)])
+    losses = head.losses([torch.zeros(1, 1, 1, 1)], [torch.zeros(1, 4, 1, 1)], [target], [geometry((5, 5))], [(8, 8)])
     assert [float(loss) for loss in losses.values()] == [0, 0]
 
 
@@ -148,15 +150,17 @@ def test_rpn_losses_are_divided_by_all_that_is_sampled() -> None:
     # Logits 0 cost log 2 an anchor. The one object is its anchor moved by (2, 0): dx = 1/4.
     head = tiny_rpn()
     target = Target(torch.tensor([[6.0, 4, 14, 12]]), torch.tensor([0]))
-    size = [(24, 32)]
-    losses = head.losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], size, size)
+    size = (24, 32)
+    losses = head.losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], [geometry(size)], [size])
     assert float(losses["loss_rpn_cls"]) == pytest.approx(np.log(2), rel=1e-5)
     assert float(losses["loss_rpn_bbox"]) == pytest.approx(0.25 / 12, rel=1e-5)
 
 
 def test_rpn_divisor_counts_at_least_one_of_each_kind() -> None:
-    size = [(24, 32)]
-    losses = tiny_rpn().losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [NO_OBJECTS], size, size)
+    size = (24, 32)
+    losses = tiny_rpn().losses(
+        [torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [NO_OBJECTS], [geometry(size)], [size]
+    )
     assert float(losses["loss_rpn_cls"]) == pytest.approx(12 * np.log(2) / 13, rel=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy.typing as npt
 import pytest
 import torch
 from mmdet_cases import ARCHITECTURES, load
-from parity import SHARED, golden, needs_coco, needs_shared, weights
+from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.data.augment import View
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.mask_targets import rasterise
@@ -27,7 +29,7 @@ from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import AllSampler
 from zoo.types import Batch, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 GRADIENTS = {
@@ -71,10 +73,10 @@ class Step:
 
     @property
     def padded_sizes(self) -> list[tuple[int, int]]:
-        return [self.model.normalizer.padded_size(size) for size in self.batch.sizes]
+        return [self.model.normalizer.padded_size(geometry.size) for geometry in self.batch.geometries]
 
 
-@pytest.fixture(scope="module", params=GRADIENTS)
+@pytest.fixture(scope="module", params=cases(*GRADIENTS))
 def step(request: pytest.FixtureRequest) -> Step:
     return take_step(request.param)
 
@@ -84,6 +86,7 @@ def faster_rcnn_step() -> Step:
     return take_step(FASTER_RCNN)
 
 
+@functools.lru_cache(maxsize=1)
 def take_step(case: str) -> Step:
     model, answers = load(case), golden(f"mmdet/{case}", "loss")
     model.train()
@@ -143,7 +146,8 @@ def read_targets(batch: Batch, masks: bool) -> list[Target]:
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
     boxes, trainable = xyxy(truth.boxes), trainable_objects(truth)
     targets = []
-    for image_id, size, original in zip(batch.image_ids, batch.sizes, batch.original_sizes, strict=True):
+    for image_id, geometry in zip(batch.image_ids, batch.geometries, strict=True):
+        size, original = geometry.size, geometry.original_size
         all_of_image = truth.annotations_of(int(np.searchsorted(truth.image_ids, image_id)))
         objects = np.arange(all_of_image.start, all_of_image.stop)
         objects = objects[trainable[objects]]
@@ -197,7 +201,7 @@ def test_losses(step: Step) -> None:
 
 def test_each_level_has_its_share(step: Step) -> None:
     if isinstance(step.model, TwoStageDetector):
-        sizes = (step.batch.sizes, step.padded_sizes)
+        sizes = (step.batch.geometries, step.padded_sizes)
         shares = step.model.rpn_head.level_losses(step.logits, step.deltas, step.targets, *sizes)
         names = ("loss_rpn_cls", "loss_rpn_bbox")
     else:
@@ -213,7 +217,7 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
         pytest.skip("a dense head trains on all anchors")
     rpn, roi = step.model.rpn_head, step.model.roi_head
     cells = [(x.shape[2], x.shape[3]) for x in step.logits]
-    wanted = rpn.assign(cells, step.targets, step.batch.sizes, step.padded_sizes, torch.device("cpu"))
+    wanted = rpn.assign(cells, step.targets, step.batch.geometries, step.padded_sizes, torch.device("cpu"))
     counts = torch.stack((wanted.objects.sum(dim=1), (wanted.used & ~wanted.objects).sum(dim=1)), dim=1)
     assert counts.tolist() == step.answers["rpn_pos_neg"].tolist()
     chosen = [roi.assign(*image).labels for image in zip(golden_proposals(step.answers), step.targets, strict=True)]
@@ -227,8 +231,9 @@ def test_gradients(step: Step) -> None:
     assert_gradients(torch.stack(list(step.losses.values())).sum(), step.parameters, step.case)
 
 
+@pytest.mark.xdist_group(FASTER_RCNN)
 @pytest.mark.parametrize("loss", ["iou", "giou", "bounded_iou"])
-def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str) -> None:
+def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the box loss of the second stage differs: the features are those of the step, whose losses are taken.
     step, case = faster_rcnn_step, FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
     if not (SHARED / "parity" / "mmdet" / f"{case}.npz").exists():
@@ -237,7 +242,7 @@ def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str) -> None:
     assert isinstance(step.model, TwoStageDetector)
     head = step.model.roi_head
     features = [feature.detach() for feature in step.features]
-    head.box_loss = composed_box_loss(loss)
+    monkeypatch.setattr(head, "box_loss", composed_box_loss(loss))
     losses = head.losses(features, golden_proposals(answers), step.targets)
     for name, value in losses.items():
         assert_close(name, value, answers[name], 1e-4)

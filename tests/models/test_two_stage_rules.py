@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from geometries import geometry
 from torch import Tensor
 
 from zoo.models.anchors import AnchorGenerator
@@ -39,7 +40,7 @@ def propose(fine: Tensor, coarse: Tensor, deltas: Tensor | None = None, **settin
     head = make_rpn(ProposalSettings(**settings))  # type: ignore[arg-type] # numbers
     fine_deltas = torch.zeros(4, 4, 4) if deltas is None else deltas
     ((boxes, scores),) = head.propose(
-        [fine[None, None], coarse[None, None]], [fine_deltas[None], torch.zeros(1, 4, 2, 2)], [SIZE]
+        [fine[None, None], coarse[None, None]], [fine_deltas[None], torch.zeros(1, 4, 2, 2)], [geometry(SIZE)]
     )
     return boxes, scores
 
@@ -84,7 +85,9 @@ def make_roi_head(num_classes: int = 2) -> RoiHead:
 def test_boxes_are_divided_by_the_factor_of_their_axis() -> None:
     proposals = torch.tensor([[8.0, 8, 24, 40]])
     logits = torch.tensor([[9.0, 0, 0]])
-    found = make_roi_head().detect(logits, torch.zeros(1, 8), proposals, (48, 32), scale=(2.0, 4.0))
+    found = make_roi_head().detect(
+        logits, torch.zeros(1, 8), proposals, geometry((48, 32), (2.0, 4.0)), scale=(2.0, 4.0)
+    )
     assert found.boxes.tolist() == [[4, 2, 12, 10]]
     assert found.labels.tolist() == [0]
 
@@ -94,7 +97,7 @@ def test_boxes_are_suppressed_in_pixels_of_the_original() -> None:
     proposals = torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 14], [0, 0, 16, 2]])
     logits = torch.tensor([[9.0, 0, 0], [8.0, 0, 0], [7.0, 0, 0]])
     for scale in ((1.0, 1.0), (2.0, 0.5)):
-        found = make_roi_head().detect(logits, torch.zeros(3, 8), proposals, SIZE, scale)
+        found = make_roi_head().detect(logits, torch.zeros(3, 8), proposals, geometry(SIZE, scale), scale)
         assert found.boxes[:, 3].tolist() == [16 / scale[1], 2 / scale[1]]
 
 

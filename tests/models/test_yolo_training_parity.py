@@ -9,25 +9,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from parity import SHARED, golden, needs_coco, needs_shared, weights
+from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
+from test_yolo_parity import EVERY_NIGHT
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.preprocess import decode
 from zoo.data.scene import letterboxed, resized_scene
 from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
+from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.layers.conv import norms
 from zoo.models.layers.unfilled import Unfilled
 from zoo.models.losses.masks import instance_map
 from zoo.types import Sample, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
-CASES = ("yolov8n", "yolov8m", "yolov8x", "yolov8n-seg", "yolov8l-seg")
+CASES = cases("yolov8n", "yolov8m", "yolov8n-seg", nightly=EVERY_NIGHT)
 IMAGES = (520707, 349184)
 SIDE = 640
 TOLERANCE = 5e-5
@@ -39,7 +43,7 @@ class Step:
     """One training step: what went in, what was assigned, what it cost."""
 
     case: str
-    model: YoloDetector
+    model: DenseDetector
     samples: list[Sample]
     targets: list[Target]
     assigned: list[Assignment]
@@ -71,25 +75,31 @@ def step(request: pytest.FixtureRequest) -> Step:
     for norm in norms(model):
         norm.eval()
     assigned: list[Assignment] = []
-    assign = model.dense_head.criterion.assign
+    criterion = criterion_of(model)
+    assign = criterion.assign
 
     def watched(*given: Any) -> list[Assignment]:
         assigned.extend(assign(*given))
         return list(assigned)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.dense_head.criterion, "assign", watched)
+        patch.setattr(criterion, "assign", watched)
         losses = model(samples, targets)
     assert isinstance(losses, dict)
     return Step(request.param, model, samples, targets, assigned, losses)
 
 
-def load(case: str, *overrides: str) -> YoloDetector:
+def load(case: str, *overrides: str) -> DenseDetector:
     with torch.device("meta"), Unfilled():
         model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), num_classes=80)
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
-    assert isinstance(model, YoloDetector)
+    assert isinstance(model, DenseDetector)
     return model
+
+
+def criterion_of(model: DenseDetector) -> YoloLosses:
+    assert isinstance(model.dense_head, YoloHead)
+    return model.dense_head.criterion
 
 
 def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
@@ -100,7 +110,7 @@ def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
         labels = read_labels(truth, int(np.searchsorted(truth.image_ids, image_id)))
         pixels = decode(SHARED / "coco" / "val2017" / f"{image_id:012}.jpg")
         scene = letterboxed(resized_scene(pixels, labels, SIDE), SIDE)
-        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), canvas=(SIDE, SIDE))
+        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
         target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
         if masks:
             target.masks = torch.from_numpy(fill_outlines(scene.outlines, scene.size))
@@ -166,7 +176,7 @@ def fingerprint(values: Tensor) -> int:
 
 
 def test_losses_of_the_first_release(step: Step) -> None:
-    criterion = load(step.case, "loss=yolo_v800").dense_head.criterion
+    criterion = criterion_of(load(step.case, "loss=yolo_v800"))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(step.model.dense_head, "criterion", criterion)
         losses = step.model(step.samples, step.targets)

@@ -127,7 +127,7 @@ def test_what_passes(changes: dict[str, Any], good: bool) -> None:
 
 
 def test_conflicting_carriers_do_not_pass() -> None:
-    torn = make_entry(cell("41.2"), cell("41.5", carrier="metafile.yml"), name="mmdet_r50")
+    torn = make_entry(cell("41.2"), cell("41.5", source="metafile.yml"), name="mmdet_r50")
     assert not passes(diff_rows([record_of(R50, 41.2)], {"mmdet_r50": torn}))
 
 

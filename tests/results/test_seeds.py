@@ -131,7 +131,7 @@ def test_a_sweep_over_seeds(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(sys, "argv", ["zoo.bench"])
     small = ["backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small", "initial=null", "batch_size=1"]
-    sizes = ["protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"]
+    sizes = ["protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"]
     data = [f"data.root={tiny_coco}", "data.train.annotations=annotations/instances_val2017.json"]
     data += ["data.train.images=val2017", "results.dir=results", "hydra.sweep.dir=sweep", "run.max_steps=2"]
     what = ["--multirun", f"entry={ENTRY}", "run=train", "seed=0,1,2", "device=cpu", "measure=[accuracy]"]

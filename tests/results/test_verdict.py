@@ -89,7 +89,7 @@ def test_a_switch_does_not_override_a_number_that_fits() -> None:
 
 
 def test_conflict_of_carriers() -> None:
-    cells = [cell("41.2", carrier="README.md", line=9), cell("41.5", carrier="configs/README.md")]
+    cells = [cell("41.2", source="README.md", line=9), cell("41.5", source="configs/README.md")]
     found = verdict(41.52, cells)
     assert found == Verdict(
         "CONFLICT",
@@ -105,14 +105,14 @@ def test_conflict_of_carriers() -> None:
 
 @pytest.mark.parametrize("other", ["37.4", "37.40", "37.42", "37.35", "37"])
 def test_rounding_is_no_conflict(other: str) -> None:
-    found = verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")])
+    found = verdict(37.41, [cell("37.4"), cell(other, source="metafile.yml")])
     assert found.verdict == "EXACT"
     assert found.published == "37.4"
 
 
 @pytest.mark.parametrize("other", ["37.5", "37.3", "37.46", "36"])
 def test_more_than_rounding_is_a_conflict(other: str) -> None:
-    assert verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")]).verdict == "CONFLICT"
+    assert verdict(37.41, [cell("37.4"), cell(other, source="metafile.yml")]).verdict == "CONFLICT"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_training_run_is_judged_as_one() -> None:
     trained = make_record(measured={"box_AP": 37.1}, protocol=protocol)
     assert outcome(trained) == ("NUMERIC", "trained here, 1 seed: within ±0.47")
     assert outcome(make_record(measured={"box_AP": 37.1}))[0] == "DRIFT"
-    conflict = (cell("41.2"), cell("41.5", carrier="metafile.yml"))
+    conflict = (cell("41.2"), cell("41.5", source="metafile.yml"))
     assert outcome(trained, *conflict)[0] == "CONFLICT"
 
 
@@ -259,7 +259,7 @@ def test_stored_verdicts_hold_until_the_published_cells_change() -> None:
 
 
 def test_printed() -> None:
-    assert printed([cell("37.4"), cell("37.40", carrier="metafile.yml")]) == "37.4"
+    assert printed([cell("37.4"), cell("37.40", source="metafile.yml")]) == "37.4"
     assert printed([cell("41.2"), cell("41.5"), cell("41.2")]) == "41.2 / 41.5"
 
 

@@ -22,7 +22,7 @@ def metrics(folder: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_anywhere_and_resumed_gives_the_same_metrics(tiny_coco: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"steps": STEPS, "checkpoint_every": 7, "ema": True}
     whole = start(tiny_coco, tmp_path / "whole", **settings)

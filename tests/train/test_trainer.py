@@ -309,7 +309,7 @@ def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> Non
     assert list(loaded) == list(detector.state_dict())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("gradients", ["mean", "sum"])
 def test_two_processes_train_as_one(tiny_coco: Path, tmp_path: Path, gradients: str) -> None:
     meeting = meeting_point()

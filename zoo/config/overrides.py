@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.catalog.entry import conf_dir, entry_names, resolve, unknown_entry
-from zoo.config.settings import PART_GROUPS, without_null
+from zoo.config.compose import PART_GROUPS, without_null
 from zoo.errors import UsageError, closest
 
 SWEEP_DIR = "hydra.sweep.dir="

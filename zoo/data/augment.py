@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.mask_targets import Bitmaps, flip_masks, resize_masks
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.size_rules import KeepRatio
 from zoo.errors import UsageError
 from zoo.types import Size
 
@@ -135,7 +135,7 @@ class Augmentation:
 
     def draw(self, size: Size, generator: np.random.Generator) -> View:
         """A view of an image of a size. What is drawn does not depend on the number of workers or processes."""
-        resized = ResizeKeepRatio(*self.multi_scale.draw(generator)).size(*size)
+        resized = KeepRatio(*self.multi_scale.draw(generator))(size).size
         lengths = [side if self.crop is None else min(side, self.crop) for side in resized]
         top, left = (int(generator.integers(side - length + 1)) for side, length in zip(resized, lengths, strict=True))
         flipped = bool(generator.random() < self.flip)

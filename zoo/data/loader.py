@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def image_loader(
 
     Args:
         dataset: the images.
-        batches: which images go together, and on what canvas.
+        batches: which images go together, and in what shape.
         workers: processes that decode them; 0 decodes in this one.
         rank: of this process: it gets every `processes`-th batch, beginning with this.
         processes: that share the batches; those are the same however many share them.
@@ -67,8 +68,14 @@ def image_loader(
         for sample in samples:
             if isinstance(sample, ZooError):
                 raise sample
-            sample.canvas = planned.canvas or sample.canvas
+            sample.batch_shape = planned.batch_shape or sample.batch_shape
         yield samples
+
+
+def default_workers(device: str) -> int:
+    """How many processes decode images where a run does not say, by the kind of device that waits for them."""
+    # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
+    return min(4, os.cpu_count() or 1) if device == "cuda" else 0
 
 
 def _single_threaded(_worker: int) -> None:

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.letterbox import Letterbox
+from zoo.data.size_rules import Letterbox, letterbox_offset
 from zoo.data.yolo_labels import Floats, Labels
-from zoo.models.layers.letterbox import corner
 from zoo.types import Size
 
 GREY = 114
@@ -64,7 +63,7 @@ def mirrored_boxes(boxes: Floats, width: int) -> Floats:
 
 def resized_scene(pixels: npt.NDArray[np.uint8], labels: Labels, side: int) -> Scene:
     """An image (H, W, 3) scaled until its longer side has a length, smaller ones enlarged, with its labels."""
-    height, width = Letterbox(side, stride=side, pad=0).size(pixels.shape[0], pixels.shape[1])
+    height, width = Letterbox(side, stride=side, pad=0)((pixels.shape[0], pixels.shape[1])).size
     if (height, width) != pixels.shape[:2]:
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     extent = np.array((width, height), dtype=np.float32)
@@ -95,7 +94,7 @@ def paste(canvas: npt.NDArray[np.uint8], scene: Scene, place: Size) -> Scene:
 def letterboxed(scene: Scene, side: int) -> Scene:
     """A scene in the middle of a grey square."""
     canvas = np.full((side, side, 3), GREY, dtype=np.uint8)
-    return paste(canvas, scene, corner((side, side), scene.size))
+    return paste(canvas, scene, letterbox_offset((side, side), scene.size))
 
 
 def merged(pixels: npt.NDArray[np.uint8], scenes: Sequence[Scene]) -> Scene:

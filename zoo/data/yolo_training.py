@@ -157,7 +157,7 @@ class MosaicDataset(TrainingSet):
             image_id=image_id,
             original_size=scene.size,
             scale=(1.0, 1.0),
-            canvas=scene.size,
+            batch_shape=scene.size,
         )
         target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
         if self.masks:

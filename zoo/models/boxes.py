@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from zoo.types import Size
-
 SPLIT_FROM = 10_000
 """From this many boxes on, groups are suppressed one by one instead of in one shifted call."""
 
@@ -39,8 +37,8 @@ def area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def clip(boxes: Tensor, size: Size) -> Tensor:
-    """Boxes (..., 4) cut to an image: x to [0, width], y to [0, height], both ends included."""
+def clip(boxes: Tensor, size: tuple[float, float]) -> Tensor:
+    """Boxes (..., 4) cut to an image of size (height, width): x to [0, width], y to [0, height], both ends included."""
     height, width = size
     x = boxes[..., 0::2].clamp(0, width)
     y = boxes[..., 1::2].clamp(0, height)

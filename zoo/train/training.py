@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.checkpoints.fetch_checkpoint import portable_path
 from zoo.data.augment import Augmentation, MultiScale
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
 from zoo.data.yolo_training import MosaicDataset, MosaicSettings
 from zoo.errors import UsageError
+from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
 from zoo.train.config import Recipe, TrainConfig
@@ -88,6 +90,19 @@ def train(
         export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
     return summary | {"processes": context.world_size, "init_from": trainer.init_from}
+
+
+def trained_weights(run_dir: Path) -> dict[str, Any]:
+    """The exported weights of a training as a record holds a checkpoint."""
+    path = run_dir / WEIGHTS
+    digest = hash_file(path)
+    return {
+        "path": portable_path(path),
+        "url": None,
+        "sha256": digest.sha256,
+        "size": digest.size,
+        "hash_evidence": "none",
+    }
 
 
 def profile_steps(

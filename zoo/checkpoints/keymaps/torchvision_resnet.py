@@ -11,11 +11,12 @@ NEW = "a layer that a classification network does not have"
 COUNTED = "a counter that decides nothing while the momentum is fixed"
 
 
-def _blocks(source: str, *targets: str) -> KeyMap:
+def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
     """Rules for the blocks of a residual stage."""
 
     def rename(name: str, own: str) -> Rename:
-        return Rename(f"{source}.{{block}}.{name}", *(f"{target}.{{block}}.{own}" for target in targets))
+        second = None if otherwise is None else f"{otherwise}.{{block}}.{own}"
+        return Rename(f"{source}.{{block}}.{name}", f"{target}.{{block}}.{own}", second)
 
     convolutions = [rename(f"conv{i}.weight", f"conv{i}.conv.weight") for i in (1, 2, 3)]
     normalisations = [rename(f"bn{i}.{{p}}", f"conv{i}.norm.{{p}}") for i in (1, 2, 3)]

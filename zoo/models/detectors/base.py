@@ -90,9 +90,9 @@ class Detector(nn.Module):
         batch = images if isinstance(images, Batch) else self.prepare(images)
         if not self.training:
             return self.postprocess(self.network(batch), batch)
-        if targets is None or len(targets) != len(batch.sizes):
+        if targets is None or len(targets) != len(batch.geometries):
             given = "none" if targets is None else len(targets)
-            raise ValueError(f"a detector in training mode needs {len(batch.sizes)} targets, got {given}")
+            raise ValueError(f"a detector in training mode needs {len(batch.geometries)} targets, got {given}")
         return self.losses(batch, [target.to(batch.images.device) for target in targets])
 
     @torch.inference_mode()

@@ -55,10 +55,10 @@ class OneStageDetector(Detector):
 
     def postprocess(self, outputs: OneStageOutputs, batch: Batch) -> list[Detections]:
         """Select, decode, clip, rescale, suppress."""
-        return self.dense_head.detect(outputs.logits, outputs.deltas, batch.sizes, batch.scales)
+        return self.dense_head.detect(outputs.logits, outputs.deltas, batch.geometries)
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of the dense head."""
         logits, deltas = self.dense_head(self.extract(batch.images))
-        padded_sizes = [self.normalizer.padded_size(size) for size in batch.sizes]
+        padded_sizes = [self.normalizer.padded_size(geometry.size) for geometry in batch.geometries]
         return self.dense_head.losses(logits, deltas, targets, padded_sizes)

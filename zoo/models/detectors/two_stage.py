@@ -12,7 +12,7 @@ from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Size, Target, Transform
+from zoo.types import Batch, Detections, ImageGeometry, Target, Transform
 
 
 @dataclass(slots=True)
@@ -72,12 +72,12 @@ class TwoStageDetector(Detector):
         """
         features = self.extract(batch.images)
         objectness, anchor_deltas = self.rpn_head(features)
-        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
+        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.geometries)]
         logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         outputs = TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
         if self.roi_head.mask_head is not None:
-            outputs.found = self._detect(outputs, batch, scales=[(1.0, 1.0)] * len(batch.sizes))
+            outputs.found = self._detect(outputs, batch, scales=[(1.0, 1.0)] * len(batch.geometries))
             outputs.masks = self.roi_head.segment(features, outputs.found)
         return outputs
 
@@ -85,29 +85,29 @@ class TwoStageDetector(Detector):
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
         features = self.extract(batch.images)
         objectness, anchor_deltas = self.rpn_head(features)
-        padded_sizes = [self.normalizer.padded_size(size) for size in batch.sizes]
-        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
+        padded_sizes = [self.normalizer.padded_size(geometry.size) for geometry in batch.geometries]
+        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.geometries)]
         return {
-            **self.rpn_head.losses(objectness, anchor_deltas, targets, batch.sizes, padded_sizes),
+            **self.rpn_head.losses(objectness, anchor_deltas, targets, batch.geometries, padded_sizes),
             **self.roi_head.losses(features, proposals, targets),
         }
 
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
         """Decode, clip, rescale, suppress; with masks only rescale, and paste them."""
         if outputs.found is None or outputs.masks is None:
-            return self._detect(outputs, batch, batch.scales)
-        images = zip(outputs.found, outputs.masks, batch.scales, batch.original_sizes, strict=True)
+            return self._detect(outputs, batch, [geometry.scale for geometry in batch.geometries])
+        images = zip(outputs.found, outputs.masks, batch.geometries, strict=True)
         return [_paste(*image) for image in images]
 
     def _detect(
         self, outputs: TwoStageOutputs, batch: Batch, scales: Sequence[tuple[float, float]]
     ) -> list[Detections]:
         """Detections of each image, in input pixels divided by its scale."""
-        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.sizes, scales, strict=True)
+        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.geometries, scales, strict=True)
         return [self.roi_head.detect(*image) for image in images]
 
 
-def _paste(found: Detections, masks: Tensor, scale: tuple[float, float], original_size: Size) -> Detections:
+def _paste(found: Detections, masks: Tensor, geometry: ImageGeometry) -> Detections:
     """Detections of one image in original pixels, with their masks (D, S, S) pasted into the image."""
-    boxes = found.boxes / found.boxes.new_tensor(scale).repeat(2)
-    return Detections(boxes, found.scores, found.labels, mask_ops.paste(masks, boxes, original_size))
+    boxes = found.boxes / found.boxes.new_tensor(geometry.scale).repeat(2)
+    return Detections(boxes, found.scores, found.labels, mask_ops.paste(masks, boxes, geometry.original_size))

@@ -22,7 +22,7 @@ from zoo.models.heads.rpn import flatten_anchors
 from zoo.models.losses.classification import ClassLoss, FocalLoss
 from zoo.models.losses.regression import BoxLoss, L1Loss
 from zoo.models.samplers import AllSampler
-from zoo.types import Detections, FeatureSpec, Size, Target
+from zoo.types import Detections, FeatureSpec, ImageGeometry, Size, Target
 
 PRIOR = 0.01
 """Score of every class before training: without it the background would drown the first steps."""
@@ -123,23 +123,21 @@ class RetinaHead(nn.Module):
         self,
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
-        sizes: Sequence[Size],
-        scales: Sequence[tuple[float, float]],
+        geometries: Sequence[ImageGeometry],
     ) -> list[Detections]:
         """Detections of each image, in pixels of the original.
 
         Args:
             logits: (N, A * K, H, W) a level.
             deltas: (N, A * 4, H, W) a level.
-            sizes: of the inputs without padding; boxes are clipped to them.
-            scales: (x, y) factors from original to input pixels.
+            geometries: one an image; boxes are clipped to its extent.
         """
         grids = self.anchors.grid([(x.shape[2], x.shape[3]) for x in logits], logits[0].device)
         logits = [flatten_anchors(x, self.num_classes).float() for x in logits]  # (N, M, K)
         deltas = [flatten_anchors(x, 4).float() for x in deltas]  # (N, M, 4)
         return [
-            self._detect_one([x[i] for x in logits], [x[i] for x in deltas], grids, size, scale)
-            for i, (size, scale) in enumerate(zip(sizes, scales, strict=True))
+            self._detect_one([x[i] for x in logits], [x[i] for x in deltas], grids, geometry)
+            for i, geometry in enumerate(geometries)
         ]
 
     def _detect_one(
@@ -147,13 +145,12 @@ class RetinaHead(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         grids: Sequence[Tensor],
-        size: Size,
-        scale: tuple[float, float],
+        geometry: ImageGeometry,
     ) -> Detections:
         """Logits (M, K), deltas (M, 4) and anchors (M, 4), a level each."""
-        levels = [self._best_of_level(*level, size) for level in zip(logits, deltas, grids, strict=True)]
+        levels = [self._best_of_level(*level, geometry) for level in zip(logits, deltas, grids, strict=True)]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        boxes = boxes * (1 / boxes.new_tensor(scale)).repeat(2)
+        boxes = boxes * (1 / boxes.new_tensor(geometry.scale)).repeat(2)
         # An empty box overlaps nothing, so nothing would ever suppress it.
         solid = box_ops.not_empty(boxes)
         boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
@@ -161,7 +158,7 @@ class RetinaHead(nn.Module):
         return Detections(boxes[keep], scores[keep], labels[keep])
 
     def _best_of_level(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: Size
+        self, logits: Tensor, deltas: Tensor, anchors: Tensor, geometry: ImageGeometry
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (P, 4), scores (P,) and labels (P,) of the best pairs, in input pixels."""
         scores = logits.sigmoid()  # (M, K)
@@ -169,7 +166,7 @@ class RetinaHead(nn.Module):
         scores, best = scores[anchor, label].sort(descending=True)
         scores, best = scores[: self.per_level], best[: self.per_level]
         anchor, label = anchor[best], label[best]
-        return box_ops.clip(self.coder.decode(anchors[anchor], deltas[anchor]), size), scores, label
+        return box_ops.clip(self.coder.decode(anchors[anchor], deltas[anchor]), geometry.extent), scores, label
 
     def losses(
         self,

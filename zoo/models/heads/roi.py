@@ -21,7 +21,7 @@ from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
-from zoo.types import Detections, FeatureSpec, Size, Target
+from zoo.types import Detections, FeatureSpec, ImageGeometry, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class RoiHead(nn.Module):
 
     @torch.no_grad()
     def detect(
-        self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: Size, scale: tuple[float, float]
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, geometry: ImageGeometry, scale: tuple[float, float]
     ) -> Detections:
         """Detections of one image, boxes only.
 
@@ -120,14 +120,14 @@ class RoiHead(nn.Module):
             logits: (P, K + 1).
             deltas: (P, K * 4).
             proposals: (P, 4), in input pixels.
-            size: of the input without padding; boxes are clipped to it.
+            geometry: of the image; boxes are clipped to its extent.
             scale: (x, y) factors from original to input pixels. Boxes are suppressed after they are brought
                 back to original pixels; with factors of 1 they stay in input pixels.
         """
         scores = logits.float().softmax(dim=1)[:, :-1]  # (P, K)
         references = proposals[:, None].expand(-1, self.num_classes, -1)
         decoded = self.coder.decode(references, deltas.float().view(-1, self.num_classes, 4))  # (P, K, 4)
-        decoded = box_ops.clip(decoded, size) * (1 / decoded.new_tensor(scale)).repeat(2)
+        decoded = box_ops.clip(decoded, geometry.extent) * (1 / decoded.new_tensor(scale)).repeat(2)
         region, label = (scores > self.detections.score_threshold).nonzero(as_tuple=True)
         boxes, scores = decoded[region, label], scores[region, label]  # (M, 4), (M,)
         keep = box_ops.grouped_nms(boxes, scores, label, self.detections.iou_threshold)[: self.detections.per_image]

@@ -19,7 +19,7 @@ from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.losses.regression import L1Loss
 from zoo.models.samplers import Sampler
-from zoo.types import FeatureSpec, Size, Target
+from zoo.types import FeatureSpec, ImageGeometry, Size, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class RpnHead(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], sizes: Sequence[Size]
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[tuple[Tensor, Tensor]]:
         """Proposals of each image.
 
         Args:
             logits: (N, A, H, W) a level.
             deltas: (N, A * 4, H, W) a level.
-            sizes: of the images, without padding; proposals are clipped to them.
+            geometries: one an image; proposals are clipped to its extent.
 
         Returns:
             For each image boxes (P, 4) in input pixels and scores (P,), best first.
@@ -102,12 +102,12 @@ class RpnHead(nn.Module):
         logits = [flatten_anchors(x, 1).squeeze(-1).float() for x in logits]  # (N, H * W * A)
         deltas = [flatten_anchors(x, 4).float() for x in deltas]  # (N, H * W * A, 4)
         return [
-            self._propose_one([x[i] for x in logits], [x[i] for x in deltas], grids, size)
-            for i, size in enumerate(sizes)
+            self._propose_one([x[i] for x in logits], [x[i] for x in deltas], grids, geometry)
+            for i, geometry in enumerate(geometries)
         ]
 
     def _propose_one(
-        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], size: Size
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], geometry: ImageGeometry
     ) -> tuple[Tensor, Tensor]:
         """Logits (H * W * A,), deltas (H * W * A, 4) and anchors likewise, a level each."""
         settings = self.training_proposals if self.training else self.proposals
@@ -118,7 +118,7 @@ class RpnHead(nn.Module):
                 scores, best = scores.topk(settings.per_level)
                 delta, anchor = delta[best], anchor[best]
             kept_scores.append(scores)
-            kept_boxes.append(box_ops.clip(self.coder.decode(anchor, delta), size))
+            kept_boxes.append(box_ops.clip(self.coder.decode(anchor, delta), geometry.extent))
             levels.append(torch.full_like(scores, level, dtype=torch.int64))
         scores, proposals, level_of = torch.cat(kept_scores), torch.cat(kept_boxes), torch.cat(levels)
         solid = box_ops.not_empty(proposals)
@@ -132,7 +132,7 @@ class RpnHead(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Target],
-        sizes: Sequence[Size],
+        geometries: Sequence[ImageGeometry],
         padded_sizes: Sequence[Size],
     ) -> dict[str, Tensor]:
         """Scalars `loss_rpn_cls` (cross entropy of the objectness) and `loss_rpn_bbox` (L1 of objects' deltas).
@@ -143,11 +143,11 @@ class RpnHead(nn.Module):
             logits: (N, A, H, W) a level.
             deltas: (N, A * 4, H, W) a level.
             targets: one an image.
-            sizes: of the images, without padding.
+            geometries: one an image.
             padded_sizes: of the images, each padded as if it were alone. Cells beyond it, which only
                 a larger neighbour in the batch gives an image, are not trained on.
         """
-        classification, regression = self.level_losses(logits, deltas, targets, sizes, padded_sizes)
+        classification, regression = self.level_losses(logits, deltas, targets, geometries, padded_sizes)
         return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
 
     def level_losses(
@@ -155,13 +155,13 @@ class RpnHead(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Target],
-        sizes: Sequence[Size],
+        geometries: Sequence[ImageGeometry],
         padded_sizes: Sequence[Size],
     ) -> tuple[Tensor, Tensor]:
         """The share of each level, (L,) and (L,), in the two losses; arguments as for `losses`."""
         cells = [(x.shape[2], x.shape[3]) for x in logits]
         grids = self.anchors.grid(cells, logits[0].device)
-        wanted = self.assign(cells, targets, sizes, padded_sizes, logits[0].device)
+        wanted = self.assign(cells, targets, geometries, padded_sizes, logits[0].device)
         classification, regression = [], []
         for logit, delta, anchors, level in zip(
             logits, deltas, grids, wanted.levels([len(grid) for grid in grids]), strict=True
@@ -179,7 +179,7 @@ class RpnHead(nn.Module):
         self,
         cells: Sequence[Size],
         targets: Sequence[Target],
-        sizes: Sequence[Size],
+        geometries: Sequence[ImageGeometry],
         padded_sizes: Sequence[Size],
         device: torch.device,
     ) -> AnchorTargets:
@@ -188,20 +188,23 @@ class RpnHead(nn.Module):
         Args:
             cells: (H, W) a level.
             targets: one an image.
-            sizes: of the images, without padding.
+            geometries: one an image.
             padded_sizes: of the images, each padded as if it were alone.
             device: of the answer.
         """
         anchors = torch.cat(self.anchors.grid(cells, device))  # (M, 4)
         eligible = [self.anchors.inside(cells, size, device) for size in padded_sizes]
         if self.inside_only:
-            eligible = [inside[_within(anchors[inside], size)] for inside, size in zip(eligible, sizes, strict=True)]
+            eligible = [
+                inside[_within(anchors[inside], geometry.extent)]
+                for inside, geometry in zip(eligible, geometries, strict=True)
+            ]
         return anchor_targets(anchors, eligible, targets, self.assigner, self.sampler)
 
 
-def _within(boxes: Tensor, size: Size) -> Tensor:
+def _within(boxes: Tensor, extent: tuple[float, float]) -> Tensor:
     """Which of boxes (N, 4) lie wholly inside an image, whose far edges are outside."""
-    height, width = size
+    height, width = extent
     return (boxes[:, :2] >= 0).all(dim=1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
 
 

@@ -193,5 +193,5 @@ def distribution_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     low = targets.floor().long()  # (N, 4)
     share = low + 1 - targets  # of the lower number
     both = torch.stack((low, low + 1), dim=2)  # (N, 4, 2)
-    surprise = -logits.float().log_softmax(dim=2).gather(2, both)
-    return (surprise * torch.stack((share, 1 - share), dim=2)).sum(dim=2).mean(dim=1)
+    losses = -logits.float().log_softmax(dim=2).gather(2, both)
+    return (losses * torch.stack((share, 1 - share), dim=2)).sum(dim=2).mean(dim=1)

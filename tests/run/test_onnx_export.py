@@ -14,12 +14,14 @@ import torch
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
-from zoo.config.compose import build_model, compose, load_weights
-from zoo.data.mask_targets import decode
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
+from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
-from zoo.measure.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
 from zoo.models.layers.conv import fold_batch_norm, norms
+from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.runtime.hardware import use_true_float32
 from zoo.types import Detections, Sample
 
@@ -28,12 +30,15 @@ BEST = 100
 """Detections of an image that are compared."""
 
 
-def small(entry: str = "ultralytics_yolov8n_seg") -> YoloDetector:
+def small(entry: str = "ultralytics_yolov8n_seg") -> DenseDetector:
     """Half as wide as n, with weights that spread boxes, scores and masks; folded, as it runs."""
     torch.manual_seed(0)
-    detector = build_model(compose(entry, ["backbone=csp_p", f"protocol.transform.long={SIDE}"]), num_classes=80)
-    assert isinstance(detector, YoloDetector)
+    detector = build_model(
+        compose(entry, ["backbone=csp_p", f"protocol.transform.size_rule.long={SIDE}"]), num_classes=80
+    )
+    assert isinstance(detector, DenseDetector)
     head = detector.dense_head
+    assert isinstance(head, YoloHead)
     for branches, bias in ((head.class_branches, -5.0), (head.box_branches, 0.0)):
         for branch in branches:
             nn.init.normal_(branch[-1].weight, std=0.2)  # type: ignore[index]
@@ -57,15 +62,15 @@ def images() -> list[npt.NDArray[np.uint8]]:
     ]
 
 
-def on_the_square(detector: YoloDetector, image: npt.NDArray[np.uint8]) -> Sample:
+def on_the_square(detector: DenseDetector, image: npt.NDArray[np.uint8]) -> Sample:
     """An image for the canvas that is exported."""
     sample = detector.transform(image)
-    sample.canvas = (SIDE, SIDE)
+    sample.batch_shape = (SIDE, SIDE)
     return sample
 
 
 class Exported(NamedTuple):
-    detector: YoloDetector
+    detector: DenseDetector
     path: Path
 
 
@@ -135,7 +140,7 @@ def test_raw_outputs_are_those_of_the_detector(exported: Exported) -> None:
             assert float((ours - theirs).abs().max()) <= 1e-3 * float(theirs.std()), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_shared
 @needs_coco
 @pytest.mark.parametrize("case", ["yolov8n", "yolov8n-seg"])
@@ -158,6 +163,7 @@ def test_the_export_leaves_tf32_off(exported: Exported) -> None:
     assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined] # made at import time
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_onnxruntime_has_as_many_threads_as_torch(exported: Exported) -> None:
     detector = OnnxDetector(exported.detector, exported.path)
     assert detector.threads == torch.get_num_threads()
@@ -165,11 +171,15 @@ def test_onnxruntime_has_as_many_threads_as_torch(exported: Exported) -> None:
     assert detector.session.get_providers() == ["CPUExecutionProvider"]
 
 
-def test_the_input_is_a_square_of_whole_strides() -> None:
-    detector = small("ultralytics_yolov8n")
-    assert input_size(detector) == (96, 96)
-    detector.transform.long = 100  # type: ignore[attr-defined]
-    assert input_size(detector) == (128, 128)
+def test_the_input_is_the_square_of_the_protocol() -> None:
+    assert input_size(small("ultralytics_yolov8n")) == (SIDE, SIDE)
+
+
+def test_without_a_square_there_is_no_export() -> None:
+    with torch.device("meta"):
+        detector = build_model(compose("ultralytics_yolov8n", ["protocol=mmdet"]), num_classes=80)
+    with pytest.raises(UsageError, match="its protocol has no input of fixed size"):
+        exportable(detector)
 
 
 @pytest.mark.parametrize("model", ["yolov8n", "yolov8x_seg"])

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from zoo import bench
-from zoo.measure import onnx as module
-from zoo.measure.onnx import onnx_latency
-from zoo.measure.onnx_export import OnnxDetector
+from zoo.measure import onnx_latency as module
+from zoo.measure.onnx_latency import onnx_latency
+from zoo.run.onnx_export import OnnxDetector
 from zoo.run.timing import PhaseTimes
 from zoo.runtime.hardware import fingerprint
 
@@ -30,7 +30,7 @@ def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -
             yield i // 2, PhaseTimes(pre=0.001, model=milliseconds / 1e3, post=0.5)
 
     monkeypatch.setattr(module, "time_phases", time_phases)
-    detector = cast(OnnxDetector, SimpleNamespace(canvas=(640, 640), threads=3, device=torch.device("cpu")))
+    detector = cast(OnnxDetector, SimpleNamespace(input_shape=(640, 640), threads=3, device=torch.device("cpu")))
     assert onnx_latency(detector, [], warmup=2, rounds=2) == {
         "onnx_latency_ms": {
             "p50": pytest.approx(25.0),
@@ -61,10 +61,10 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("alone")
 def test_a_whole_run_leaves_the_file_and_its_latency(tiny_coco: Path) -> None:
-    small = ["backbone=csp_p", "protocol.transform.long=64", "schedule.mosaic.side=64", "batch_size=2"]
+    small = ["backbone=csp_p", "protocol.transform.size_rule.long=64", "schedule.mosaic.side=64", "batch_size=2"]
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     timed = ["speed.images=2", "speed.warmup=1", "speed.rounds=3"]
     data = f"data.root={tiny_coco}"

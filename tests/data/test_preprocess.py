@@ -1,4 +1,4 @@
-"""Preprocessing: sizes, scales, and pixels bit-equal to OpenCV's own integer recipe."""
+"""Host-side preprocessing: samples, and pixels bit-equal to OpenCV's own integer recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from zoo.data.preprocess import ResizeKeepRatio, as_bgr, decode
+from zoo.data.preprocess import HostNormalizer, Preprocess, as_bgr, decode
+from zoo.data.size_rules import KeepRatio, Letterbox
 from zoo.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,32 +50,19 @@ def integer_resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return resized
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [
-        (480, 640, (800, 1067)),
-        (640, 428, (1196, 800)),
-        (800, 1333, (800, 1333)),
-        (100, 1000, (133, 1333)),
-        (2000, 2000, (800, 800)),
-    ],
-)
-def test_size_rounds_to_the_nearest_pixel(height: int, width: int, expected: tuple[int, int]) -> None:
-    assert ResizeKeepRatio(1333, 800).size(height, width) == expected
-
-
 def test_scale_factors_come_from_the_rounded_sizes() -> None:
-    sample = ResizeKeepRatio(1333, 800)(random_pixels(480, 640), image_id=3)
+    sample = Preprocess(KeepRatio(1333, 800))(random_pixels(480, 640), image_id=3)
     assert sample.scale == (1067 / 640, 800 / 480)
     assert sample.original_size == (480, 640)
     assert tuple(sample.pixels.shape) == (800, 1067, 3)
     assert sample.image_id == 3
+    assert sample.batch_shape is None
 
 
 @pytest.mark.parametrize(("height", "width"), [(37, 53), (61, 40), (50, 64), (97, 31)])
 def test_pixels_follow_the_fixed_point_recipe(height: int, width: int) -> None:
     rgb = random_pixels(height, width)
-    sample = ResizeKeepRatio(83, 50)(rgb)
+    sample = Preprocess(KeepRatio(83, 50))(rgb)
     expected = integer_resize(rgb[:, :, ::-1], *sample.pixels.shape[:2])
     assert np.array_equal(sample.pixels.numpy(), expected)
 
@@ -82,8 +70,25 @@ def test_pixels_follow_the_fixed_point_recipe(height: int, width: int) -> None:
 def test_file_and_array_give_the_same_sample(tmp_path: Path) -> None:
     rgb = random_pixels(20, 30)
     cv2.imwrite(str(tmp_path / "image.png"), rgb[:, :, ::-1])
-    transform = ResizeKeepRatio(60, 40)
+    transform = Preprocess(KeepRatio(60, 40))
     assert np.array_equal(transform(tmp_path / "image.png").pixels, transform(rgb).pixels)
+
+
+def test_a_lone_image_has_the_batch_shape_of_its_rule() -> None:
+    sample = Preprocess(Letterbox(long=64, stride=32, pad=0.5))(random_pixels(30, 60))
+    assert tuple(sample.pixels.shape) == (32, 64, 3)
+    assert sample.batch_shape == (64, 96)
+
+
+def test_normalisation_may_come_before_the_resize() -> None:
+    rgb = random_pixels(20, 30)
+    normalizer = HostNormalizer([0.1, 0.2, 0.3], [0.5, 0.25, 0.125], divisor=255)
+    sample = Preprocess(KeepRatio(30, 20), normalizer=normalizer)(rgb)
+    shares = rgb[:, :, ::-1].astype(np.float32) / np.float32(255)
+    centred = (shares.astype(np.float64) - [0.1, 0.2, 0.3]).astype(np.float32)
+    expected = (centred.astype(np.float64) / [0.5, 0.25, 0.125]).astype(np.float32)
+    assert sample.pixels.numpy().dtype == np.float32
+    assert np.array_equal(sample.pixels.numpy(), expected)
 
 
 def test_decode_honours_the_exif_orientation(tmp_path: Path) -> None:

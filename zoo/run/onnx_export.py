@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Never
@@ -17,34 +16,37 @@ from typing import Any, Never
 import torch
 from torch import Tensor, nn
 
-from zoo.data.letterbox import Letterbox
+from zoo.data.preprocess import Preprocess
 from zoo.errors import BlockedError, UsageError
 from zoo.files import replacing, result_errors
 from zoo.models.detectors.base import Detector
-from zoo.models.detectors.yolo import YoloDetector
-from zoo.models.heads.yolo import YoloOutputs
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
+from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.types import Batch, Detections, Sample, Size
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What the extra `onnx` installs."""
 
 INPUT = "images"
-OUTPUTS = tuple(field.name for field in dataclasses.fields(YoloOutputs))
+OUTPUTS = ("boxes", "logits", "coefficients", "prototypes")
 """The names of inputs and outputs in the file; a network without masks lacks the last two."""
 
 
-def exportable(detector: Detector) -> YoloDetector:
+def exportable(detector: Detector) -> DenseDetector:
     """The detector, if its network can be exported here.
 
     Raises:
-        UsageError: it is of another kind than YOLO: of two stages, or without an input of fixed size.
+        UsageError: its head is not YOLO's, or its protocol has no input of fixed size.
         BlockedError: the extra is not installed.
     """
-    if not isinstance(detector, YoloDetector) or not isinstance(detector.transform, Letterbox):
-        message = (
-            f"a {type(detector).__name__} cannot be exported to ONNX: YOLO detectors alone have an input of fixed size"
-        )
-        raise UsageError(message, next_step="leave onnx_latency out of measure, or choose an entry with detector=yolo")
+    if not isinstance(detector, DenseDetector) or not isinstance(detector.dense_head, YoloHead):
+        kind = type(detector.dense_head if isinstance(detector, DenseDetector) else detector).__name__
+        message = f"a {kind} cannot be exported to ONNX: YOLO detectors alone have an input of fixed size"
+        raise UsageError(message, next_step="leave onnx_latency out of measure, or choose an entry with head=yolov8")
+    if _square(detector) is None:
+        message = "the network cannot be exported to ONNX: its protocol has no input of fixed size"
+        raise UsageError(message, next_step="leave onnx_latency out of measure, or choose another protocol")
     for name in PACKAGES:
         try:
             importlib.import_module(name)
@@ -55,21 +57,25 @@ def exportable(detector: Detector) -> YoloDetector:
 
 
 def input_size(detector: Detector) -> Size:
-    """Height and width of the exported input: the long side of the protocol, in whole strides."""
+    """Height and width of the exported input: the square of the protocol's size rule."""
+    square = _square(detector)
+    assert square is not None  # noqa: S101 - `exportable` has looked
+    return square
+
+
+def _square(detector: Detector) -> Size | None:
     transform = detector.transform
-    assert isinstance(transform, Letterbox)  # noqa: S101 - `exportable` has looked
-    side = math.ceil(transform.long / transform.stride) * transform.stride
-    return side, side
+    return transform.size_rule.square if isinstance(transform, Preprocess) else None
 
 
-def export_network(detector: YoloDetector, path: Path) -> None:
+def export_network(detector: DenseDetector, path: Path) -> None:
     """Write the network as an ONNX file, float32, whole or not at all.
 
-    Its input is `images` (1, 3, S, S), its outputs are those of `YoloOutputs`, by their names.
+    Its input is `images` (1, 3, S, S), its outputs are `OUTPUTS`, fields of `YoloOutputs`.
 
     Args:
         detector: in eval mode, on the CPU; its normalisation is exported as it is, folded or not.
-        path: of the file.
+        path: where the file goes.
 
     Raises:
         ZooError: the disk is full, or refuses.
@@ -77,7 +83,7 @@ def export_network(detector: YoloDetector, path: Path) -> None:
     import onnx
 
     names = OUTPUTS if detector.has_masks else OUTPUTS[:2]
-    network, example = _RawOutputs(detector).eval(), torch.zeros(1, 3, *input_size(detector))
+    network, example = _FlatOutputs(detector).eval(), torch.zeros(1, 3, *input_size(detector))
     with _pytorchs_own_tf32():
         program = torch.onnx.export(
             network, (example,), input_names=[INPUT], output_names=names, dynamo=True, verbose=False
@@ -105,38 +111,39 @@ def _pytorchs_own_tf32() -> Iterator[None]:
         cudnn.conv.fp32_precision = before
 
 
-class _RawOutputs(nn.Module):
+class _FlatOutputs(nn.Module):
     """A detector's network from images to a flat tuple, which is what an exporter can trace."""
 
-    def __init__(self, detector: YoloDetector) -> None:
+    def __init__(self, detector: DenseDetector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.detector.network(Batch(images, [], [], [], []))
+        outputs = self.detector.network(Batch(images, [], []))
         return tuple(value for name in OUTPUTS if (value := getattr(outputs, name)) is not None)
 
 
 class OnnxDetector(Detector):
     """A detector whose network is an ONNX file that onnxruntime runs on the CPU.
 
-    What comes before and after the network is the detector's own, but for the canvas, which is
+    What comes before and after the network is the detector's own, but for the batch shape, which is
     always the exported square. Images go one by one.
 
     Args:
-        detector: whose network was exported, on the CPU.
-        path: of the file.
+        detector: the one whose network was exported, on the CPU.
+        path: the ONNX file.
 
     Attributes:
-        threads: that onnxruntime computes with, as many as torch does.
+        input_shape: (height, width) of the exported input.
+        threads: number of threads that onnxruntime computes with, as many as torch does.
     """
 
-    def __init__(self, detector: YoloDetector, path: Path) -> None:
+    def __init__(self, detector: DenseDetector, path: Path) -> None:
         import onnxruntime
 
         super().__init__(nn.Identity(), None, detector.transform, detector.normalizer)
         self.detector = detector
-        self.canvas = input_size(detector)
+        self.input_shape = input_size(detector)
         self.threads = torch.get_num_threads()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -149,7 +156,7 @@ class OnnxDetector(Detector):
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """One sample on the exported square."""
-        return super().prepare([dataclasses.replace(sample, canvas=self.canvas) for sample in samples])
+        return super().prepare([dataclasses.replace(sample, batch_shape=self.input_shape) for sample in samples])
 
     def network(self, batch: Batch) -> YoloOutputs:
         """Everything up to the box, logits and mask coefficients of each anchor point, by onnxruntime."""

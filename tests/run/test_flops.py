@@ -9,21 +9,22 @@ import torch
 from made_up import make_record
 
 from zoo.catalog.entry import read_entry
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
-from zoo.measure import complexity as module
-from zoo.measure.complexity import complexity
+from zoo.measure import count as module
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.models.layers.unfilled import Unfilled
 from zoo.results.verdict import judge
+from zoo.run.flops import count
 
 
 def test_counts_add_up(small_parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGE_SIZE", (96, 128))
     detector = build_model(small_parts, num_classes=80).eval()
-    result = complexity(detector)
+    result = count(detector)
     assert result["params"] == 41_753_056  # 91 classes in torchvision's model: 41,755,286, ten classes less here
     assert result["macs_input"] == [1, 3, 96, 128]
     assert sum(result["macs_by_part"].values()) == result["macs"]
@@ -67,7 +68,7 @@ def test_yolo_by_both_countings(model: str) -> None:
     with torch.device("meta"), Unfilled():
         detector = build_model(config, num_classes=80).eval()
     fold_batch_norm(detector)
-    result = complexity(detector, **config["protocol"]["complexity"])
+    result = count(detector, **config["protocol"]["complexity"])
     params, gflops, published = YOLO[model]
     assert result["params"] == params - CONSTANTS
     assert result["macs_input"] == [1, 3, 640, 640]
@@ -85,4 +86,4 @@ def test_unknown_counters_are_named(small_parts: dict[str, Any]) -> None:
     with torch.device("meta"), Unfilled():
         detector = build_model(small_parts, num_classes=80).eval()
     with pytest.raises(UsageError, match="no counter 'thopp'"):
-        complexity(detector, counter="thopp")
+        count(detector, counter="thopp")
