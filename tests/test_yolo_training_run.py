@@ -15,7 +15,7 @@ from zoo import bench
 
 SMALL = [
     *("backbone=csp_p", "protocol.transform.size_rule.long=64", "schedule.mosaic.side=64", "precision=fp32"),
-    *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.closing_epochs=2"),
+    *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.close_mosaic=2"),
     *("schedule.warmup.epochs=2", "schedule.warmup.min_iterations=4", "schedule.warmup.bias_lr=0.01", "data.limit=2"),
 ]
 """Two steps an epoch, four of warm-up, then four to an optimiser step; the last two epochs see single images."""
@@ -65,7 +65,7 @@ def test_masks_are_trained_on(tiny_coco: Path) -> None:
 
 
 def test_losses_fall(tiny_coco: Path) -> None:
-    always = ["schedule.epochs=30", "schedule.mosaic.closing_epochs=30", "schedule.accumulate_to=2"]
+    always = ["schedule.epochs=30", "schedule.mosaic.close_mosaic=30", "schedule.accumulate_to=2"]
     run(tiny_coco, "run", *always)
     losses = [float(line["loss"]) for line in rows("run")]
     assert len(losses) == 60

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_training import SCHEDULE, TinyDetector
 
-from zoo.data.training import TrainingOrder
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.rates import build_lr_schedule
@@ -26,7 +26,9 @@ def config_of(schedule: Schedule, batch_size: int = 2, micro_batch_size: int | N
 
 
 def trainer_of(config: TrainConfig) -> Trainer:
-    order = TrainingOrder(np.ones(48, dtype=bool), batch_size=config.batch_size, part_size=1, seed=0)
+    order = AspectRatioBatchSampler(
+        np.ones(48, dtype=bool), batch_size=config.batch_size, micro_batch_size=1, seed=0
+    )
     schedule = config.recipe.schedule
     lr_schedule = build_lr_schedule(schedule, config.batch_size, order.steps_per_epoch, scale_lr=config.scale_lr)
     return _trainer(config, TinyDetector(), lr_schedule, order, steps=1)

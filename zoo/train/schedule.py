@@ -126,8 +126,8 @@ class Schedule:
             The learning rate then does not follow the batch size.
         gradients: "mean" averages the gradients of a step over its micro-batches, as the frameworks of many GPUs do;
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
-        multi_scale: resize rule of the training images, as `zoo.data.augment.MultiScale` takes it.
-        mosaic: mosaic augmentation instead, as `zoo.data.yolo_training.MosaicSettings` takes it.
+        multi_scale: resize rule of the training images, as `zoo.data.augment.operations.MultiScale` takes it.
+        mosaic: mosaic augmentation instead, as `zoo.data.augment.ultralytics.MosaicSettings` takes it.
         crop: side in pixels of a random square crop after the resize; None crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
