@@ -95,10 +95,10 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
 
 def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
-    profiled, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("profiled", "whole"))
-    profiled.profile_steps(TrainLoader(dataset, order))
-    whole.run(TrainLoader(dataset, order))
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
+    profiled, whole = (make_trainer(tmp_path / name, sampler, steps=3) for name in ("profiled", "whole"))
+    profiled.profile_steps(TrainLoader(dataset, sampler))
+    whole.run(TrainLoader(dataset, sampler))
     assert not (tmp_path / "profiled").exists()
     for name, tensor in whole.detector.state_dict().items():
         assert torch.equal(tensor, profiled.detector.state_dict()[name]), name
@@ -106,10 +106,10 @@ def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) ->
 
 def test_micro_batches_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
-    trainer = make_trainer(tmp_path, order)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
+    trainer = make_trainer(tmp_path, sampler)
     trainer.detector.train()
-    (micro_batches,) = TrainLoader(dataset, order)(0, 1)
+    (micro_batches,) = TrainLoader(dataset, sampler)(0, 1)
     gradients, values = [], []
     for i, micro_batch in enumerate(micro_batches):
         trainer.detector.zero_grad()
@@ -127,11 +127,11 @@ def test_micro_batches_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Pa
 def test_gradients_are_clipped_to_the_norm(tiny_coco: Path, tmp_path: Path, precision: str) -> None:
     clip, lr = 0.01, 0.5
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
     # A scale of the losses is taken back before the norm of their gradients is.
-    trainer = make_trainer(tmp_path, order, clip=clip, precision=precision, loss_scale=512.0)
+    trainer = make_trainer(tmp_path, sampler, clip=clip, precision=precision, loss_scale=512.0)
     trainer.detector.train()
-    (micro_batches,) = TrainLoader(dataset, order)(0, 1)
+    (micro_batches,) = TrainLoader(dataset, sampler)(0, 1)
     trainer._backward(micro_batches[0], 0, 1)
     scale = 512.0 if precision == "fp16" else 1.0
     gradients = [gradient / scale for gradient in gradients_of(trainer.detector)]
@@ -158,14 +158,12 @@ def test_every_micro_batch_has_a_seed_of_its_own(
     train(tiny_coco, tmp_path, steps=3, seed=7)
     assert seeded == [(7, number) for number in range(6)]
 
-    order = AspectRatioBatchSampler(
-        make_dataset(tiny_coco).is_landscape, batch_size=4, micro_batch_size=1, seed=0
-    )
-    trainer = make_trainer(tmp_path, order, seed=7)
+    sampler = AspectRatioBatchSampler(make_dataset(tiny_coco).is_landscape, batch_size=4, micro_batch_size=1, seed=0)
+    trainer = make_trainer(tmp_path, sampler, seed=7)
     seeded.clear()
     trainer.context = DistributedContext(rank=1, world_size=2)
     trainer.step = 5
-    (micro_batches,) = TrainLoader(make_dataset(tiny_coco), order)(0, 1)
+    (micro_batches,) = TrainLoader(make_dataset(tiny_coco), sampler)(0, 1)
     for i, micro_batch in enumerate(micro_batches[1::2]):
         trainer._backward(micro_batch, i, 2)
     assert seeded == [(7, 21), (7, 23)]  # five steps of four, then the second and the fourth
@@ -182,8 +180,8 @@ def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
-    trainer = make_trainer(tmp_path, order, steps=9, evaluate_every=2, ema=True)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    trainer = make_trainer(tmp_path, sampler, steps=9, evaluate_every=2, ema=True)
     seen: list[int] = []
 
     def evaluate(epochs: int) -> None:
@@ -193,7 +191,7 @@ def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path:
         assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.ema.tensors.items())
         seen.append(epochs)
 
-    trainer.run(TrainLoader(dataset, order), evaluate=evaluate)
+    trainer.run(TrainLoader(dataset, sampler), evaluate=evaluate)
     assert seen == [2, 4]
     assert trainer.detector.training
     assert trainer.ema is not None
@@ -259,13 +257,13 @@ class Accumulating(LRSchedule):
 
 def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
-    trainer = make_trainer(tmp_path, order, gradients="sum")
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    trainer = make_trainer(tmp_path, sampler, gradients="sum")
     trainer.lr_schedule = Accumulating()
     trainer.optimizer.param_groups[1]["biases"] = True
     trainer.detector.train()
     before = weights_of(trainer.detector)
-    steps = list(TrainLoader(dataset, order)(0, 4))
+    steps = list(TrainLoader(dataset, sampler)(0, 4))
     gradients: list[list[Tensor]] = []
     for i, (micro_batch,) in enumerate(steps[:3]):
         trainer.step = i
@@ -293,11 +291,11 @@ def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path
 
 def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
-    ((micro_batch,),) = TrainLoader(dataset, order)(0, 1)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    ((micro_batch,),) = TrainLoader(dataset, sampler)(0, 1)
     found = []
     for gradients in ("mean", "sum"):
-        trainer = make_trainer(tmp_path, order, gradients=gradients)
+        trainer = make_trainer(tmp_path, sampler, gradients=gradients)
         trainer.detector.train()
         trainer._backward(micro_batch, 0, 5)  # as one of five micro-batches
         found.append(gradients_of(trainer.detector))
@@ -337,8 +335,8 @@ def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_targets_belong_to_their_images(tiny_coco: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
-    for micro_batches in TrainLoader(dataset, order)(0, 4):
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    for micro_batches in TrainLoader(dataset, sampler)(0, 4):
         for micro_batch in micro_batches:
             for sample, target in micro_batch:
                 assert isinstance(target, Target)

@@ -26,12 +26,10 @@ def config_of(schedule: Schedule, batch_size: int = 2, micro_batch_size: int | N
 
 
 def trainer_of(config: TrainConfig) -> Trainer:
-    order = AspectRatioBatchSampler(
-        np.ones(48, dtype=bool), batch_size=config.batch_size, micro_batch_size=1, seed=0
-    )
+    sampler = AspectRatioBatchSampler(np.ones(48, dtype=bool), batch_size=config.batch_size, micro_batch_size=1, seed=0)
     schedule = config.recipe.schedule
-    lr_schedule = build_lr_schedule(schedule, config.batch_size, order.steps_per_epoch, scale_lr=config.scale_lr)
-    return _trainer(config, TinyDetector(), lr_schedule, order, steps=1)
+    lr_schedule = build_lr_schedule(schedule, config.batch_size, sampler.steps_per_epoch, scale_lr=config.scale_lr)
+    return _trainer(config, TinyDetector(), lr_schedule, sampler, steps=1)
 
 
 @pytest.mark.parametrize(
