@@ -18,7 +18,6 @@ from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import TrainConfig
-from zoo.train.training import resolve_micro_batch_size
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
@@ -79,8 +78,9 @@ def test_train_then_evaluate(tiny_coco: Path) -> None:
 
 
 def test_a_training_that_was_cut_short_is_not_the_entry(tiny_coco: Path) -> None:
-    status, record = run(tiny_coco, "cut", "run.max_steps=1", "batch_size=1")
+    status, record = run(tiny_coco, "cut", "run.max_steps=1", "batch_size=1", "run.scale_lr=false")
     assert status == 0
+    assert record["protocol"]["training"]["lr"] == 0.02
     assert record["based_on"] == ENTRY
     assert "run.max_steps=1" in record["changes"]
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
@@ -105,27 +105,12 @@ def test_another_training_is_not_gone_on_with(tiny_coco: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("next: ")
 
 
-def options(batch_size: int = 16, **changes: Any) -> TrainConfig:
-    config = compose(ENTRY, ["run=train", f"batch_size={batch_size}"])
+def options(**changes: Any) -> TrainConfig:
+    config = compose(ENTRY, ["run=train"])
     config["run"] |= changes
     settings = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results"))
     assert settings.train is not None
     return settings.train
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "processes", "asked", "images"),
-    [(16, 1, "auto", 2), (16, 8, "auto", 2), (16, 16, "auto", 1), (5, 1, "auto", 1), (16, 1, 16, 16), (16, 4, 4, 4)],
-)
-def test_images_of_a_micro_batch(batch_size: int, processes: int, asked: Any, images: int) -> None:
-    assert resolve_micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
-
-
-def test_batches_that_do_not_split() -> None:
-    with pytest.raises(UsageError, match="16 images do not split evenly over 3 processes"):
-        resolve_micro_batch_size(options(), 3)
-    with pytest.raises(UsageError, match="do not split into micro-batches of 3"):
-        resolve_micro_batch_size(options(micro_batch_size=3), 1)
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,6 @@ def test_resume_in_the_midst_of_accumulation(tiny_coco: Path, cut: int) -> None:
     assert Path("whole/metrics.csv").read_bytes() == Path("parts/metrics.csv").read_bytes()
     whole, parts = (torch.load(f"{name}/weights.pth", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    last = torch.load("whole/checkpoints/step_000000008.pt", weights_only=True)
+    assert all(torch.equal(tensor, last["ema"]["tensors"][name]) for name, tensor in whole.items())
+    assert any(not torch.equal(tensor, last["model"][name]) for name, tensor in whole.items())

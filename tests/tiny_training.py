@@ -103,7 +103,7 @@ def make_config(
 
 def make_trainer(
     folder: Path,
-    order: AspectRatioBatchSampler,
+    sampler: AspectRatioBatchSampler,
     detector: Detector | None = None,
     *,
     steps: int = 20,
@@ -111,14 +111,14 @@ def make_trainer(
     context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
     **settings: Any,
 ) -> Trainer:
-    """A trainer of the steps of `order`; `settings` are those of `make_config`."""
+    """A trainer of the steps of `sampler`; `settings` are those of `make_config`."""
     if detector is None:
         torch.manual_seed(0)
         detector = TinyDetector()
     lr_schedule = MultiStepLR(
         base_lr=OPTIMIZER.lr,
         milestones=SCHEDULE.milestones,
-        iterations_per_epoch=order.steps_per_epoch,
+        iterations_per_epoch=sampler.steps_per_epoch,
         warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
     )
     return Trainer(
@@ -127,7 +127,7 @@ def make_trainer(
         lr_schedule,
         make_config(folder, **settings),
         steps=steps,
-        micro_batches=order.micro_batches_per_step,
+        micro_batches=sampler.micro_batches_per_step,
         init_from="random init",
         ema=ModelEma(detector, EmaConfig(decay=0.9, warmup=5)) if ema else None,
         context=context,
@@ -141,11 +141,11 @@ def train(
     """Train on a tiny data set; returns the trainer at its end."""
     with init_distributed(CPU) as context:
         dataset = make_dataset(coco)
-        order = AspectRatioBatchSampler(
+        sampler = AspectRatioBatchSampler(
             dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
         )
-        trainer = make_trainer(folder, order, context=context, **settings)
-        loader = TrainLoader(dataset, order, workers=workers, rank=context.rank, processes=context.world_size)
+        trainer = make_trainer(folder, sampler, context=context, **settings)
+        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
         if resume:
             trainer.restore()
         trainer.run(loader)
