@@ -15,9 +15,10 @@ from conftest import ENTRY
 
 from zoo import bench
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings, TrainSettings
+from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
-from zoo.train.training import images_per_pass
+from zoo.train.config import TrainConfig
+from zoo.train.training import resolve_micro_batch_size
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
@@ -55,8 +56,8 @@ def test_train_then_evaluate(tiny_coco: Path) -> None:
     done = record["protocol"]["training"]
     assert done | {"annotations_sha256": ""} == {
         "schedule": "1x", "epochs": 12, "steps": 4, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
-        "images_per_pass": 2, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
-        "annotations_sha256": "", "processes": 1, "begun_with": "fresh weights",
+        "micro_batch_size": 2, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
+        "annotations_sha256": "", "processes": 1, "init_from": "random init",
     }  # fmt: skip
     assert list(rows("whole")[0]) == [
         "step",
@@ -86,7 +87,7 @@ def test_a_training_that_was_cut_short_is_not_the_entry(tiny_coco: Path) -> None
 
 
 def test_resume_goes_on_to_the_same_metrics(tiny_coco: Path) -> None:
-    few = ["batch_size=2", "run.images_per_pass=1", "run.checkpoint_every=2"]
+    few = ["batch_size=2", "run.micro_batch_size=1", "run.checkpoint_every=2"]
     run(tiny_coco, "whole", "run.max_steps=5", *few)
     run(tiny_coco, "parts", "run.max_steps=3", *few)
     status, record = run(tiny_coco, "parts", "run.max_steps=5", "run.resume=true", *few)
@@ -104,8 +105,8 @@ def test_another_training_is_not_gone_on_with(tiny_coco: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("next: ")
 
 
-def options(**changes: Any) -> TrainSettings:
-    config = compose(ENTRY, ["run=train"])
+def options(batch_size: int = 16, **changes: Any) -> TrainConfig:
+    config = compose(ENTRY, ["run=train", f"batch_size={batch_size}"])
     config["run"] |= changes
     settings = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results"))
     assert settings.train is not None
@@ -113,18 +114,18 @@ def options(**changes: Any) -> TrainSettings:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "processes", "asked", "per_pass"),
+    ("batch_size", "processes", "asked", "images"),
     [(16, 1, "auto", 2), (16, 8, "auto", 2), (16, 16, "auto", 1), (5, 1, "auto", 1), (16, 1, 16, 16), (16, 4, 4, 4)],
 )
-def test_images_of_a_pass(batch_size: int, processes: int, asked: Any, per_pass: int) -> None:
-    assert images_per_pass(options(images_per_pass=asked), batch_size, processes) == per_pass
+def test_images_of_a_micro_batch(batch_size: int, processes: int, asked: Any, images: int) -> None:
+    assert resolve_micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
 
 
 def test_batches_that_do_not_split() -> None:
     with pytest.raises(UsageError, match="16 images do not split evenly over 3 processes"):
-        images_per_pass(options(), 16, 3)
-    with pytest.raises(UsageError, match="do not split into passes of 3"):
-        images_per_pass(options(images_per_pass=3), 16, 1)
+        resolve_micro_batch_size(options(), 3)
+    with pytest.raises(UsageError, match="do not split into micro-batches of 3"):
+        resolve_micro_batch_size(options(micro_batch_size=3), 1)
 
 
 @pytest.mark.parametrize(

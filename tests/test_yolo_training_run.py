@@ -1,4 +1,4 @@
-"""`run=train` of YOLOv8's recipe on a network an eighth as wide: four losses, gathered gradients, resume."""
+"""`run=train` of YOLOv8's recipe on a network an eighth as wide: four losses, accumulated gradients, resume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from zoo import bench
 SMALL = [
     *("backbone=csp_p", "protocol.transform.long=64", "schedule.mosaic.side=64", "precision=fp32"),
     *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.closing_epochs=2"),
-    *("schedule.warmup.epochs=2", "schedule.warmup.least=4", "schedule.warmup.bias_lr=0.01", "data.limit=2"),
+    *("schedule.warmup.epochs=2", "schedule.warmup.min_iterations=4", "schedule.warmup.bias_lr=0.01", "data.limit=2"),
 ]
-"""Two steps an epoch, four of warm-up, then four to a move of the weights; the last two epochs see single images."""
+"""Two steps an epoch, four of warm-up, then four to an optimiser step; the last two epochs see single images."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def rows(folder: str) -> list[dict[str, str]]:
 def test_named_losses_and_rates(tiny_coco: Path) -> None:
     record = run(tiny_coco, "run", "run.max_steps=5")
     done = record["protocol"]["training"]
-    assert (done["steps_per_epoch"], done["lr"], done["images"], done["begun_with"]) == (2, 0.01, 3, "fresh weights")
+    assert (done["steps_per_epoch"], done["lr"], done["images"], done["init_from"]) == (2, 0.01, 3, "random init")
     lines = rows("run")
     assert list(lines[0]) == ["step", "epoch", "lr", "loss", "loss_box", "loss_cls", "loss_dfl"]
     # In the warm-up a straight line to the rate of the epoch; epoch e has the share 1 - 0.99 e / 4 of the full one.
@@ -73,7 +73,7 @@ def test_losses_fall(tiny_coco: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 6])
-def test_resume_in_the_midst_of_gathering(tiny_coco: Path, cut: int) -> None:
+def test_resume_in_the_midst_of_accumulation(tiny_coco: Path, cut: int) -> None:
     # Gradients of step 6 wait for step 8: the checkpoint holds them.
     run(tiny_coco, "whole", "run.max_steps=8")
     run(tiny_coco, "parts", f"run.max_steps={cut}")

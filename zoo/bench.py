@@ -112,7 +112,7 @@ def _job(config: DictConfig) -> int:
             default_results=results_dir(),
         )
         from zoo import pipeline
-        from zoo.runtime.distributed import first_process
+        from zoo.runtime.distributed import is_main_process
 
         record = pipeline.run(settings)
     except ZooError as error:
@@ -123,7 +123,7 @@ def _job(config: DictConfig) -> int:
         report.write_text(traceback.format_exc(), encoding="utf-8")
         print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
         return 1
-    if first_process():
+    if is_main_process():
         _report(record, settings)
     return 0 if record.status == "measured" else 1
 

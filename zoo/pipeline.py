@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import os
-import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from zoo.checkpoints.obtain import described, location, obtain
 from zoo.config.compose import build_batching, build_model, load_detector
-from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings, TrainSettings
+from zoo.config.settings import CARRYING_OUT, DataSettings, RunSettings, SplitSettings
 from zoo.data.batching import PlannedBatch, describe
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.dataset import Source, provide
@@ -44,10 +42,12 @@ from zoo.results.seeds import seed_ledger, with_seeds
 from zoo.results.verdict import judge
 from zoo.run.evaluate import evaluate
 from zoo.run.timing import time_phases
-from zoo.runtime.distributed import Processes, first_process, joined, local_device
+from zoo.runtime.distributed import DistributedContext, init_distributed, is_main_process, local_device
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.provenance import code_state
-from zoo.train.initial import Beginning
+from zoo.runtime.seeding import seed_everything
+from zoo.train.config import TrainConfig
+from zoo.train.initial import InitialWeights
 from zoo.train.training import WEIGHTS, train
 from zoo.types import Metric, Sample
 
@@ -92,12 +92,12 @@ def run(settings: RunSettings) -> Record:
 
 def _measure(settings: RunSettings, record: Record) -> None:
     """Every stage in order; each adds its part to the record as soon as it is known."""
-    _seed(settings.seed)
+    seed_everything(settings.seed)
     use_true_float32()
     device = local_device(resolve_device(settings.device))
     record.hardware = fingerprint(device)
     rehearsed = rehearsed_recipe(settings, device, record)
-    with joined(device) as processes:
+    with init_distributed(device) as context:
         with _stage(record, "checkpoint"):
             weights = _weights(settings, record)
         with _stage(record, "data"):
@@ -107,10 +107,10 @@ def _measure(settings: RunSettings, record: Record) -> None:
             to_export = exportable(detector) if "onnx_latency" in settings.measure else None
         dataset = ImageDataset(dataset_images, ground_truth.image_ids.tolist(), detector.transform)
         batches = _plan(settings, detector, ground_truth, record)
-        evaluation = functools.partial(_accuracy, settings, detector, dataset, ground_truth, batches, processes)
+        evaluation = functools.partial(_accuracy, settings, detector, dataset, ground_truth, batches, context)
         if settings.train is not None:
             with _stage(record, "training"):
-                _train(settings, settings.train, detector, weights, evaluation, processes, record)
+                _train(settings, settings.train, detector, weights, evaluation, context, record)
         twin = copy.deepcopy(detector).cpu() if rehearsed is not None else None
         _prepare(detector, settings)
         memory = Memory(device)
@@ -118,7 +118,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
         if "accuracy" in settings.measure:
             with _stage(record, "accuracy"):
                 record.measured |= evaluation()
-    if not processes.first:
+    if not context.is_main:
         return
     if "speed" in settings.measure or ("memory" in settings.measure and "accuracy" not in settings.measure):
         with _stage(record, "speed"):
@@ -139,11 +139,11 @@ def _measure(settings: RunSettings, record: Record) -> None:
             measure_train_memory(settings, rehearsed, twin.to(device), ground_truth, dataset.files, workers, record)
 
 
-def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
+def _weights(settings: RunSettings, record: Record) -> Path | InitialWeights:
     """The file of the weights to evaluate or to begin with; of a recipe's training what that begins with."""
     own = settings.checkpoint_path or settings.checkpoint_url
     if settings.train is not None and own is None:
-        return Beginning(settings, settings.train)
+        return InitialWeights(settings.train, settings.results_dir)
     stored = obtain(
         settings.entry.checkpoint, settings.results_dir, path=settings.checkpoint_path, url=settings.checkpoint_url
     )
@@ -151,9 +151,9 @@ def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
     return stored.path
 
 
-def _build(settings: RunSettings, weights: Path | Beginning, record: Record) -> Detector:
+def _build(settings: RunSettings, weights: Path | InitialWeights, record: Record) -> Detector:
     """The detector in eval mode, on the CPU."""
-    if isinstance(weights, Beginning):
+    if isinstance(weights, InitialWeights):
         detector = build_model(settings.parts, len(settings.classes)).eval()
         weights.load(detector)
         return detector
@@ -164,11 +164,11 @@ def _build(settings: RunSettings, weights: Path | Beginning, record: Record) -> 
 
 def _train(
     settings: RunSettings,
-    options: TrainSettings,
+    config: TrainConfig,
     detector: Detector,
-    weights: Path | Beginning,
+    weights: Path | InitialWeights,
     evaluation: Callable[[], dict[str, Any]],
-    processes: Processes,
+    context: DistributedContext,
     record: Record,
 ) -> None:
     """Train the detector; its checkpoint in the record is then the one that was made here."""
@@ -181,21 +181,20 @@ def _train(
 
     def between_epochs(epoch: int) -> None:
         evaluations[epoch] = evaluation()
-        if processes.first:
+        if context.is_main:
             write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
 
     record.protocol["training"] = train(
-        settings,
-        options,
+        config,
         detector,
         truth,
         files,
-        begun_with=weights.told if isinstance(weights, Beginning) else record.checkpoint,
+        init_from=weights.description if isinstance(weights, InitialWeights) else record.checkpoint,
         workers=_workers(settings, detector.device),
-        processes=processes,
+        context=context,
         evaluate=between_epochs,
     )
-    if processes.first:
+    if context.is_main:
         path = settings.run_dir / WEIGHTS
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -237,7 +236,7 @@ def _leave(settings: RunSettings, record: Record) -> None:
     What was trained here never takes the place of the published weights' row: it is filed apart, by seed,
     and judged together with what other seeds of the same recipe gave.
     """
-    if not first_process():
+    if not is_main_process():
         return
     record.verdict = judge(with_seeds(record, settings.results_dir), settings.entry)
     record.write(settings.run_dir / "record.json")
@@ -305,7 +304,7 @@ def _accuracy(
     dataset: ImageDataset,
     ground_truth: CocoGroundTruth,
     batches: Sequence[PlannedBatch],
-    processes: Processes,
+    context: DistributedContext,
 ) -> dict[str, Any]:
     """COCO's numbers; nothing in another process than the first."""
     iou_types: tuple[IouType, ...] = ("bbox", "segm") if detector.has_masks else ("bbox",)
@@ -318,9 +317,9 @@ def _accuracy(
     )
     metrics: list[Metric] = [accuracy]
     workers = _workers(settings, detector.device)
-    samples = image_loader(dataset, batches, workers, rank=processes.rank, processes=processes.count)
-    evaluate(detector, samples, metrics, images=len(dataset), precision=settings.precision, processes=processes)
-    if not processes.first:
+    samples = image_loader(dataset, batches, workers, rank=context.rank, processes=context.world_size)
+    evaluate(detector, samples, metrics, images=len(dataset), precision=settings.precision, context=context)
+    if not context.is_main:
         return {}
     accuracy.write_predictions(settings.run_dir / "predictions.json")
     return accuracy.result()
@@ -355,12 +354,6 @@ def _workers(settings: RunSettings, device: torch.device) -> int:
         return settings.workers
     # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
     return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 @contextlib.contextmanager

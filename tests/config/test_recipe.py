@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from zoo.config.compose import compose
-from zoo.config.settings import Recipe, RunSettings
+from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
+from zoo.train.config import Recipe
 
 PLAIN = "mmdet_faster_rcnn_r50_fpn_1x"
 

@@ -14,12 +14,13 @@ from made_up import cell, make_entry, make_record
 
 from zoo import bench
 from zoo.config.compose import build_model, compose
-from zoo.config.settings import Recipe, RunSettings
+from zoo.config.settings import RunSettings
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.memory import Memory, published_gigabytes
+from zoo.measure.train_memory import MEMORY_STEPS, train_memory
 from zoo.results.diff import render_diff
 from zoo.results.verdict import judge
-from zoo.train.training import MEMORY_STEPS, train_memory
+from zoo.train.config import Recipe
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),

@@ -21,7 +21,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.preprocess import ResizeKeepRatio
 from zoo.errors import DataError
-from zoo.runtime.distributed import Processes, joined
+from zoo.runtime.distributed import DistributedContext, init_distributed
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
@@ -52,7 +52,7 @@ def assert_equal(one: Path, two: Path, names: Sequence[str]) -> None:
 def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     options = [*SMALL, *same, f"data.root={tiny_coco}", "run=train", "run.max_steps=4", "run.evaluate_every=1"]
-    options += ["batch_size=2", "run.images_per_pass=1", "backbone.norm_eval=true"]
+    options += ["batch_size=2", "run.micro_batch_size=1", "backbone.norm_eval=true"]
     assert len(SIZES) % 2, "the images are to be shared unevenly"
     (one, first), (two, second) = (bench(n, tmp_path / f"of_{n}", *options) for n in (1, 2))
     assert (one, two) == ([0], [0, 0])
@@ -81,7 +81,7 @@ def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_pa
     damaged.write_bytes(b"no image")
     same = ["data.train.annotations=annotations/instances_val2017.json", f"data.train.images={tiny_coco}/val2017"]
     options = [*SMALL, *same, f"data.root={coco}", "run=train", "run.max_steps=1", "batch_size=2"]
-    statuses, record = bench(2, tmp_path / "run", *options, "run.images_per_pass=1")
+    statuses, record = bench(2, tmp_path / "run", *options, "run.micro_batch_size=1")
     assert statuses == [1, 1]
     assert (record["status"], damaged.name in record["reason"]) == ("blocked", True)
 
@@ -101,9 +101,9 @@ def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
 
 
 def test_one_process_has_everything() -> None:
-    with joined(CPU) as processes:
-        assert processes == Processes(rank=0, count=1)
-        assert processes.in_order([3, 1, 2]) == [3, 1, 2]
-        assert processes.in_order([]) == []
+    with init_distributed(CPU) as context:
+        assert context == DistributedContext(rank=0, world_size=1)
+        assert context.gather_in_order([3, 1, 2]) == [3, 1, 2]
+        assert context.gather_in_order([]) == []
         with pytest.raises(DataError, match="damaged"):
-            processes.in_order(DataError("damaged", next_step="fetch it again"))
+            context.gather_in_order(DataError("damaged", next_step="fetch it again"))

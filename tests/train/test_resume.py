@@ -42,12 +42,14 @@ def test_killed_anywhere_and_resumed_gives_the_same_metrics(tiny_coco: Path, tmp
     assert metrics(folder) == metrics(tmp_path / "whole")
     assert metrics(folder).count(b"\n") == STEPS + 1
     ends = [torch.load(path / "checkpoints" / f"step_{STEPS:09}.pt") for path in (folder, tmp_path / "whole")]
-    for part in ("model", "average"):
+    for part in ("model", "ema"):
         one, other = (end[part].get("tensors", end[part]) for end in ends)
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("settings", [{}, {"ema": True}, {"precision": "fp16"}, {"workers": 2}, {"part_size": 2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"ema": True}, {"precision": "fp16"}, {"workers": 2}, {"micro_batch_size": 2}]
+)
 def test_stopped_early_and_resumed_in_this_process(
     tiny_coco: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
@@ -58,8 +60,8 @@ def test_stopped_early_and_resumed_in_this_process(
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
     for name, tensor in resumed.detector.state_dict().items():
         assert torch.equal(tensor, whole.detector.state_dict()[name]), name
-    if whole.average is not None and resumed.average is not None:
-        assert all(torch.equal(t, whole.average.tensors[n]) for n, t in resumed.average.tensors.items())
+    if whole.ema is not None and resumed.ema is not None:
+        assert all(torch.equal(t, whole.ema.tensors[n]) for n, t in resumed.ema.tensors.items())
 
 
 def test_a_damaged_checkpoint_is_passed_over(tiny_coco: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from zoo.data.training import TrainingBatches, TrainingOrder
 from zoo.errors import UsageError, ZooError
-from zoo.train.optimizers import WeightAverage, make_optimizer, parameter_groups
-from zoo.train.schedule import AverageSettings, OptimizerSettings, RateCurve
+from zoo.train.optimizers import ModelEma, make_optimizer, parameter_groups
+from zoo.train.rates import LRSchedule
+from zoo.train.schedule import EmaConfig, OptimizerConfig
 from zoo.train.state import export_weights
 from zoo.train.trainer import Trainer
 from zoo.types import Batch, Target
@@ -36,7 +37,7 @@ def test_a_line_a_step(tiny_coco: Path, tmp_path: Path) -> None:
     assert list(lines[0]) == ["step", "epoch", "lr", "loss", "loss_cls", "loss_bbox"]
     assert [int(line["step"]) for line in lines] == list(range(8))
     assert [int(line["epoch"]) for line in lines] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [float(line["lr"]) for line in lines] == [trainer.rate(i) for i in range(8)]
+    assert [float(line["lr"]) for line in lines] == [trainer.lr_schedule(i) for i in range(8)]
     for line in lines:
         assert float(line["loss"]) == pytest.approx(float(line["loss_cls"]) + float(line["loss_bbox"]), rel=1e-6)
 
@@ -82,15 +83,15 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
     assert trainer.scaler.get_scale() == pytest.approx(1e30)
 
 
-def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
+def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
     order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
-    rehearsed, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("rehearsed", "whole"))
-    rehearsed.rehearse(TrainingBatches(dataset, order))
+    profiled, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("profiled", "whole"))
+    profiled.profile_steps(TrainingBatches(dataset, order))
     whole.run(TrainingBatches(dataset, order))
-    assert not (tmp_path / "rehearsed").exists()
+    assert not (tmp_path / "profiled").exists()
     for name, tensor in whole.detector.state_dict().items():
-        assert torch.equal(tensor, rehearsed.detector.state_dict()[name]), name
+        assert torch.equal(tensor, profiled.detector.state_dict()[name]), name
 
 
 def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> N
         trainer._backward(part, i, 1)
         gradients.append([parameter.grad for parameter in trainer.detector.parameters()])
     before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
-    trainer._step(parts, 0.5)
+    trainer._train_step(parts, 0.5)
     decay = tiny_training.OPTIMIZER.weight_decay
     for old, new, first, second in zip(before, trainer.detector.parameters(), *gradients, strict=True):
         assert isinstance(first, Tensor)
@@ -119,7 +120,7 @@ def test_clipping_bounds_the_step(tiny_coco: Path, tmp_path: Path) -> None:
     start = TinyDetector()
     pairs = zip(start.parameters(), trainer.detector.parameters(), strict=True)
     moved = sum((new - old).detach().square().sum().item() for old, new in pairs) ** 0.5
-    assert 0 < moved <= trainer.rate(0) * (0.001 + 0.01)  # the gradient, and the decay that is added to it
+    assert 0 < moved <= trainer.lr_schedule(0) * (0.001 + 0.01)  # the gradient, and the decay that is added to it
 
 
 def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
@@ -139,16 +140,16 @@ def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path:
 
     def evaluate(epochs: int) -> None:
         assert not trainer.detector.training
-        assert trainer.average is not None
+        assert trainer.ema is not None
         weights = trainer.detector.state_dict()
-        assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.average.tensors.items())
+        assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.ema.tensors.items())
         seen.append(epochs)
 
     trainer.run(TrainingBatches(dataset, order), evaluate=evaluate)
     assert seen == [2, 4]
     assert trainer.detector.training
-    assert trainer.average is not None
-    assert not torch.equal(trainer.detector.box.weight, trainer.average.tensors["box.weight"])  # type: ignore[union-attr, arg-type]
+    assert trainer.ema is not None
+    assert not torch.equal(trainer.detector.box.weight, trainer.ema.tensors["box.weight"])  # type: ignore[union-attr, arg-type]
 
 
 class Diverging(TinyDetector):
@@ -166,7 +167,7 @@ class Diverging(TinyDetector):
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tiny_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"diverged at step 6 \(epoch 3\): loss_cls nan.*step_000000005\.pt") as error:
-        train(tiny_coco, tmp_path, detector=Diverging(), part_size=2)
+        train(tiny_coco, tmp_path, detector=Diverging(), micro_batch_size=2)
     assert "lr" in error.value.next_step
     assert len(rows(tmp_path)) == 6
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000005.pt"]
@@ -192,7 +193,7 @@ def test_a_used_folder_is_not_overwritten(tiny_coco: Path, tmp_path: Path) -> No
 def test_normalisations_can_go_without_decay() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.GroupNorm(1, 2))
     model.append(model[0])  # shared: taken once
-    settings = OptimizerSettings(name="adamw", lr=0.1, weight_decay=0.3, decay_norms=False)
+    settings = OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.3, decay_norms=False)
     others, norms = parameter_groups(model, settings)
     assert (others["weight_decay"], len(others["params"])) == (0.3, 2)
     assert (norms["weight_decay"], len(norms["params"])) == (0.0, 4)
@@ -203,7 +204,7 @@ def test_normalisations_can_go_without_decay() -> None:
 
 def test_biases_can_be_a_group_of_their_own() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1, bias=False))
-    settings = OptimizerSettings(
+    settings = OptimizerConfig(
         name="sgd", lr=0.1, weight_decay=0.3, decay_norms=False, decay_biases=False, nesterov=True
     )
     others, norms, biases = parameter_groups(model, settings)
@@ -213,44 +214,44 @@ def test_biases_can_be_a_group_of_their_own() -> None:
     assert make_optimizer(model, settings).param_groups[0]["nesterov"]
 
 
-class Gathering(RateCurve):
-    """Moves at every third step; a rate of biases and a momentum of its own for each step."""
+class Accumulating(LRSchedule):
+    """An optimiser step at every third step; a rate of biases and a momentum of its own for each step."""
 
-    base = 0.5
+    base_lr = 0.5
     iterations_per_epoch = 2
 
     def __call__(self, iteration: int) -> float:
         return 0.5 + iteration
 
-    def of_biases(self, iteration: int) -> float:
+    def bias_lr(self, iteration: int) -> float:
         return 0.1 + iteration
 
     def momentum(self, iteration: int) -> float:
         return 0.01 * iteration
 
-    def moves(self, iteration: int) -> bool:
+    def is_optimizer_step(self, iteration: int) -> bool:
         return iteration % 3 == 2
 
 
-def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path) -> None:
+def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
     order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
     trainer = make_trainer(tmp_path, order, gradients="sum")
-    trainer.rate = Gathering()
+    trainer.lr_schedule = Accumulating()
     trainer.optimizer.param_groups[1]["biases"] = True
     trainer.detector.train()
     before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
     parts = list(TrainingBatches(dataset, order)(0, 3))
     gradients: list[list[Tensor]] = []
     for i, (part,) in enumerate(parts):
-        trainer.done = i
+        trainer.step = i
         trainer.detector.zero_grad()
         trainer._backward(part, 0, 1)
         gradients.append([p.grad.clone() for p in trainer.detector.parameters() if p.grad is not None])
     for i in range(3):
-        trainer.done = i
+        trainer.step = i
         assert all(torch.equal(old, p) for old, p in zip(before, trainer.detector.parameters(), strict=True))
-        trainer._step(parts[i], trainer.rate(i))
+        trainer._train_step(parts[i], trainer.lr_schedule(i))
         assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5 + i, 0.1 + i]
         assert trainer.optimizer.param_groups[0]["momentum"] == 0.01 * i
     rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
@@ -277,12 +278,12 @@ def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> No
 
 def test_the_average_moves_towards_the_weights() -> None:
     model = nn.BatchNorm1d(1)
-    average = WeightAverage(model, AverageSettings(decay=0.5, warmup=1e-9))
+    ema = ModelEma(model, EmaConfig(decay=0.5, warmup=1e-9))
     nn.init.constant_(model.weight, 3.0)
     model.num_batches_tracked = torch.tensor(7)
-    average.update(model)
-    assert average.tensors["weight"].item() == 2.0
-    assert average.tensors["num_batches_tracked"].item() == 7
+    ema.update(model)
+    assert ema.tensors["weight"].item() == 2.0
+    assert ema.tensors["num_batches_tracked"].item() == 7
 
 
 def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> None:
@@ -312,7 +313,7 @@ def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
     trainer: Trainer = train(tiny_coco, tmp_path, steps=1)
     assert trainer.network is trainer.detector
     assert trainer.device == CPU
-    assert trainer.processes.gather([[1.0], [2.0]], CPU) == [[1.0], [2.0]]
+    assert trainer.context.gather([[1.0], [2.0]], CPU) == [[1.0], [2.0]]
 
 
 def test_the_targets_of_a_part_belong_to_its_images(tiny_coco: Path) -> None:

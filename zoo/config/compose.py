@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.catalog.entry import Checkpoint, Entry, conf_dir, resolve
+from zoo.catalog.entry import Entry, conf_dir, resolve
 from zoo.config.settings import without_null
 from zoo.errors import UsageError
 
@@ -144,23 +144,6 @@ def load_detector(parts: Mapping[str, Any], entry: Entry, num_classes: int, path
         detector = build_model(parts, num_classes)
     report = load_weights(detector, tensors, entry.checkpoint.keymap)
     return detector.eval(), report
-
-
-def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadReport:
-    """Put the weights that a training begins with into a detector; what the file lacks by rule keeps its values.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-        ConversionError: it belongs to another model.
-    """
-    from zoo.checkpoints.convert import convert
-    from zoo.checkpoints.keymaps import key_map
-    from zoo.checkpoints.readers import read
-
-    expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
-    converted, report = convert(read(path, initial.format), key_map(initial.keymap), expected)
-    detector.load_state_dict(converted, strict=False)
-    return report
 
 
 def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:

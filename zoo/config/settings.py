@@ -13,6 +13,8 @@ from typing import Any, Literal, cast
 
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
 from zoo.errors import UsageError, closest
+from zoo.runtime.provenance import bare_names
+from zoo.train.config import Recipe, TrainConfig
 from zoo.train.schedule import PRECISIONS, Schedule
 
 MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory")
@@ -75,48 +77,6 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How an entry is trained.
-
-    Attributes:
-        schedule: epochs, batches, rates, views.
-        initial: the file that it begins with; None begins with fresh weights.
-        precision: of convolutions and matrix products: the schedule's, or what the run asks for.
-        loss_scale: fixed, of fp16; None follows the gradients.
-    """
-
-    schedule: Schedule
-    initial: Checkpoint | None
-    precision: str
-    loss_scale: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
-    """How an entry's recipe is carried out.
-
-    Attributes:
-        recipe: what is carried out.
-        batch_size: images a step; None for the recipe's.
-        images_per_pass: images that go through the network together; None for the recipe's.
-        scale_lr: whether the rate follows the batch size.
-        max_steps: stops early; None trains to the end.
-        checkpoint_every: steps.
-        evaluate_every: epochs; None evaluates at the end only.
-        resume: whether to go on from the newest checkpoint of the run's folder.
-    """
-
-    recipe: Recipe
-    batch_size: int | None
-    images_per_pass: int | None
-    scale_lr: bool
-    max_steps: int | None
-    checkpoint_every: int
-    evaluate_every: int | None
-    resume: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedSettings:
     """How much is timed; None lets the device decide.
 
@@ -174,7 +134,7 @@ class RunSettings:
     data: DataSettings
     speed: SpeedSettings
     recipe: Recipe | None
-    train: TrainSettings | None
+    train: TrainConfig | None
     results_dir: Path
     run_dir: Path
 
@@ -234,7 +194,7 @@ class RunSettings:
                 rounds=_integer("speed.rounds", speed["rounds"], least=1),
             ),
             recipe=recipe,
-            train=_train(config, recipe) if training else None,
+            train=_train(config, recipe, run_dir) if training else None,
             results_dir=_path(config["results"]["dir"]) or default_results,
             run_dir=run_dir,
         )
@@ -279,7 +239,7 @@ def _recipe(config: Mapping[str, Any]) -> Recipe | None:
     )
 
 
-def _train(config: Mapping[str, Any], recipe: Recipe | None) -> TrainSettings:
+def _train(config: Mapping[str, Any], recipe: Recipe | None, run_dir: Path) -> TrainConfig:
     if recipe is None:
         message = f"{config['entry']['name']} has no schedule to be trained by"
         raise UsageError(message, next_step="choose one with schedule=NAME (see conf/schedule)")
@@ -288,15 +248,18 @@ def _train(config: Mapping[str, Any], recipe: Recipe | None) -> TrainSettings:
     def optional(key: str) -> int | None:
         return None if run[key] is None else _integer(f"run.{key}", run[key], least=1)
 
-    return TrainSettings(
+    return TrainConfig(
         recipe=recipe,
-        batch_size=_auto("batch_size", config["batch_size"], least=1),
-        images_per_pass=_auto("run.images_per_pass", run["images_per_pass"], least=1),
+        batch_size=_auto("batch_size", config["batch_size"], least=1) or recipe.schedule.batch_size,
+        micro_batch_size=_auto("run.micro_batch_size", run["micro_batch_size"], least=1),
         scale_lr=_flag("run.scale_lr", run["scale_lr"]),
         max_steps=optional("max_steps"),
         checkpoint_every=_integer("run.checkpoint_every", run["checkpoint_every"], least=1),
         evaluate_every=optional("evaluate_every"),
         resume=_flag("run.resume", run["resume"]),
+        seed=_integer("seed", config["seed"], least=0),
+        run_dir=run_dir,
+        identity={group: bare_names(config.get(group)) for group in PART_GROUPS if group != "protocol"},
     )
 
 

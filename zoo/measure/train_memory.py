@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from zoo.config.settings import Recipe, RunSettings
+from zoo.config.settings import RunSettings
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DeviceError
-from zoo.measure.memory import Memory
+from zoo.measure.memory import Memory, published_gigabytes
 from zoo.models.detectors.base import Detector
 from zoo.results.record import Record
-from zoo.train.training import train_memory
+from zoo.train.config import Recipe
+from zoo.train.training import profile_steps
+
+MEMORY_STEPS = 20
+"""Training steps whose peak of memory is taken."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +68,37 @@ def measure_train_memory(
         if settings.measure == ("train_memory",):
             raise
         _set_aside(record, "the device has too little memory for a training step")
+
+
+def train_memory(
+    recipe: Recipe,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    *,
+    memory: Memory,
+    seed: int,
+    workers: int,
+) -> dict[str, Any]:
+    """The most memory that training steps take; see docs/training.md.
+
+    Args:
+        recipe: how the entry is trained.
+        detector: alone on its device; its weights are changed.
+        ground_truth: annotations of the images.
+        files: the image files.
+        memory: the measurement of that device's memory.
+        seed: the seed of the training.
+        workers: processes that decode images.
+
+    Returns:
+        train_memory_gb, and train_memory: how it was measured, and both peaks in bytes.
+    """
+    memory.reset()
+    steps = profile_steps(recipe, detector, ground_truth, files, steps=MEMORY_STEPS, seed=seed, workers=workers)
+    peaks = memory.result()["memory"]
+    gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])
+    return {"train_memory_gb": gigabytes, "train_memory": {"steps": MEMORY_STEPS, **steps, **peaks}}
 
 
 def _set_aside(record: Record, reason: str) -> None:

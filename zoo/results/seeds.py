@@ -79,13 +79,13 @@ def spread(record: Record, metric: str) -> float | None:
 def _recipe(record: Record) -> str:
     """What runs have in common that differ in their seed alone."""
     training = record.protocol.get("training") or {}
-    begun_with = training.get("begun_with")
+    init_from = training.get("init_from")
     return json.dumps(
         [
             *(record.entry, hardware_id(record), record.protocol.get("version"), record.protocol.get("config_sha256")),
             {name: value for name, value in record.data.items() if name != "files_sha256"},
             *(training.get("images"), training.get("annotations_sha256")),
-            begun_with.get("sha256") if isinstance(begun_with, dict) else begun_with,
+            init_from.get("sha256") if isinstance(init_from, dict) else init_from,
         ],
         sort_keys=True,
     )
