@@ -90,13 +90,14 @@ def test_train_then_evaluate(whole: Path) -> None:
     assert list(json.loads((whole / "evaluations.json").read_text(encoding="utf-8"))) == ["1", "2"]
     assert 0 <= record["measured"]["box_AP"] <= 100
     assert not list((whole.parent / "results").glob("records/*/*"))
-    assert len(list((whole.parent / "results/trained/seed_0/records").rglob("*.json"))) == 1
+    assert len(list((whole.parent / "results/local").rglob("*.json"))) == 1
 
 
 def test_a_training_that_was_cut_short_is_not_the_entry(whole: Path) -> None:
     record = json.loads((whole / "record.json").read_text(encoding="utf-8"))
-    assert record["based_on"] == ENTRY
-    assert {"run.max_steps=5", "~initial"} <= set(record["changes"])
+    assert record["entry"] == ENTRY
+    assert {"run.max_steps=5", "initial.format=null"} <= set(record["identity"]["changes"])
+    assert {"run.max_steps=5", "~initial"} <= set(record["overrides"])
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
 
 
@@ -124,7 +125,8 @@ def test_another_training_is_not_gone_on_with(
 def test_a_recipe_in_mixed_precision(whole: Path, tiny_coco: Path, tmp_path: Path) -> None:
     status, record = run(tiny_coco, tmp_path / "mixed", "schedule=mmdet_1x_amp", *FEW, "run.max_steps=1")
     assert (status, record["reason"]) == (0, None)
-    assert (record["protocol"]["precision"], record["protocol"]["training"]["precision"]) == ("fp32", "fp16")
+    assert record["protocol"]["training"]["precision"] == "fp16"
+    assert record["identity"]["condition"]["precision"] == "fp16"
     first, second = (float(rows(folder)[0]["loss"]) for folder in (tmp_path / "mixed", whole))
     assert first != second
     assert first == pytest.approx(second, rel=0.02)
