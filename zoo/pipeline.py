@@ -154,10 +154,10 @@ def _weights(settings: RunSettings, record: Record) -> Path | Beginning:
 def _build(settings: RunSettings, weights: Path | Beginning, record: Record) -> Detector:
     """The detector in eval mode, on the CPU."""
     if isinstance(weights, Beginning):
-        detector = build_model(settings.parts, len(settings.classes)).eval()
+        detector = build_model(settings.parts, settings.classes).eval()
         weights.load(detector)
         return detector
-    detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), weights)
+    detector, report = load_detector(settings.parts, settings.entry, settings.classes, weights)
     record.checkpoint["load_report"] = report.to_json()
     return detector
 

@@ -53,7 +53,9 @@ def test_an_image_lies_in_the_middle_of_grey() -> None:
     bgr = torch.from_numpy(image[:, :, ::-1].copy())
     made = Sample(bgr, 0, (100, 131), (1.0, 1.0), canvas=(111, 140))
     batch = LetterboxNormalizer(fill=114)([made], torch.device("cpu"))
-    assert batch.geometries == [ImageGeometry((100, 131), (100, 131), (1.0, 1.0), (100, 131), offset=(4, 5))]
+    assert batch.geometries == [
+        ImageGeometry((100, 131), (100, 131), (1.0, 1.0), (100, 131), (100, 131), offset=(4, 5))
+    ]
     assert corner((111, 140), (100, 131)) == (5, 4)  # the odd pixel below and at the right
     inside = batch.images[0, :, 5:105, 4:135]
     assert torch.equal(inside, torch.from_numpy(image).permute(2, 0, 1).float() / 255)

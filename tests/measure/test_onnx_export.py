@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 import torch
+from class_names import class_names
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ BEST = 100
 def small(entry: str = "ultralytics_yolov8n_seg") -> YoloDetector:
     """Half as wide as n, with weights that spread boxes, scores and masks; folded, as it runs."""
     torch.manual_seed(0)
-    detector = build_model(compose(entry, ["backbone=csp_p", f"protocol.transform.long={SIDE}"]), num_classes=80)
+    detector = build_model(compose(entry, ["backbone=csp_p", f"protocol.transform.long={SIDE}"]), class_names(80))
     assert isinstance(detector, YoloDetector)
     head = detector.dense_head
     for branches, bias in ((head.class_branches, -5.0), (head.box_branches, 0.0)):
@@ -141,7 +142,7 @@ def test_raw_outputs_are_those_of_the_detector(exported: Exported) -> None:
 @pytest.mark.parametrize("case", ["yolov8n", "yolov8n-seg"])
 def test_detections_are_those_of_the_original(case: str, tmp_path: Path) -> None:
     with torch.device("meta"):
-        detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)
+        detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), class_names(80))
     load_weights(detector, weights(f"ultralytics/{case}"), "ultralytics")
     fold_batch_norm(detector.eval())
     network = exportable(detector)
@@ -175,13 +176,13 @@ def test_the_input_is_a_square_of_whole_strides() -> None:
 @pytest.mark.parametrize("model", ["yolov8n", "yolov8x_seg"])
 def test_published_rows_are_exported_at_640(model: str) -> None:
     with torch.device("meta"):
-        detector = build_model(compose(f"ultralytics_{model}"), num_classes=80)
+        detector = build_model(compose(f"ultralytics_{model}"), class_names(80))
     assert input_size(exportable(detector)) == (640, 640)
 
 
 def test_two_stages_cannot_be_exported(small_parts: dict[str, Any]) -> None:
     with torch.device("meta"):
-        detector = build_model(small_parts, num_classes=80)
+        detector = build_model(small_parts, class_names(80))
     with pytest.raises(UsageError, match="a TwoStageDetector cannot be exported to ONNX") as caught:
         exportable(detector)
     assert caught.value.next_step.startswith("leave onnx_latency out of measure")

@@ -17,6 +17,7 @@ class YoloDetector(Detector):
     """Backbone, neck, dense head.
 
     Args:
+        classes: names of the object classes, in label order.
         backbone: images to feature maps.
         neck: feature maps to a pyramid.
         dense_head: pyramid to detections.
@@ -26,13 +27,14 @@ class YoloDetector(Detector):
 
     def __init__(
         self,
+        classes: Sequence[str],
         backbone: nn.Module,
         neck: nn.Module | None,
         dense_head: YoloHead,
         transform: Transform,
         normalizer: LetterboxNormalizer,
     ) -> None:
-        super().__init__(backbone, neck, transform, normalizer)
+        super().__init__(classes, backbone, neck, transform, normalizer)
         self.dense_head = dense_head
         for module in self.modules():
             if isinstance(module, ConvNorm):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from zoo.models import boxes as box_ops
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
-from zoo.models.heads.roi import DetectionSettings
+from zoo.models.boxes import EXCLUSIVE
 from zoo.models.heads.yolo_losses import Predictions, YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.layers.csp import prediction_branch
+from zoo.models.selection import DetectionSelector
 from zoo.types import Detections, FeatureSpec, ImageGeometry, Size, Target
 
 BINS = 16
@@ -79,7 +79,7 @@ class YoloHead(nn.Module):
         self,
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
-        detections: DetectionSettings,
+        detections: DetectionSelector,
         candidates: int = 30_000,
         mask_branch: Callable[[Sequence[FeatureSpec]], PrototypeMasks] | None = None,
         criterion: YoloLosses | None = None,
@@ -148,7 +148,7 @@ class YoloHead(nn.Module):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
             moved = (boxes - boxes.new_tensor(geometry.offset).repeat(2)) / boxes.new_tensor(geometry.scale).repeat(2)
-            detections = Detections(box_ops.clip(moved, geometry.original_size), scores, labels)
+            detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 weights = outputs.coefficients[i, points]
                 detections.masks = self.mask_branch.paste(
@@ -191,7 +191,7 @@ class YoloHead(nn.Module):
             best = scores.argsort(descending=True)[: self.candidates]
             points, labels, scores = points[best], labels[best], scores[best]
         shifted = boxes[points] + (labels * CLASS_SHIFT)[:, None]
-        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.per_image]
+        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.max_detections]
         return points[keep], scores[keep], labels[keep]
 
     def _points(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

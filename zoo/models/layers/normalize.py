@@ -69,7 +69,8 @@ class PixelNormalizer(nn.Module):
     def _geometry(self, sample: Sample, canvas: Size) -> ImageGeometry:
         size = (sample.pixels.shape[0], sample.pixels.shape[1])
         top, left = self.corner(canvas, size)
-        return ImageGeometry(size, size, sample.scale, sample.original_size, offset=(left, top))
+        padded_size = self.padded_size(size)
+        return ImageGeometry(size, size, sample.scale, sample.original_size, padded_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         # Constants of the protocol, not weights: kept out of the state dict, and never on the meta device.
