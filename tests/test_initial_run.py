@@ -136,4 +136,4 @@ def test_without_a_file_every_weight_is_random(tiny_coco: Path) -> None:
     status = bench.main([*fixed, *SMALL, *WHOLE, "initial=null", "hydra.run.dir=run", "results.dir=results"])
     record = json.loads(Path("run/record.json").read_text(encoding="utf-8"))
     assert (status, init_from(record)) == (0, "random init")
-    assert "~initial" in record["changes"]
+    assert "initial.urls=null" in record["identity"]["changes"]
