@@ -59,6 +59,28 @@ def test_a_file_that_does_not_fit(expect: ExpectedFile, message: str) -> None:
     assert expect.mismatch(DIGEST) == message
 
 
+def off_at(digits: str, position: int) -> str:
+    """Digits of which one is another."""
+    return digits[:position] + ("0" if digits[position] != "0" else "1") + digits[position + 1 :]
+
+
+@pytest.mark.parametrize("length", [6, 8, 64])
+def test_every_digit_of_a_prefix_counts(length: int) -> None:
+    prefix = SHA[:length]
+    assert ExpectedFile(sha256_prefix=prefix).mismatch(DIGEST) is None
+    for position in range(length):
+        assert ExpectedFile(sha256_prefix=off_at(prefix, position)).mismatch(DIGEST) is not None, position
+
+
+def test_every_digit_of_a_whole_hash_counts() -> None:
+    for position in range(64):
+        assert ExpectedFile(sha256=off_at(SHA, position)).mismatch(DIGEST) is not None, position
+    for position in range(32):
+        assert ExpectedFile(md5=off_at("ab" * 16, position)).mismatch(DIGEST) is not None, position
+    for size in (6, 8):
+        assert ExpectedFile(size=size).mismatch(DIGEST) == f"has 7 bytes instead of {size}"
+
+
 def test_hashing_a_file(tmp_path: Path) -> None:
     body = bytes(range(256)) * 1000
     (tmp_path / "a.pth").write_bytes(body)

@@ -219,6 +219,16 @@ def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: C
     assert points == pytest.approx([100.0, 50.0])
 
 
+@pytest.mark.parametrize(("rounding", "expected"), [(None, 0.0), (Rounding(box=3, score=5), 10.0)])
+def test_boxes_and_scores_have_decimals_of_their_own(
+    ground_truth: CocoGroundTruth, rounding: Rounding | None, expected: float
+) -> None:
+    # A little less than half of the cat; with three decimals it is half, and counts at the lowest of ten thresholds.
+    metric = Accuracy(ground_truth, rounding=rounding)
+    metric.update([10], [found([[0, 0, 32, 15.9996]], [0.9], [0])])
+    assert metric.result()["per_class"]["box_AP"]["cat"] == pytest.approx(expected)
+
+
 def test_rounding_is_that_of_decimal_text() -> None:
     numbers = np.random.default_rng(0).uniform(0, 640, 20_000).astype(np.float32).astype(np.float64)
     scores = numbers / 640

@@ -15,6 +15,13 @@ def test_pairwise_iou() -> None:
     assert torch.allclose(box_ops.pairwise_iou(boxes, others), expected)
 
 
+def test_unions_are_taken_for_at_least_a_millionth() -> None:
+    """Small boxes have their true overlap; only below a thousandth of a pixel a side does it fall towards 0."""
+    sides = torch.tensor([0.05, 1e-3, 1e-4])
+    boxes = torch.stack((torch.zeros(3), torch.zeros(3), sides, sides), dim=1)
+    assert torch.allclose(box_ops.pairwise_iou(boxes, boxes).diagonal(), torch.tensor([1.0, 1.0, 0.01]))
+
+
 def test_clip_includes_the_far_edge() -> None:
     boxes = torch.tensor([[-5.0, -5, 50, 50]])
     assert box_ops.clip(boxes, (20, 30)).tolist() == [[0, 0, 30, 20]]
@@ -33,6 +40,13 @@ def test_nms_keeps_groups_apart() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
     assert suppress(boxes, [0.5, 0.9, 0.8], [0, 0, 1], 0.5) == [1, 2]
     assert suppress(boxes, [0.5, 0.9, 0.8], [0, 0, 0], 0.5) == [1]
+
+
+def test_nms_keeps_groups_a_pixel_apart() -> None:
+    # The second begins a pixel outside of the image: shifted by the largest coordinate and 1 it just touches the first.
+    boxes = torch.tensor([[0.0, 0, 2, 2], [-1, -1, 1, 1]])
+    assert suppress(boxes, [0.9, 0.8], [0, 1], 0.1) == [0, 1]
+    assert suppress(boxes, [0.9, 0.8], [0, 0], 0.1) == [0]
 
 
 def test_nms_threshold_is_strict_and_a_float32() -> None:

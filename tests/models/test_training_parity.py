@@ -38,6 +38,8 @@ GRADIENTS = {
     "retinanet_r50_fpg_crop640_50e_coco": 11,
 }
 """Case -> how many of its parameters have a known gradient."""
+LONG_GRADIENTS = ("faster_rcnn_r50_caffe_c4_1x_coco", "mask_rcnn_r50_fpg_crop640_50e_coco")
+QUICK_GRADIENTS = tuple(case for case in GRADIENTS if case not in LONG_GRADIENTS)
 IMAGES = (520707, 349184)
 
 Answers = dict[str, npt.NDArray[Any]]
@@ -220,6 +222,7 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
 
+@pytest.mark.parametrize("step", cases(*QUICK_GRADIENTS, nightly=LONG_GRADIENTS), indirect=True, scope="module")
 def test_gradients(step: Step) -> None:
     # Convolutions that levels share are among them: their gradient is the sum over all levels.
     assert len(step.parameters) == GRADIENTS[step.case]
