@@ -1,4 +1,4 @@
-"""CPU time and memory, as a benchmark should take them: alternating, so that whatever the machine does hits all alike."""
+"""CPU time and memory as a benchmark should take them: alternating, so that other load hits all candidates alike."""
 
 from __future__ import annotations
 
