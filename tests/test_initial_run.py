@@ -128,12 +128,3 @@ def test_a_whole_training_is_blocked_without_the_file(
         assert record["reason"].startswith("initial weights: ")
         assert "initial=null" in capsys.readouterr().err.strip().splitlines()[-1]
         assert not Path(folder, "metrics.csv").exists()
-
-
-def test_without_a_file_every_weight_is_random(tiny_coco: Path) -> None:
-    same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
-    fixed = [f"entry={ENTRY}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={tiny_coco}", *same]
-    status = bench.main([*fixed, *SMALL, *WHOLE, "initial=null", "hydra.run.dir=run", "results.dir=results"])
-    record = json.loads(Path("run/record.json").read_text(encoding="utf-8"))
-    assert (status, init_from(record)) == (0, "random init")
-    assert "~initial" in record["changes"]

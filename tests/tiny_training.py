@@ -15,15 +15,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.augment import mmdet
+from zoo.data.augment.operations import MultiScale
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.loader import TrainLoader
 from zoo.data.preprocess import Preprocess
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.data.size_rules import KeepRatio
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
 from zoo.runtime.distributed import DistributedContext, init_distributed
+from zoo.schema import build
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.optimizers import ModelEma, make_optimizer
 from zoo.train.rates import MultiStepLR
@@ -74,11 +78,11 @@ class TinyDetector(Detector):
         }
 
 
-def make_dataset(coco: Path, augmentation: Augmentation | None = None) -> TrainingDataset:
+def make_dataset(coco: Path) -> TrainingSet:
     truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
     files = [coco / "val2017" / name for name in truth.file_names]
-    views = augmentation or Augmentation(multi_scale=MultiScale.from_mapping(SCHEDULE.multi_scale or {}))
-    return TrainingDataset(truth, files, views, seed=3)
+    scales = build(MultiScale, SCHEDULE.multi_scale, "schedule.multi_scale", "correct it")
+    return mmdet.training_set(truth, files, multi_scale=scales, seed=3, masks=False)
 
 
 def make_config(
@@ -99,7 +103,7 @@ def make_config(
 
 def make_trainer(
     folder: Path,
-    order: TrainingOrder,
+    sampler: AspectRatioBatchSampler,
     detector: Detector | None = None,
     *,
     steps: int = 20,
@@ -107,14 +111,14 @@ def make_trainer(
     context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
     **settings: Any,
 ) -> Trainer:
-    """A trainer of the steps of `order`; `settings` are those of `make_config`."""
+    """A trainer of the steps of `sampler`; `settings` are those of `make_config`."""
     if detector is None:
         torch.manual_seed(0)
         detector = TinyDetector()
     lr_schedule = MultiStepLR(
         base_lr=OPTIMIZER.lr,
         milestones=SCHEDULE.milestones,
-        iterations_per_epoch=order.steps_per_epoch,
+        iterations_per_epoch=sampler.steps_per_epoch,
         warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
     )
     return Trainer(
@@ -123,7 +127,7 @@ def make_trainer(
         lr_schedule,
         make_config(folder, **settings),
         steps=steps,
-        micro_batches=order.parts_per_step,
+        micro_batches=sampler.micro_batches_per_step,
         init_from="random init",
         ema=ModelEma(detector, EmaConfig(decay=0.9, warmup=5)) if ema else None,
         context=context,
@@ -137,9 +141,11 @@ def train(
     """Train on a tiny data set; returns the trainer at its end."""
     with init_distributed(CPU) as context:
         dataset = make_dataset(coco)
-        order = TrainingOrder(dataset.wide, batch_size=batch_size, part_size=micro_batch_size, seed=3)
-        trainer = make_trainer(folder, order, context=context, **settings)
-        loader = TrainingBatches(dataset, order, workers=workers, rank=context.rank, processes=context.world_size)
+        sampler = AspectRatioBatchSampler(
+            dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
+        )
+        trainer = make_trainer(folder, sampler, context=context, **settings)
+        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
         if resume:
             trainer.restore()
         trainer.run(loader)
@@ -158,7 +164,7 @@ def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None
     """Train in a process of its own, with one thread, so that every one of them computes the same bits."""
     context = multiprocessing.get_context("forkserver")
     # Imported once for all of them; the last is what torch's optimisers import when they are first used.
-    context.set_forkserver_preload(["zoo.data.training", "zoo.train.trainer", "torch._dynamo"])
+    context.set_forkserver_preload(["zoo.data.loader", "zoo.train.trainer", "torch._dynamo"])
     process = context.Process(target=_train, args=(coco, folder, dict(environment or {}), settings))
     process.start()
     return process

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.data.augment import View
+from zoo.data.augment import mmdet
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.mask_targets import rasterise
-from zoo.data.training import trainable_objects, xyxy
 from zoo.models.boxes import pairwise_iou
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.one_stage import OneStageDetector
@@ -39,6 +38,8 @@ GRADIENTS = {
     "retinanet_r50_fpg_crop640_50e_coco": 11,
 }
 """Case -> how many of its parameters have a known gradient."""
+LONG_GRADIENTS = ("faster_rcnn_r50_caffe_c4_1x_coco", "mask_rcnn_r50_fpg_crop640_50e_coco")
+QUICK_GRADIENTS = tuple(case for case in GRADIENTS if case not in LONG_GRADIENTS)
 IMAGES = (520707, 349184)
 
 Answers = dict[str, npt.NDArray[Any]]
@@ -144,18 +145,14 @@ def golden_proposals(answers: Answers) -> list[Tensor]:
 def read_targets(batch: Batch, masks: bool) -> list[Target]:
     """What is trained on in each image, in pixels of the resized image."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
-    boxes, trainable = xyxy(truth.boxes), trainable_objects(truth)
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, mmdet.LABELS)
     targets = []
     for image_id, geometry in zip(batch.image_ids, batch.geometries, strict=True):
-        size, original = geometry.size, geometry.original_size
-        all_of_image = truth.annotations_of(int(np.searchsorted(truth.image_ids, image_id)))
-        objects = np.arange(all_of_image.start, all_of_image.stop)
-        objects = objects[trainable[objects]]
-        view = View(original=original, resized=size, crop=(0, 0, *size), flipped=False)
-        target = Target(torch.from_numpy(view.boxes(boxes[objects])), torch.from_numpy(truth.category_index[objects]))
+        view = images.load(int(np.searchsorted(images.image_ids, image_id))).resize(geometry.size).clip()
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            bitmaps = rasterise([truth.rle(int(annotation)) for annotation in objects], original)
-            target.masks = torch.from_numpy(view.masks(bitmaps))
+            target.masks = torch.from_numpy(view.bitmaps())
         targets.append(target)
     return targets
 
@@ -225,6 +222,7 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
 
+@pytest.mark.parametrize("step", cases(*QUICK_GRADIENTS, nightly=LONG_GRADIENTS), indirect=True, scope="module")
 def test_gradients(step: Step) -> None:
     # Convolutions that levels share are among them: their gradient is the sum over all levels.
     assert len(step.parameters) == GRADIENTS[step.case]

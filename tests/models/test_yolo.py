@@ -23,6 +23,7 @@ from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
+from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
 from zoo.types import Batch, Detections, FeatureSpec, ImageGeometry, Rle, Size
 
@@ -56,6 +57,14 @@ def test_prototypes_are_of_stride_4() -> None:
 def test_backbone_needs_a_number_for_every_stage() -> None:
     with pytest.raises(ValueError, match="4 and 4 numbers where 5 and 4"):
         CspBackbone(channels=[4, 8, 16, 24], blocks=[1, 2, 2, 1])
+
+
+def test_trainings_begin_with_torchs_own_convolutions() -> None:
+    detector = build_model(compose("shapes_yolov8_p"), num_classes=4)
+    for module in detector.modules():
+        if isinstance(module, ConvNorm):  # uniform within 1 / sqrt(values that an output sums), not He's normal
+            bound = module.conv.weight[0].numel() ** -0.5
+            assert float(module.conv.weight.detach().abs().max()) == pytest.approx(bound, rel=0.1)
 
 
 def head(**more: Any) -> YoloHead:

@@ -225,6 +225,13 @@ def test_scores_begin_low() -> None:
     assert all(branch[-1].bias.tolist() == [1.0] * 64 for branch in head.box_branches)  # type: ignore[index]
 
 
+def test_outputs_of_an_exported_network_are_not_trained_on() -> None:
+    given = outputs()
+    given.box_dist = None
+    with pytest.raises(ValueError, match="an exported network cannot be trained"):
+        losses(given, target([0, 0, 8, 8]))
+
+
 def test_a_mask_branch_needs_masks() -> None:
     with pytest.raises(ValueError, match="needs the masks of its targets"):
         losses(outputs(prototypes=True), target([0, 0, 8, 8]))

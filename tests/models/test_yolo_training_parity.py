@@ -15,10 +15,10 @@ from torch import Tensor
 
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
+from zoo.data.augment import ultralytics
+from zoo.data.augment.operations import LetterboxSquare, ResizeRelative, apply
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
-from zoo.data.scene import letterboxed, resized_scene
-from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment
 from zoo.models.detectors.dense import DenseDetector
@@ -105,15 +105,16 @@ def criterion_of(model: DenseDetector) -> YoloLosses:
 def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
     """The images on squares, not augmented."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, ultralytics.LABELS)
     samples, targets = [], []
     for image_id in IMAGES:
-        labels = read_labels(truth, int(np.searchsorted(truth.image_ids, image_id)))
-        pixels = decode(SHARED / "coco" / "val2017" / f"{image_id:012}.jpg")
-        scene = letterboxed(resized_scene(pixels, labels, SIDE), SIDE)
-        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
-        target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
+        image = images.load(int(np.searchsorted(images.image_ids, image_id)))
+        view = apply((ResizeRelative(SIDE), LetterboxSquare(SIDE)), image, np.random.default_rng(0))
+        square = Sample(torch.from_numpy(view.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            target.masks = torch.from_numpy(fill_outlines(scene.outlines, scene.size))
+            target.masks = torch.from_numpy(view.bitmaps())
         samples.append(square)
         targets.append(target)
     return samples, targets

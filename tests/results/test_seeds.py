@@ -20,7 +20,7 @@ from zoo.results.seeds import all_records, label, over_seeds, seed_ledger, sprea
 from zoo.results.table import write_tables
 from zoo.results.verdict import judge
 
-TRAINING = {"images": 100, "annotations_sha256": "t", "begun_with": {"sha256": "b"}, "epochs": 12}
+TRAINING = {"images": 100, "annotations_sha256": "t", "init_from": {"sha256": "b"}, "epochs": 12}
 ENTRY_A = make_entry(cell("37.4"), cell("21.4", metric="fps", hardware="V100"))
 
 
@@ -69,7 +69,7 @@ def test_seeds_of_one_recipe_are_one_row() -> None:
         trained(1, 37.5, protocol={"config_sha256": "another"}),
         trained(1, 37.5, protocol={"version": 2}),
         trained(1, 37.5, protocol={"training": {**TRAINING, "images": 99}}),
-        trained(1, 37.5, protocol={"training": {**TRAINING, "begun_with": "fresh weights"}}),
+        trained(1, 37.5, protocol={"training": {**TRAINING, "init_from": "random init"}}),
         trained(1, None, status="failed", reason="diverged"),
     ],
 )

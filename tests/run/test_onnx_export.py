@@ -143,7 +143,7 @@ def test_raw_outputs_are_those_of_the_detector(exported: Exported) -> None:
 @pytest.mark.long
 @needs_shared
 @needs_coco
-@pytest.mark.parametrize("case", ["yolov8n", "yolov8n-seg"])
+@pytest.mark.parametrize("case", [pytest.param("yolov8n", marks=pytest.mark.nightly), "yolov8n-seg"])
 def test_detections_are_those_of_the_original(case: str, tmp_path: Path) -> None:
     with torch.device("meta"):
         detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)

@@ -102,7 +102,7 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gradients": "median"}, "'median' is neither mean nor sum"),
+        ({"gradients": "median"}, "schedule.gradients: no 'median'"),
         ({"mosaic": None}, "one of multi_scale and mosaic"),
         ({"decay": None}, "decay comes with a warm-up of the kind groups"),
         ({"milestones": [3]}, "decay comes with a warm-up of the kind groups and without milestones"),
