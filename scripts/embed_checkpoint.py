@@ -41,7 +41,7 @@ def main() -> None:
         target.unlink()
         raise SystemExit(f"{len(content)} bytes are more than {LARGEST}")
     print(f"{target}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
-    print({key: record.measured.get(key) for key in ("box_AP", "mask_AP", "params")}, record.protocol["training"])
+    print({key: record.measured.get(key) for key in ("box_AP", "mask_AP", "params")}, record.protocol.training)
 
 
 if __name__ == "__main__":
