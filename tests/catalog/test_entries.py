@@ -18,7 +18,7 @@ from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.skip_init import SkipInit
-from zoo.results.record import results_dir
+from zoo.results.ledger import results_dir
 
 PARAMETERS = {
     "mmdet/faster_rcnn_r50_caffe_c4_1x_coco": 33_844_764,
