@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from class_names import class_names
 from mmdet_cases import ARCHITECTURES, load
-from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
+from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
 from zoo.config.build import build_model
@@ -30,7 +29,8 @@ from zoo.models.samplers import AllSampler
 from zoo.models.selection import Proposals
 from zoo.types import Batch, Target
 
-pytestmark = [pytest.mark.long, needs_shared, needs_coco]
+# Their graphs take several GB: one at a time.
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("training parity"), needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 GRADIENTS = {
@@ -40,8 +40,12 @@ GRADIENTS = {
     "retinanet_r50_fpg_crop640_50e_coco": 11,
 }
 """Case -> how many of its parameters have a known gradient."""
-LONG_GRADIENTS = ("faster_rcnn_r50_caffe_c4_1x_coco", "mask_rcnn_r50_fpg_crop640_50e_coco")
-QUICK_GRADIENTS = tuple(case for case in GRADIENTS if case not in LONG_GRADIENTS)
+GRADIENT_CASES = [
+    FASTER_RCNN,
+    pytest.param("faster_rcnn_r50_caffe_c4_1x_coco", marks=pytest.mark.nightly),
+    pytest.param("mask_rcnn_r50_fpg_crop640_50e_coco", marks=pytest.mark.nightly),
+    "retinanet_r50_fpg_crop640_50e_coco",
+]
 IMAGES = (520707, 349184)
 
 Answers = dict[str, npt.NDArray[Any]]
@@ -73,18 +77,9 @@ class Step:
         return golden(f"mmdet/{self.case}", "loss")
 
 
-@pytest.fixture(scope="module", params=cases(*GRADIENTS))
+@pytest.fixture(scope="module", params=GRADIENTS)
 def step(request: pytest.FixtureRequest) -> Step:
-    return take_step(request.param)
-
-
-@pytest.fixture(scope="module")
-def faster_rcnn_step() -> Step:
-    return take_step(FASTER_RCNN)
-
-
-@functools.lru_cache(maxsize=1)
-def take_step(case: str) -> Step:
+    case: str = request.param
     model, answers = load(case), golden(f"mmdet/{case}", "loss")
     model.train()
     for norm in norms(model):
@@ -212,18 +207,18 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
 
-@pytest.mark.parametrize("step", cases(*QUICK_GRADIENTS, nightly=LONG_GRADIENTS), indirect=True, scope="module")
+@pytest.mark.parametrize("step", GRADIENT_CASES, indirect=True, scope="module")
 def test_gradients(step: Step) -> None:
     # Convolutions that levels share are among them: their gradient is the sum over all levels.
     assert len(step.parameters) == GRADIENTS[step.case]
     assert_gradients(torch.stack(list(step.losses.values())).sum(), step.parameters, step.case)
 
 
-@pytest.mark.xdist_group(FASTER_RCNN)
+@pytest.mark.parametrize("step", [FASTER_RCNN], indirect=True, scope="module")
 @pytest.mark.parametrize("loss", ["iou", "giou", "bounded_iou"])
-def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the box loss of the second stage differs: the features are those of the step, whose losses are taken.
-    step, case = faster_rcnn_step, FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
+    case = FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
     if not (SHARED / "parity" / "mmdet" / f"{case}.npz").exists():
         pytest.skip(f"no golden answers for {loss}")
     answers = golden(f"mmdet/{case}", "loss")
