@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from class_names import class_names
 from conftest import ENTRY
 from made_up import cell, make_entry, make_record
 from subjects import SMALL, make_subject

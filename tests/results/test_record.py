@@ -146,7 +146,9 @@ def test_a_folder_in_the_way_is_an_error_with_a_next_step(tmp_path: Path) -> Non
         write_atomically(path, "new")
 
 
-SECTIONS = [item for item in vars(module).values() if dataclasses.is_dataclass(item) and item.__module__ == module.__name__]
+SECTIONS = [
+    item for item in vars(module).values() if dataclasses.is_dataclass(item) and item.__module__ == module.__name__
+]
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
