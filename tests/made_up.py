@@ -123,9 +123,7 @@ def make_record(
 def make_hardware(name: str, device: str = "NVIDIA H200") -> Hardware:
     cpu = Cpu(name="EPYC 9654", physical_cores=8, logical_cores=16, usable_cores=16, memory_bytes=2**37)
     software = Software(os="Linux", python="3.12.3", torch="2.11.0", torchvision="0.26.0")
-    switches = Switches(
-        threads=8, tf32_convolutions="ieee", float32_matmul_precision="highest", cudnn_benchmark=False
-    )
+    switches = Switches(threads=8, tf32_convolutions="ieee", float32_matmul_precision="highest", cudnn_benchmark=False)
     return Hardware(id=name, device=device, cpu=cpu, gpu=None, software=software, switches=switches)
 
 

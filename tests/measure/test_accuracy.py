@@ -99,7 +99,7 @@ def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> 
     json.dumps(result)  # plain numbers throughout
 
 
-@pytest.mark.parametrize("evaluator", ["columns", "pycocotools"])
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
 def test_the_ids_of_categories_do_not_matter(tmp_path: Path, evaluator: Evaluator) -> None:
     results = []
     for ids in ({"cat": 1, "bird": 3, "dog": 7}, {"dog": 3, "cat": 2, "bird": 1}, {"cat": 90, "bird": 5, "dog": 1}):

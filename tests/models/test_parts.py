@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.heads.rpn import flatten_anchors
+from zoo.models.boxes import BoxConvention
+from zoo.models.heads.anchor_head import flatten_anchors
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -129,12 +130,21 @@ def test_pooler_levels() -> None:
     assert pooler.levels(rois).tolist() == [0, 0, 1, 2, 3, 3]
 
 
+def test_pooler_measures_regions_by_the_convention() -> None:
+    # 111 x 111 by its corners, 112 x 112 in pixels, from which regions leave the finest level.
+    specs, region = [FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], torch.tensor([[0.0, 0, 0, 111, 111]])
+    assert RoiPooler(specs, output_size=7).levels(region).tolist() == [0]
+    assert RoiPooler(specs, output_size=7, convention=BoxConvention(inclusive=True)).levels(region).tolist() == [1]
+
+
 def test_pooler_adds_its_epsilon_before_the_logarithm() -> None:
     # Added after it, as others do, this region would belong to the next level.
     pooler = RoiPooler([FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], output_size=7)
     side = 447.9997
     assert pooler.levels(torch.tensor([[0, 0, 0, side, side]])).tolist() == [2]
     assert math.floor(4 + math.log2(side / 224) + 1e-6) - 2 == 3
+    # Within the epsilon of the border, 56 * 8 pixels a side, it does.
+    assert pooler.levels(torch.tensor([[0, 0, 0, 447.99997, 447.99997]])).tolist() == [3]
 
 
 def test_pooler_averages_its_level() -> None:
