@@ -283,7 +283,7 @@ def test_ctrl_c_leaves_a_record(
         ([f"entry={ENTRY}", "data.rot=x"], "no setting 'data.rot' (closest: data.root"),
         ([f"entry={ENTRY}", "run=trian"], "no option 'trian' of run"),
         ([f"entry={ENTRY}", "backbone=resnet51"], "no option 'resnet51' of backbone (closest: resnet50"),
-        ([f"entry={ENTRY}", "precision=fp8"], "no 'fp8'"),
+        ([f"entry={ENTRY}", "precision=fp8"], "'fp8' is not fp32"),
         ([f"entry={ENTRY}", "batch_size=0"], "batch_size: 0"),
         ([f"entry={ENTRY}", "measure=[acuracy]"], "closest: accuracy"),
         ([f"entry={ENTRY}", "device='"], "device="),

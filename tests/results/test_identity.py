@@ -36,6 +36,7 @@ ROW = {
     "protocol.normalize.padding._target_",
     "protocol.normalize.padding.divisor",
     "protocol.normalize.padding.fill",
+    "protocol.boxes._target_",
     "protocol.batching._target_",
     "protocol.batching.group_size",
     "protocol.rounding.box",
@@ -267,7 +268,7 @@ def test_the_classes_of_an_entry_make_the_row() -> None:
 
 def test_trainings_are_identified_by_their_recipe_and_seed() -> None:
     own = identity(YOLO, "run=train")
-    assert own.condition | {"data.classes": ""} == {
+    assert {**own.condition, "data.classes": ""} == {
         "data.name": "shapes",
         "data.split": "val",
         "data.num_images": 200,
