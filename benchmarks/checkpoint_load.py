@@ -33,16 +33,17 @@ ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
 TARGET = 8.0
 PARTS = compose(ENTRY)
+CLASSES = PARTS["data"]["classes"]
 
 
 def ours(path: Path) -> Detector:
     """The way of `zoo.load`."""
-    return load_detector(PARTS, read_entry(ENTRY), 80, path)[0]
+    return load_detector(PARTS, read_entry(ENTRY), CLASSES, path)[0]
 
 
 def plain(path: Path) -> Detector:
     """Build, load, copy."""
-    detector = build_model(PARTS, 80)
+    detector = build_model(PARTS, CLASSES)
     tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     detector.load_state_dict(convert(tensors, key_map("mmdet"), expected)[0])

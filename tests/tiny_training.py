@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from class_names import class_names
 from torch import Tensor, nn
 
 from zoo.data.augment import Augmentation, MultiScale
@@ -38,7 +39,7 @@ class TinyDetector(Detector):
     def __init__(self, classes: int = 80) -> None:
         backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
         normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", PadToMultiple(32))
-        super().__init__(backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
+        super().__init__(class_names(classes), backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
         self.logits = nn.Linear(8, classes)
         self.box = nn.Linear(8, 4)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
 
 from zoo.config.build import build_model
 from zoo.measure.speed import Speed
@@ -36,7 +37,7 @@ def test_reset_forgets() -> None:
 
 
 def test_every_image_in_every_round_after_the_warm_up(small_parts: dict[str, object]) -> None:
-    detector = build_model(small_parts, num_classes=80).eval()
+    detector = build_model(small_parts, class_names(80)).eval()
     image = np.full((40, 60, 3), 128, dtype=np.uint8)
     samples = [detector.transform(image, i) for i in (1, 2)]
     seen: list[int] = []

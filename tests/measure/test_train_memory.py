@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from class_names import class_names
 from conftest import ENTRY
 from made_up import cell, make_entry, make_record
 
@@ -58,7 +59,7 @@ def test_real_steps_are_taken_between_reset_and_result(tiny_coco: Path, monkeypa
     config = compose(ENTRY, SMALL)
     recipe = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results")).recipe
     assert isinstance(recipe, Recipe)
-    detector = build_model(config, num_classes=80)
+    detector = build_model(config, class_names(80))
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     truth = CocoGroundTruth.load(tiny_coco / "annotations" / "instances_val2017.json")
     files = [tiny_coco / "val2017" / name for name in truth.file_names]
