@@ -44,22 +44,22 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 	@python3 -m venv .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.PHONY: test
-test: setup ## all tests
-	$(BIN)/python -m pytest $(ARGS)
-
-.PHONY: test-fast
-test-fast: setup ## the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
-
-.PHONY: lint
-lint: setup ## style and types
+.PHONY: check
+check: setup ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: check
-check: lint test ## style, types, tests
+# One process a core; tests that share something expensive go to the same one.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+
+.PHONY: test
+test: setup ## the tests, in minutes: ARGS='pytest options'
+	$(PYTEST) -m 'not (nightly or gpu or network)' $(ARGS)
+
+.PHONY: nightly
+nightly: setup ## the tests that take long and seldom fail alone
+	$(PYTEST) -m 'nightly and not (gpu or network)' $(ARGS)
 
 .PHONY: format
 format: setup ## put the code into shape

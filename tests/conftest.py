@@ -1,22 +1,84 @@
-"""What several tests need: a tiny data set in COCO's layout, and a checkpoint of the published kind."""
+"""How tests run, and what several need: a tiny data set in COCO's layout, a checkpoint of the published kind."""
 
 from __future__ import annotations
 
+import os
+
+# Each process of the tests computes with one thread, those that tests start too: threads of processes that share
+# the cores only wait for each other. The libraries look at this when they are imported.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ[_variable] = "1"
+
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
-from parity import weights
+from filelock import FileLock
+from parity import SHARED_FOLDER, weights
 
 from zoo.config.compose import compose
+
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
 SIZES = [(48, 64), (60, 40), (50, 50)]
+
+
+MEMORY_OF_A_WORKER = 3 * 2**30
+"""Bytes that tests of the largest models take; those that take twice as much are one group, run one by one."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many processes as there are cores to use and memory for, when `-n auto` asks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    return max(1, min(cores, psutil.virtual_memory().available // MEMORY_OF_A_WORKER))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what the processes of this session make once and share."""
+    if not is_worker(config):
+        os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="zoo-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not is_worker(config):
+        shutil.rmtree(os.environ.pop(SHARED_FOLDER))
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether pytest-xdist started this process."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests begin, so that no core waits at the end; those of a module stay together, for what they share.
+
+    A long test is on its own, or goes with those of its mark `xdist_group`.
+    """
+    for item in items:
+        if item.get_closest_marker("long") is None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """For tests that must see more than one thread."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +117,10 @@ def tiny_coco(tmp_path_factory: pytest.TempPathFactory, coco_config: dict[str, A
 
 
 @pytest.fixture(scope="session")
-def faster_rcnn_pth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def faster_rcnn_pth() -> Path:
     """mmdetection's kind of file, with the weights of the parity case."""
-    path = tmp_path_factory.mktemp("checkpoints") / "faster_rcnn.pth"
-    torch.save({"meta": {"mmdet_version": "2.0.0", "CLASSES": ["person"]}, "state_dict": weights(CASE)}, path)
+    path = Path(os.environ[SHARED_FOLDER], "faster_rcnn.pth")
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            torch.save({"meta": {"mmdet_version": "2.0.0", "CLASSES": ["person"]}, "state_dict": weights(CASE)}, path)
     return path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from cases import ENTRIES
@@ -19,13 +22,23 @@ ARCHITECTURES = {case.split("/")[1]: entries[0] for case, entries in ENTRIES.ite
 
 def build(case: str, overrides: Sequence[str] = ()) -> Detector:
     """A detector with fresh weights, on the default device."""
-    config = compose(ARCHITECTURES[case], overrides)
+    config = composed(case, *overrides)
     return build_model(config, classes(case))
+
+
+def composed(case: str, *overrides: str) -> dict[str, Any]:
+    """The configuration of a case, composed once."""
+    return copy.deepcopy(_composed(case, *overrides))
+
+
+@functools.cache
+def _composed(case: str, *overrides: str) -> dict[str, Any]:
+    return compose(ARCHITECTURES[case], overrides)
 
 
 def classes(case: str) -> list[str]:
     """Names of the object classes of a case."""
-    config = compose(ARCHITECTURES[case])
+    config = composed(case)
     return list(config["entry"].get("classes") or config["data"]["classes"])
 
 

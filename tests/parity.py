@@ -9,8 +9,9 @@ answers on real images, are used where a folder of them lies beside the checkout
 from __future__ import annotations
 
 import json
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from filelock import FileLock
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+SHARED_FOLDER = "ZOO_TESTS_SHARED"
+"""Environment variable: a folder of the test session, for files that its processes make once."""
+
 needs_shared = pytest.mark.skipif(not (SHARED / "parity").is_dir(), reason="no parity cases beside the checkout")
 needs_coco = pytest.mark.skipif(not (SHARED / "coco").is_dir(), reason="no COCO images beside the checkout")
+
+
+def cases(*often: str, nightly: Sequence[str] = ()) -> list[Any]:
+    """Parameters for a fixture that is expensive to make: all tests of a case run in one process."""
+    plain = [pytest.param(case, marks=pytest.mark.xdist_group(case)) for case in often]
+    return plain + [pytest.param(case, marks=[pytest.mark.xdist_group(case), pytest.mark.nightly]) for case in nightly]
 
 
 def manifest(case: str) -> dict[str, Any]:
@@ -58,7 +69,19 @@ def shapes(case: str) -> dict[str, tuple[int, ...]]:
 
 
 def weights(case: str) -> dict[str, torch.Tensor]:
-    """Every tensor of the case's checkpoint, in the file's order."""
+    """Every tensor of the case's checkpoint, in the file's order.
+
+    Drawn once a session: this maps the file of them into memory. What a caller writes into them it keeps to itself.
+    """
+    path = Path(os.environ[SHARED_FOLDER], f"{case.replace('/', '_')}.pt")
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            torch.save(_drawn(case), path)
+    tensors: dict[str, torch.Tensor] = torch.load(path, mmap=True, weights_only=True)
+    return tensors
+
+
+def _drawn(case: str) -> dict[str, torch.Tensor]:
     content = manifest(case)
     tensors = {key: torch.from_numpy(_draw(key, *spec)) for key, spec in content["tensors"].items()}
     return {key: tensors[content["aliases"].get(key, key)] for key in content["order"]}

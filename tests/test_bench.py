@@ -44,7 +44,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return error, error.strip().splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=2")
     assert status == 0

@@ -138,7 +138,7 @@ def test_published(catalogue: Path, capsys: Capture) -> None:
         "metric": "fps",
         "text": "21.4",
         "unit": "images/s",
-        "carrier": "README.md",
+        "source": "README.md",
         "line": "25",
         "hardware": "V100",
         "conflict": "",
@@ -148,7 +148,7 @@ def test_published(catalogue: Path, capsys: Capture) -> None:
 
 
 def test_published_shows_what_carriers_disagree_about(catalogue: Path, capsys: Capture) -> None:
-    other = '    - {metric: box_AP, text: "37.9", carrier: metafile.yml}'
+    other = '    - {metric: box_AP, text: "37.9", source: metafile.yml}'
     (catalogue / "mmdet_r50.yaml").write_text(entry_yaml("mmdet_r50", other=other), encoding="utf-8")
     assert run("published", "mmdet_r50", "--format", "csv") == 0
     rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
@@ -180,11 +180,11 @@ def test_published_reads_files(tmp_path: Path, capsys: Capture) -> None:
         "conflict": "37.4 / 37.9",
     }
     assert second["conflict"] == "37.4 / 37.9"
-    fault = f"{path}:3: column 'box ap': a footnote mark (*): left off"
-    assert output.err == f"\nfaults\n  {fault}\n"
+    issue = f"{path}:3: column 'box ap': a footnote mark (*): left off"
+    assert output.err == f"\nissues\n  {issue}\n"
     assert run("published", "--read", path) == 0
     output = capsys.readouterr()
-    assert output.out.endswith(f"\nfaults\n  {fault}\n")
+    assert output.out.endswith(f"\nissues\n  {issue}\n")
     assert output.err == ""
 
 

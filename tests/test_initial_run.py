@@ -69,8 +69,8 @@ def run(coco: Path, folder: str, url: str, sha256: str, *arguments: str) -> tupl
     return status, json.loads(Path(folder, "record.json").read_text(encoding="utf-8"))
 
 
-def begun_with(record: dict[str, Any]) -> Any:
-    return record["protocol"]["training"]["begun_with"]
+def init_from(record: dict[str, Any]) -> Any:
+    return record["protocol"]["training"]["init_from"]
 
 
 def test_a_training_begins_with_the_file_of_its_recipe(
@@ -79,10 +79,14 @@ def test_a_training_begins_with_the_file_of_its_recipe(
     server, url, sha256 = served
     status, record = run(tiny_coco, "run", url, sha256, "run.max_steps=1")
     assert (status, record["reason"]) == (0, None)
-    told = begun_with(record)
-    assert (told["url"], told["sha256"], told["hash_evidence"]) == (url, sha256, "published prefix")
-    assert told["path"] == f"cache:sha256/{sha256[:2]}/{sha256}/tiny.pth"
-    assert told["load_report"]["dropped"] == {"classifies whole images": ["fc.weight", "fc.bias"]}
+    source = init_from(record)
+    assert (source["url"], source["sha256"], source["hash_evidence"]) == (
+        url,
+        sha256,
+        "published prefix",
+    )
+    assert source["path"] == f"cache:sha256/{sha256[:2]}/{sha256}/tiny.pth"
+    assert source["load_report"]["dropped"] == {"classifies whole images": ["fc.weight", "fc.bias"]}
     assert record["checkpoint"]["sha256"] != sha256
     weights = torch.load("run/weights.pth", weights_only=True)
     assert torch.equal(weights["backbone.stem.conv.weight"], classifier["conv1.weight"])
@@ -90,29 +94,29 @@ def test_a_training_begins_with_the_file_of_its_recipe(
 
     server.files.clear()  # and no file is needed to go on
     status, record = run(tiny_coco, "run", url, sha256, "run.max_steps=2", "run.resume=true")
-    assert (status, begun_with(record)) == (0, told)
+    assert (status, init_from(record)) == (0, source)
 
 
-def test_a_trial_goes_on_without_the_file(
+def test_a_dry_run_goes_on_without_the_file(
     tiny_coco: Path, served: tuple[FileServer, str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server, _, sha256 = served
     gone = server.address + "/gone.pth"
-    status, record = run(tiny_coco, "trial", gone, sha256, "run.max_steps=1")
+    status, record = run(tiny_coco, "dry", gone, sha256, "run.max_steps=1")
     assert (status, record["status"]) == (0, "measured")
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
-    assert re.match(r"warning: this trial begins with fresh weights: gone\.pth: .*404", warnings[0])
+    assert re.match(r"warning: this dry run starts from random weights: gone\.pth: .*404", warnings[0])
     assert "\n" not in warnings[0]
-    told = begun_with(record)
-    assert (told["weights"], told["instead_of"]) == ("fresh weights", gone)
-    assert "404" in told["reason"]
+    source = init_from(record)
+    assert (source["weights"], source["instead_of"]) == ("random init", gone)
+    assert "404" in source["reason"]
 
-    status, record = run(tiny_coco, "trial", gone, sha256, "run.max_steps=2", "run.resume=true")
-    assert (status, begun_with(record)) == (0, told)
-    status, record = run(tiny_coco, "trial", gone, sha256, "run.resume=true")
+    status, record = run(tiny_coco, "dry", gone, sha256, "run.max_steps=2", "run.resume=true")
+    assert (status, init_from(record)) == (0, source)
+    status, record = run(tiny_coco, "dry", gone, sha256, "run.resume=true")
     assert status == 1
-    assert record["reason"] == f"the training began with fresh weights as a trial, without {gone}"
+    assert record["reason"] == f"the training started from random weights as a dry run, without {gone}"
 
 
 def test_a_whole_training_is_blocked_without_the_file(
@@ -125,12 +129,3 @@ def test_a_whole_training_is_blocked_without_the_file(
         assert record["reason"].startswith("initial weights: ")
         assert "initial=null" in capsys.readouterr().err.strip().splitlines()[-1]
         assert not Path(folder, "metrics.csv").exists()
-
-
-def test_without_a_file_every_weight_is_fresh(tiny_coco: Path) -> None:
-    same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
-    fixed = [f"entry={ENTRY}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={tiny_coco}", *same]
-    status = bench.main([*fixed, *SMALL, *WHOLE, "initial=null", "hydra.run.dir=run", "results.dir=results"])
-    record = json.loads(Path("run/record.json").read_text(encoding="utf-8"))
-    assert (status, begun_with(record)) == (0, "fresh weights")
-    assert "~initial" in record["changes"]

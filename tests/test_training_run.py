@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import TrainConfig
-from zoo.train.training import micro_batch_size
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
@@ -37,29 +37,44 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["zoo.bench"])
 
 
-def run(coco: Path, folder: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+def run(coco: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit status and record of one training, on the images it is evaluated on."""
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     fixed = [f"entry={ENTRY}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={coco}", *same]
-    status = bench.main([*fixed, f"hydra.run.dir={folder}", "results.dir=results", *SMALL, *arguments])
-    return status, json.loads(Path(folder, "record.json").read_text(encoding="utf-8"))
+    where = [f"hydra.run.dir={folder}", f"results.dir={folder.parent}/results"]
+    status = bench.main([*fixed, *where, *SMALL, *arguments])
+    return status, json.loads((folder / "record.json").read_text(encoding="utf-8"))
 
 
-def rows(folder: str) -> list[dict[str, str]]:
-    with Path(folder, "metrics.csv").open(encoding="utf-8") as file:
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_train_then_evaluate(tiny_coco: Path) -> None:
-    status, record = run(tiny_coco, "whole", "run.max_steps=4", "batch_size=2", "run.evaluate_every=1")
+FEW = ["run.max_steps=5", "batch_size=2", "run.micro_batch_size=1", "run.checkpoint_every=2", "run.evaluate_every=1"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the training that several tests look at, and nobody changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setattr(sys, "argv", ["zoo.bench"])
+        folder = tmp_path_factory.mktemp("trained") / "whole"
+        status, record = run(tiny_coco, folder, *FEW)
     assert (status, record["reason"]) == (0, None)
+    return folder
+
+
+def test_train_then_evaluate(whole: Path) -> None:
+    record = json.loads((whole / "record.json").read_text(encoding="utf-8"))
     done = record["protocol"]["training"]
     assert done | {"annotations_sha256": ""} == {
-        "schedule": "1x", "epochs": 12, "steps": 4, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
-        "micro_batch_size": 2, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
-        "annotations_sha256": "", "processes": 1, "begun_with": "fresh weights",
+        "schedule": "1x", "epochs": 12, "steps": 5, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
+        "micro_batch_size": 1, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
+        "annotations_sha256": "", "processes": 1, "init_from": "random init",
     }  # fmt: skip
-    assert list(rows("whole")[0]) == [
+    assert list(rows(whole)[0]) == [
         "step",
         "epoch",
         "lr",
@@ -70,62 +85,62 @@ def test_train_then_evaluate(tiny_coco: Path) -> None:
         "loss_bbox",
     ]
     assert record["checkpoint"]["hash_evidence"] == "none"
-    weights = torch.load("whole/weights.pth", weights_only=True)
+    weights = torch.load(whole / "weights.pth", weights_only=True)
     assert sum(tensor.numel() for tensor in weights.values()) > 100_000
-    assert list(json.loads(Path("whole/evaluations.json").read_text(encoding="utf-8"))) == ["1", "2"]
+    assert list(json.loads((whole / "evaluations.json").read_text(encoding="utf-8"))) == ["1", "2"]
     assert 0 <= record["measured"]["box_AP"] <= 100
-    assert not list(Path("results").glob("records/*/*"))
-    assert len(list(Path("results/trained/seed_0/records").rglob("*.json"))) == 1
+    assert not list((whole.parent / "results").glob("records/*/*")), "a changed composition is filed as a local run"
+    (filed,) = (whole.parent / "results/local").rglob("*.json")
+    condition = record["identity"]["condition"]
+    assert (condition["run.name"], condition["seed"]) == ("train", 0)
+    assert json.loads(filed.read_text(encoding="utf-8"))["identity"] == record["identity"]
 
 
-def test_a_training_that_was_cut_short_is_not_the_entry(tiny_coco: Path) -> None:
-    status, record = run(tiny_coco, "cut", "run.max_steps=1", "batch_size=1")
-    assert status == 0
-    assert record["based_on"] == ENTRY
-    assert "run.max_steps=1" in record["changes"]
+def test_a_training_that_was_cut_short_is_not_the_entry(whole: Path) -> None:
+    record = json.loads((whole / "record.json").read_text(encoding="utf-8"))
+    assert record["entry"] == ENTRY
+    assert {"run.max_steps=5", "initial.urls=null"} <= set(record["identity"]["changes"])
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
 
 
-def test_resume_goes_on_to_the_same_metrics(tiny_coco: Path) -> None:
-    few = ["batch_size=2", "run.micro_batch_size=1", "run.checkpoint_every=2"]
-    run(tiny_coco, "whole", "run.max_steps=5", *few)
-    run(tiny_coco, "parts", "run.max_steps=3", *few)
-    status, record = run(tiny_coco, "parts", "run.max_steps=5", "run.resume=true", *few)
+def test_resume_goes_on_to_the_same_metrics(whole: Path, tiny_coco: Path, tmp_path: Path) -> None:
+    killed = shutil.copytree(whole, tmp_path / "killed")  # in the last step: its line is written, its checkpoint is not
+    for name in ("weights.pth", "record.json", "checkpoints/step_000000005.pt"):
+        (killed / name).unlink()
+    status, record = run(tiny_coco, killed, *FEW, "run.resume=true")
     assert (status, record["reason"]) == (0, None)
-    assert Path("whole/metrics.csv").read_bytes() == Path("parts/metrics.csv").read_bytes()
-    whole, parts = (torch.load(f"{name}/weights.pth", weights_only=True) for name in ("whole", "parts"))
-    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
+    tensors, resumed = (torch.load(folder / "weights.pth", weights_only=True) for folder in (whole, killed))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in tensors.items())
 
 
-def test_another_training_is_not_gone_on_with(tiny_coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny_coco, "run", "run.max_steps=1", "batch_size=1")
-    status, record = run(tiny_coco, "run", "run.max_steps=2", "batch_size=2", "run.resume=true")
+def test_another_training_is_not_gone_on_with(
+    whole: Path, tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "other")
+    status, record = run(tiny_coco, folder, *FEW, "batch_size=1", "run.resume=true")
     assert status == 1
-    assert "batch_size was 1, now is 2" in record["reason"]
+    assert "batch_size was 2, now is 1" in record["reason"]
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("next: ")
 
 
-def options(batch_size: int = 16, **changes: Any) -> TrainConfig:
-    config = compose(ENTRY, ["run=train", f"batch_size={batch_size}"])
+def test_a_recipe_in_mixed_precision(whole: Path, tiny_coco: Path, tmp_path: Path) -> None:
+    as_it_stands = ["schedule=mmdet_1x_amp", "run.scale_lr=false"]
+    status, record = run(tiny_coco, tmp_path / "mixed", *FEW, *as_it_stands, "run.max_steps=1")
+    assert (status, record["reason"]) == (0, None)
+    done = record["protocol"]["training"]
+    assert (done["precision"], done["lr"]) == ("fp16", 0.02)
+    first, second = (float(rows(folder)[0]["loss"]) for folder in (tmp_path / "mixed", whole))
+    assert first != second
+    assert first == pytest.approx(second, rel=0.02)
+
+
+def options(**changes: Any) -> TrainConfig:
+    config = compose(ENTRY, ["run=train"])
     config["run"] |= changes
     settings = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results"))
     assert settings.train is not None
     return settings.train
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "processes", "asked", "images"),
-    [(16, 1, "auto", 2), (16, 8, "auto", 2), (16, 16, "auto", 1), (5, 1, "auto", 1), (16, 1, 16, 16), (16, 4, 4, 4)],
-)
-def test_images_of_a_micro_batch(batch_size: int, processes: int, asked: Any, images: int) -> None:
-    assert micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
-
-
-def test_batches_that_do_not_split() -> None:
-    with pytest.raises(UsageError, match="16 images do not split evenly over 3 processes"):
-        micro_batch_size(options(), 3)
-    with pytest.raises(UsageError, match="do not split into passes of 3"):
-        micro_batch_size(options(micro_batch_size=3), 1)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +154,3 @@ def test_batches_that_do_not_split() -> None:
 def test_faulty_options(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         options(**changes)
-
-
-def test_a_recipe_in_mixed_precision(tiny_coco: Path) -> None:
-    few = ["batch_size=2", "run.max_steps=2"]
-    status, record = run(tiny_coco, "mixed", "schedule=mmdet_1x_amp", *few)
-    assert (status, record["reason"]) == (0, None)
-    assert (record["protocol"]["precision"], record["protocol"]["training"]["precision"]) == ("fp32", "fp16")
-    run(tiny_coco, "plain", *few)
-    first, second = (float(rows(folder)[0]["loss"]) for folder in ("mixed", "plain"))
-    assert first != second
-    assert first == pytest.approx(second, rel=0.02)

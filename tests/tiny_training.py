@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from class_names import class_names
 from torch import Tensor, nn
 
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.augment import mmdet
+from zoo.data.augment.settings import MultiScale
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.loader import TrainLoader
 from zoo.data.preprocess import Preprocess
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.data.size_rules import KeepRatio
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
-from zoo.runtime.distributed import joined
-from zoo.train.optimizers import WeightAverage, make_optimizer
-from zoo.train.schedule import AverageSettings, LearningRate, OptimizerSettings, Warmup
-from zoo.train.trainer import Plan, Trainer
+from zoo.runtime.distributed import DistributedContext, init_distributed
+from zoo.train.config import Recipe, TrainConfig
+from zoo.train.optimizers import ModelEma, make_optimizer
+from zoo.train.rates import MultiStepLR
+from zoo.train.schedule import EmaConfig, OptimizerConfig, Schedule, Warmup
+from zoo.train.trainer import Trainer
 from zoo.types import Batch, Detections, Target
 
 CPU = torch.device("cpu")
-OPTIMIZER = OptimizerSettings(name="sgd", lr=0.05, weight_decay=0.0001)
+OPTIMIZER = OptimizerConfig(name="sgd", lr=0.05, weight_decay=0.0001)
+SCHEDULE = Schedule(
+    name="tiny",
+    epochs=10,
+    batch_size=2,
+    optimizer=OPTIMIZER,
+    milestones=(3, 6),
+    warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
+    multi_scale=MultiScale(mode="choice", scales=((64, 48), (80, 60))),
+)
 
 
 class TinyDetector(Detector):
@@ -63,40 +78,77 @@ class TinyDetector(Detector):
         }
 
 
-def make_dataset(coco: Path, augmentation: Augmentation | None = None) -> TrainingDataset:
+def make_dataset(coco: Path) -> TrainingSet:
     truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
     files = [coco / "val2017" / name for name in truth.file_names]
-    scales = MultiScale(mode="choice", scales=((64, 48), (80, 60)))
-    return TrainingDataset(truth, files, augmentation or Augmentation(multi_scale=scales), seed=3)
+    assert SCHEDULE.multi_scale is not None
+    return mmdet.training_set(truth, files, multi_scale=SCHEDULE.multi_scale, seed=3, masks=False)
 
 
-def make_trainer(folder: Path, order: TrainingOrder, detector: Detector | None = None, **settings: Any) -> Trainer:
-    """A trainer of steps that `order` gives; `settings` are those of `Plan`, and `ema`, `processes`."""
+def make_config(
+    folder: Path,
+    *,
+    precision: str = "fp32",
+    loss_scale: float | None = None,
+    clip: float | None = None,
+    gradients: Literal["mean", "sum"] = "mean",
+    **settings: Any,
+) -> TrainConfig:
+    """A training of the tiny recipe; `settings` are other fields of `TrainConfig`."""
+    schedule = dataclasses.replace(SCHEDULE, clip=clip, gradients=gradients)
+    recipe = Recipe(schedule=schedule, initial=None, precision=precision, loss_scale=loss_scale)
+    values = {"batch_size": 2, "checkpoint_every": 5, "seed": 1, **settings}
+    return TrainConfig(recipe=recipe, run_dir=folder, **values)
+
+
+def make_trainer(
+    folder: Path,
+    sampler: AspectRatioBatchSampler,
+    detector: Detector | None = None,
+    *,
+    steps: int = 20,
+    ema: bool = False,
+    context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
+    **settings: Any,
+) -> Trainer:
+    """A trainer of the steps of `sampler`; `settings` are those of `make_config`."""
     if detector is None:
         torch.manual_seed(0)
         detector = TinyDetector()
-    warmup = Warmup(kind="linear", iterations=4, ratio=0.1)
-    rate = LearningRate(base=0.05, milestones=(3, 6), iterations_per_epoch=order.steps_per_epoch, warmup=warmup)
-    ema, processes = settings.pop("ema", False), settings.pop("processes", None)
-    plan = Plan(**{"steps": 20, "parts": order.parts_per_step, "seed": 1, "checkpoint_every": 5, **settings})
-    average = WeightAverage(detector, AverageSettings(decay=0.9, warmup=5)) if ema else None
-    more = {} if processes is None else {"processes": processes}
-    return Trainer(detector, make_optimizer(detector, OPTIMIZER), rate, plan, folder, average=average, **more)
+    lr_schedule = MultiStepLR(
+        base_lr=OPTIMIZER.lr,
+        milestones=SCHEDULE.milestones,
+        iterations_per_epoch=sampler.steps_per_epoch,
+        warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
+    )
+    return Trainer(
+        detector,
+        make_optimizer(detector, OPTIMIZER),
+        lr_schedule,
+        make_config(folder, **settings),
+        steps=steps,
+        micro_batches=sampler.micro_batches_per_step,
+        init_from="random init",
+        ema=ModelEma(detector, EmaConfig(decay=0.9, warmup=5)) if ema else None,
+        context=context,
+    )
 
 
 def train(
-    coco: Path, folder: Path, *, resume: bool = False, batch_size: int = 2, part_size: int = 1, workers: int = 0,
+    coco: Path, folder: Path, *, resume: bool = False, batch_size: int = 2, micro_batch_size: int = 1, workers: int = 0,
     **settings: Any,
 ) -> Trainer:  # fmt: skip
     """Train on a tiny data set; returns the trainer at its end."""
-    with joined(CPU) as processes:
+    with init_distributed(CPU) as context:
         dataset = make_dataset(coco)
-        order = TrainingOrder(dataset.wide, batch_size=batch_size, part_size=part_size, seed=3)
-        trainer = make_trainer(folder, order, processes=processes, **settings)
-        batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
+        sampler = AspectRatioBatchSampler(
+            dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
+        )
+        trainer = make_trainer(folder, sampler, context=context, **settings)
+        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
         if resume:
             trainer.restore()
-        trainer.run(batches)
+        trainer.run(loader)
     return trainer
 
 
@@ -112,7 +164,7 @@ def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None
     """Train in a process of its own, with one thread, so that every one of them computes the same bits."""
     context = multiprocessing.get_context("forkserver")
     # Imported once for all of them; the last is what torch's optimisers import when they are first used.
-    context.set_forkserver_preload(["zoo.data.training", "zoo.train.trainer", "torch._dynamo"])
+    context.set_forkserver_preload(["zoo.data.loader", "zoo.train.trainer", "torch._dynamo"])
     process = context.Process(target=_train, args=(coco, folder, dict(environment or {}), settings))
     process.start()
     return process

@@ -63,7 +63,7 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         DeviceError: the device is not there.
     """
     from zoo.catalog.entry import read_entry, resolve
-    from zoo.checkpoints.obtain import obtain
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
     from zoo.config.build import load_detector
     from zoo.config.compose import compose
     from zoo.results.ledger import results_dir
@@ -72,7 +72,7 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
     target = resolve_device(device)
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
-    stored = obtain(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
+    stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
     detector, _ = load_detector(config, entry, _classes(config), stored.path)
     return detector.to(target)
 

@@ -34,7 +34,7 @@ from zoo.results.ledger import Ledger, results_dir
 from zoo.results.record import Record
 from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
-from zoo.results.verdict import carrier, catalogue_key, printed
+from zoo.results.verdict import catalogue_key, printed, source_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     published = add("published", _published, "every published number with where it is printed, and what contradicts it")
     published.add_argument("which", nargs="*", **which)  # type: ignore[arg-type]
-    about = "read Markdown files instead: their tables, and every fault that was got over"
+    about = "read Markdown files instead: their tables, and every issue that was found"
     published.add_argument("--read", nargs="+", type=Path, metavar="README.md", help=about)
     published.add_argument("--format", choices=("table", "csv"), default="table")
 
@@ -204,7 +204,7 @@ def _show(options: argparse.Namespace) -> int:
     print("\npublished")
     for cell in entry.published:
         hardware = f" on {cell.hardware}" if cell.hardware else ""
-        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {carrier(cell)}")
+        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {source_of(cell)}")
     if protocol:
         print(f"\nprotocol\n  {protocol['name']}, version {protocol['version']}")
     print(f"\nrun it: python -m zoo.bench entry={entry.name}")
@@ -243,7 +243,7 @@ def _published(options: argparse.Namespace) -> int:
             "metric": cell.metric,
             "text": cell.text,
             "unit": METRICS[cell.metric],
-            "carrier": cell.carrier,
+            "source": cell.source,
             "line": "" if cell.line is None else str(cell.line),
             "hardware": cell.hardware or "",
             "conflict": conflicts.get(_place(name, cell), ""),
@@ -256,7 +256,7 @@ def _published(options: argparse.Namespace) -> int:
 
 def _read_published(options: argparse.Namespace) -> int:
     from zoo.catalog.published.documents import read_file
-    from zoo.catalog.published.faults import summary
+    from zoo.catalog.published.issues import summary
 
     if options.which:
         message = f"--read takes files, and {', '.join(options.which)} is asked for as well"
@@ -279,10 +279,10 @@ def _read_published(options: argparse.Namespace) -> int:
         for number in numbers
     ]
     _print_rows(rows, options.format)
-    faults = summary(fault for _, found in documents for fault in found)
-    if faults:
+    issues = summary(issue for _, found in documents for issue in found)
+    if issues:
         aside = sys.stderr if options.format == "csv" else sys.stdout  # no remark among lines of CSV
-        print("", "faults", *(f"  {line}" for line in faults), sep="\n", file=aside)
+        print("", "issues", *(f"  {line}" for line in issues), sep="\n", file=aside)
     return 0
 
 
@@ -292,7 +292,7 @@ def _place(name: str | None, cell: PublishedCell) -> tuple[str | None, str, str 
 
 
 def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | None, str, str | None], str]:
-    """The numbers that carriers disagree about, all of them as one text."""
+    """The numbers that sources disagree about, all of them as one text."""
     groups: dict[tuple[str | None, str, str | None], list[PublishedCell]] = {}
     for name, cell in cells:
         groups.setdefault(_place(name, cell), []).append(cell)
@@ -303,12 +303,12 @@ def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | N
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from zoo.checkpoints.obtain import obtain
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 
     failures = 0
     for entry in select(options.which):
         try:
-            file = obtain(entry.checkpoint, options.results_dir)
+            file = fetch_checkpoint(entry.checkpoint, options.results_dir)
         except ZooError as error:  # the next entry may well be there
             failures += 1
             print(f"{entry.name}: {error.status.upper()}: {error.message}\n  next: {error.next_step}", file=sys.stderr)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from zoo.config.build import build_batching, open_data, prepare
+from zoo.config.build import open_data, plan_batches, prepare
 from zoo.config.settings import RunSettings
 from zoo.config.weights import Weights
 from zoo.data.batching import describe
 from zoo.data.loader import ImageDataset, default_workers
 from zoo.data.splits import Split
-from zoo.errors import UsageError
 from zoo.files import write_atomically
 from zoo.measure.accuracy import accuracy
 from zoo.measure.measurement import Subject, measurement
@@ -20,9 +19,10 @@ from zoo.results.outcome import add_part, outcome, possible, skipping, stage
 from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
-from zoo.runtime.distributed import Processes, first_process, joined, local_device
+from zoo.runtime.distributed import DistributedContext, init_distributed, is_main_process, local_device
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.seeding import seed_everything
+from zoo.train.config import TrainConfig
 from zoo.train.training import train, trained_weights
 
 
@@ -38,10 +38,10 @@ def run(settings: RunSettings) -> tuple[Record, Filed | None]:
         with outcome(record, settings.run_dir):
             _measure(settings, record)
     finally:
-        if first_process():
+        if is_main_process():
             record.verdict = judge(with_other_seeds(record, settings.results_dir), settings.entry)
             record.write(settings.run_dir / "record.json")
-    return record, Ledger(settings.results_dir).file(record) if first_process() else None
+    return record, Ledger(settings.results_dir).file(record) if is_main_process() else None
 
 
 def _measure(settings: RunSettings, record: Record) -> None:
@@ -50,44 +50,42 @@ def _measure(settings: RunSettings, record: Record) -> None:
     use_true_float32()
     device = local_device(resolve_device(settings.asked.device))
     record.hardware, record.identity = fingerprint(device), record.identity.on(device.type)
-    with joined(device) as processes:
+    with init_distributed(device) as context:
         with stage(record, "checkpoint"):
             weights = Weights(settings)
             record.checkpoint = weights.checkpoint
         with stage(record, "data"):
-            data = settings.asked.data
-            split = open_data(data, settings.classes)
-            record.data = DataRecord.of(data.name, data.split, split)
+            split = open_data(settings.asked.data, settings.classes)
+            record.data = DataRecord.of(split)
         with stage(record, "model"):
             detector = weights.load().to(device)
-        subject = _subject(settings, detector, weights, split, processes)
+        subject = _subject(settings, detector, weights, split, context)
         record.protocol.batches = describe(subject.batches)
         asked = possible([measurement(name) for name in settings.measure], subject, record)
         if settings.train is not None:
             with stage(record, "training"):
-                _train(settings, subject, weights, record)
+                _train(settings.train, settings, subject, weights, record)
         prepare(detector, subject.protocol)
-        for part in (part for part in asked if part.collective or processes.first):
-            with skipping(record, part.name), stage(record, part.name):
-                values = part.run(subject)
-            add_part(record, part, values)
+        for part in (part for part in asked if part.collective or context.is_main):
+            with skipping(record, part.name):
+                with stage(record, part.name):
+                    values = part.run(subject)
+                add_part(record, part, values)
 
 
 def _subject(
-    settings: RunSettings, detector: Detector, weights: Weights, split: Split, processes: Processes
+    settings: RunSettings, detector: Detector, weights: Weights, split: Split, context: DistributedContext
 ) -> Subject:
     """What is measured: the detector on its images."""
-    asked, truth = settings.asked, split.ground_truth
-    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
-    batching = build_batching(settings.parts, detector.transform)
+    asked = settings.asked
     return Subject(
         detector=detector,
         fresh=weights.load,
-        dataset=ImageDataset(split.files, truth.image_ids.tolist(), detector.transform),
-        ground_truth=truth,
-        batches=batching.plan(sizes, settings.batch_size, whole=not split.partial),
+        dataset=ImageDataset(split.files, split.ground_truth.image_ids.tolist(), detector.transform),
+        ground_truth=split.ground_truth,
+        batches=plan_batches(settings.parts, detector.transform, split, settings.batch_size),
         precision=settings.precision,
-        processes=processes,
+        context=context,
         workers=default_workers(detector.device.type) if asked.workers == "auto" else asked.workers,
         seed=asked.seed,
         run_dir=settings.run_dir,
@@ -97,28 +95,24 @@ def _subject(
     )
 
 
-def _train(settings: RunSettings, subject: Subject, weights: Weights, record: Record) -> None:
+def _train(config: TrainConfig, settings: RunSettings, subject: Subject, weights: Weights, record: Record) -> None:
     """Train the detector; its checkpoint in the record is then the one that was made here."""
-    data, processes = settings.asked.data, subject.processes
-    if data.train is None or settings.train is None:
-        message = f"{data.name} has no training split"
-        raise UsageError(message, next_step="choose another data set with data=NAME, or run=evaluate")
-    split, evaluations = open_data(data, settings.classes, data.train), {}
+    split, evaluations = open_data(settings.asked.data, settings.classes, training=True), {}
 
     def between_epochs(epoch: int) -> None:
         evaluations[epoch] = accuracy(subject)
-        if processes.first:
+        if subject.context.is_main:
             write_atomically(settings.run_dir / "evaluations.json", json.dumps(evaluations, indent=1) + "\n")
 
     record.protocol.training = train(
-        settings.train,
+        config,
         subject.detector,
         split.ground_truth,
         split.files,
-        begun_with=weights.description,
+        init_from=weights.description,
         workers=subject.workers,
-        processes=processes,
+        context=subject.context,
         evaluate=between_epochs,
     )
-    if processes.first:
+    if subject.context.is_main:
         record.checkpoint = CheckpointRecord(**trained_weights(settings.run_dir))

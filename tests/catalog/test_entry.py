@@ -49,19 +49,19 @@ def test_a_cell_knows_the_precision_it_was_printed_with(text: str, decimals: int
         ({"upstream": "  upstraem: faster-rcnn"}, r"entry: unknown key 'upstraem' \(closest: upstream\)"),
         ({"keymap": "    key_map: mmdet"}, r"entry\.checkpoint: unknown key 'key_map' \(closest: keymap\)"),
         (
-            {"fps": "    - {metric: fsp, text: '1', carrier: a}"},
+            {"fps": "    - {metric: fsp, text: '1', source: a}"},
             r"published\[1\]\.metric: no 'fsp' \(closest: fps\)",
         ),
         ({"fps": "    - {metrics: fps}"}, r"published\[1\]: unknown key 'metrics' \(closest: metric\)"),
         ({"license": "  license:"}, r"entry: missing license"),
         ({"format": "    # format"}, r"checkpoint: missing format"),
-        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing carrier"),
+        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing source"),
         (
-            {"box": "    - {metric: box_AP, text: 37.40, carrier: a}"},
+            {"box": "    - {metric: box_AP, text: 37.40, source: a}"},
             r"\[0\]\.text: 37\.4 is not a string \(quote it\)",
         ),
         (
-            {"box": "    - {metric: box_AP, text: '37,4', carrier: a}"},
+            {"box": "    - {metric: box_AP, text: '37,4', source: a}"},
             r"\[0\]\.text: '37,4' is not a number as printed",
         ),
         (
@@ -99,15 +99,26 @@ def test_a_file_that_is_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("digits", "good"),
-    [("047c8118", True), ("a" * 6, True), ("a" * 64, True), ("a" * 5, False), ("a" * 65, False), ("g" * 8, False)],
+    ("key", "digits", "expected"),
+    [
+        ("sha256_prefix", "047c8118", None),
+        ("sha256_prefix", "a" * 6, None),
+        ("sha256_prefix", "a" * 64, None),
+        ("sha256_prefix", "a" * 5, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "a" * 65, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "g" * 8, "6 to 64 lower-case hex digits"),
+        ("sha256", "0" * 64, None),
+        ("sha256", "0" * 63, "64 lower-case hex digits"),
+        ("sha256", "0" * 65, "64 lower-case hex digits"),
+        ("sha256", "A" * 64, "64 lower-case hex digits"),
+    ],
 )
-def test_hashes_are_lower_case_hex(digits: str, good: bool) -> None:
-    block = {"urls": [], "format": "pth", "keymap": "mmdet", "sha256": digits}
-    if good:
-        assert Checkpoint.from_mapping(block).sha256 == digits
+def test_hashes_are_lower_case_hex(key: str, digits: str, expected: str | None) -> None:
+    block = {"urls": [], "format": "pth", "keymap": "mmdet", key: digits}
+    if expected is None:
+        assert getattr(Checkpoint.from_mapping(block), key) == digits
         return
-    with pytest.raises(UsageError, match=r"^checkpoint\.sha256: .* is not 6 to 64 lower-case hex digits"):
+    with pytest.raises(UsageError, match=rf"^checkpoint\.{key}: '{digits}' is not {expected}$"):
         Checkpoint.from_mapping(block)
 
 

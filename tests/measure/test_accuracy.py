@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.accuracy import Accuracy, Evaluator, Rounding
-from zoo.types import Detections, Rle
+from zoo.measure.accuracy import Accuracy, Rounding
+from zoo.types import Detections, Evaluator, Rle
 
 
 def square_mask(left: int, top: int, side: int) -> Rle:
@@ -78,7 +78,7 @@ def feed(metric: Accuracy) -> None:
     metric.update([10, 20], [cat, dogs])
 
 
-@pytest.mark.parametrize("evaluator", ["columns", "pycocotools"])
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
 def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> None:
     metric = Accuracy(ground_truth, evaluator=evaluator, iou_types=("bbox", "segm"))
     feed(metric)
@@ -99,7 +99,7 @@ def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> 
     json.dumps(result)  # plain numbers throughout
 
 
-@pytest.mark.parametrize("evaluator", ["columns", "pycocotools"])
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
 def test_the_ids_of_categories_do_not_matter(tmp_path: Path, evaluator: Evaluator) -> None:
     results = []
     for ids in ({"cat": 1, "bird": 3, "dog": 7}, {"dog": 3, "cat": 2, "bird": 1}, {"cat": 90, "bird": 5, "dog": 1}):
@@ -202,7 +202,7 @@ def test_errors_teach(ground_truth: CocoGroundTruth) -> None:
         Accuracy(ground_truth, iou_types=("segm",)).update([10], [found([[0, 0, 1, 1]], [0.5], [0])])
     with pytest.raises(UsageError, match="no evaluator 'colums'") as raised:
         Accuracy(ground_truth, evaluator="colums")  # type: ignore[arg-type]
-    assert "columns" in raised.value.next_step
+    assert "vectorized" in raised.value.next_step
 
 
 def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: CocoGroundTruth, tmp_path: Path) -> None:
@@ -217,6 +217,16 @@ def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: C
         points.append(metric.result()["per_class"]["box_AP"]["cat"])
     assert written[0] == written[1]
     assert points == pytest.approx([100.0, 50.0])
+
+
+@pytest.mark.parametrize(("rounding", "expected"), [(None, 0.0), (Rounding(box=3, score=5), 10.0)])
+def test_boxes_and_scores_have_decimals_of_their_own(
+    ground_truth: CocoGroundTruth, rounding: Rounding | None, expected: float
+) -> None:
+    # A little less than half of the cat; with three decimals it is half, and counts at the lowest of ten thresholds.
+    metric = Accuracy(ground_truth, rounding=rounding)
+    metric.update([10], [found([[0, 0, 32, 15.9996]], [0.9], [0])])
+    assert metric.result()["per_class"]["box_AP"]["cat"] == pytest.approx(expected)
 
 
 def test_rounding_is_that_of_decimal_text() -> None:

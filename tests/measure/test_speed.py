@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def test_worked_numbers() -> None:
     for index, times in seconds.items():
         for total in times:
             speed.update(index, PhaseTimes(pre=0.1 * total, model=0.7 * total, post=0.2 * total))
-    result = speed.result()
+    result: dict[str, Any] = speed.result()
     assert result["fps"] == pytest.approx(5.0)  # rounds of 5, 5 and 2 images a second
     assert result["fps_rounds"] == {"lowest": pytest.approx(2.0), "highest": pytest.approx(5.0)}
     assert result["latency_ms"]["p50"] == pytest.approx(250.0)

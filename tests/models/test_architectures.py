@@ -13,8 +13,14 @@ from zoo.models.layers.conv import norms
 from zoo.models.layers.skip_init import SkipInit
 from zoo.types import Detections, Sample, Target
 
-QUICK = {"retinanet_r50_fpg-chn128_crop640_50e_coco"}
-HEAVY = [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in ARCHITECTURES]
+KINDS = {
+    "faster_rcnn_r50_caffe_c4_1x_coco",
+    "faster_rcnn_r50_fpn_1x_coco",
+    "mask_rcnn_r50_fpg-chn128_crop640_50e_coco",
+    "retinanet_r50_fpg-chn128_crop640_50e_coco",
+}
+"""One of each way to be trained; the others differ in depth and width."""
+TRAINED = [pytest.param(case, marks=() if case in KINDS else pytest.mark.nightly) for case in ARCHITECTURES]
 
 HEIGHT, WIDTH = 64, 96
 BOXES = torch.tensor([[8.0, 8, 48, 48], [56, 16, 88, 60]])
@@ -76,7 +82,8 @@ def give_statistics(detector: Detector, images: list[Sample]) -> None:
         norm.momentum = 0.1
 
 
-@pytest.mark.parametrize("case", HEAVY)
+@pytest.mark.long
+@pytest.mark.parametrize("case", TRAINED)
 def test_losses_fall_and_detections_come(case: str) -> None:
     torch.manual_seed(0)
     detector = build(case, () if case.startswith("retinanet") else FEW)
@@ -84,7 +91,7 @@ def test_losses_fall_and_detections_come(case: str) -> None:
     give_statistics(detector, images)
     optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=2e-5)
     totals = []
-    for _ in range(4):
+    for _ in range(3):
         torch.manual_seed(1)  # the same samples in each step: what falls is the loss, not the luck
         losses = detector.train()(images, targets)
         total = torch.stack(list(losses.values())).sum()

@@ -41,6 +41,13 @@ def test_iou_agrees_with_counted_pixels(convention: BoxConvention) -> None:
     assert torch.equal(convention.area(boxes.float()), masks.sum(dim=(1, 2)).float())
 
 
+def test_unions_are_taken_for_at_least_a_millionth() -> None:
+    """Small boxes have their true overlap; only below a thousandth of a pixel a side does it fall towards 0."""
+    sides = torch.tensor([0.05, 1e-3, 1e-4])
+    boxes = torch.stack((torch.zeros(3), torch.zeros(3), sides, sides), dim=1)
+    assert torch.allclose(EXCLUSIVE.iou(boxes, boxes).diagonal(), torch.tensor([1.0, 1.0, 0.01]))
+
+
 def test_clip_includes_the_far_edge() -> None:
     boxes = torch.tensor([[-5.0, -5, 50, 50]])
     assert EXCLUSIVE.clip(boxes, (20, 30)).tolist() == [[0, 0, 30, 20]]

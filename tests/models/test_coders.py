@@ -35,6 +35,13 @@ def test_decode_inverts_encode(convention: BoxConvention) -> None:
     assert torch.allclose(coder.decode(REFERENCE, coder.encode(REFERENCE, box)), box, atol=1e-5)
 
 
+def test_the_limit_is_a_factor_of_62_and_a_half() -> None:
+    box = DeltaCoder().decode(REFERENCE, torch.tensor([[0.0, 0, 99, -99]]))
+    width, height = (box[0, 2:] - box[0, :2]).tolist()
+    assert math.isclose(width, 625, rel_tol=1e-5)  # 10 * 1000 / 16
+    assert math.isclose(height, 0.32, rel_tol=1e-5)  # 20 * 16 / 1000
+
+
 def test_sizes_are_limited_on_both_sides_and_shifts_are_not() -> None:
     grown = DeltaCoder().decode(REFERENCE, HUGE)
     width, height = (grown[0, 2:] - grown[0, :2]).tolist()

@@ -84,7 +84,7 @@ def test_losses_fall() -> None:
     assert totals[-1] < 0.8 * totals[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_finds_what_it_has_learnt() -> None:
     model = make().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,25 +16,41 @@ from torch import Tensor
 
 from zoo.data.rle import decode
 from zoo.models.boxes import EXCLUSIVE
-from zoo.models.detectors.base import Detector
 from zoo.models.detectors.two_stage import TwoStageOutputs
 from zoo.types import Detections
 
 IMAGES = ("000000349184", "000000520707")
 ANSWERED = [case for case in ARCHITECTURES if (SHARED / "parity" / "mmdet" / f"{case}.npz").exists()]
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+OFTEN = {
+    "faster_rcnn_r50_fpn_1x_coco": IMAGES,
+    "faster_rcnn_r50_caffe_fpn_1x_coco": IMAGES[1:],
+    "faster_rcnn_r50_caffe_c4_1x_coco": IMAGES[1:],
+    "mask_rcnn_r50_fpg_crop640_50e_coco": IMAGES[1:],
+    "retinanet_r50_fpg_crop640_50e_coco": IMAGES[1:],
+}
+"""One case of each kind, and the images that every test run looks at; the others are `nightly`."""
+
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 
-@pytest.fixture(scope="module", params=ANSWERED)
-def case(request: pytest.FixtureRequest) -> tuple[Detector, str]:
-    return load(request.param), request.param
+def runs() -> Iterator[Any]:
+    """Every case with every image; those of one case share its detector."""
+    for case in ANSWERED:
+        for image in IMAGES:
+            marks = [pytest.mark.xdist_group(case)]
+            if image not in OFTEN.get(case, ()):
+                marks.append(pytest.mark.nightly)
+            yield pytest.param(case, image, marks=marks)
 
 
-@pytest.mark.parametrize("image", IMAGES)
+loaded = functools.lru_cache(maxsize=1)(load)
+
+
+@pytest.mark.parametrize(("name", "image"), runs())
 @torch.inference_mode()
-def test_input_proposals_and_detections(case: tuple[Detector, str], image: str) -> None:
-    detector, name = case
+def test_input_proposals_and_detections(name: str, image: str) -> None:
+    detector = loaded(name)
     answers = golden(f"mmdet/{name}", f"e2e/{image}")
     one = detector.transform(SHARED / "coco" / "val2017" / f"{image}.jpg")
     assert one.scale == pytest.approx(answers["scale"], abs=1e-9)

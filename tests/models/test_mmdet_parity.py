@@ -20,7 +20,6 @@ from zoo.models.layers.conv import fold_batch_norm
 
 CASE = "faster_rcnn_r50_fpn_1x_coco"
 ANSWERED = [case for case in ARCHITECTURES if (GOLDEN / "mmdet" / f"{case}.npz").exists()]
-QUICK = {CASE, "faster_rcnn_r50_caffe_c4_1x_coco", "faster_rcnn_r50_caffe_fpn_1x_coco"}
 ROIS = [[0, 10, 10, 200, 150], [0, 50, 20, 300, 240], [1, 0, 0, 64, 64], [1, 100, 100, 140, 200], [1, 5, 5, 315, 250]]
 
 
@@ -83,7 +82,7 @@ def assert_stages(detector: Detector, case: str, part: str = "net", factor: floa
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in ANSWERED]
+    "case", [pytest.param(case, marks=pytest.mark.nightly if "x101" in case else ()) for case in ANSWERED]
 )
 def test_stages(case: str) -> None:
     detector = load(case)

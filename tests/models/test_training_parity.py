@@ -16,10 +16,9 @@ from torch import Tensor
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.data.augment import View
+from zoo.data.augment import mmdet
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.mask_targets import rasterise
-from zoo.data.training import trainable_objects, xyxy
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.two_stage import TwoStageDetector
@@ -30,7 +29,8 @@ from zoo.models.samplers import AllSampler
 from zoo.models.selection import Proposals
 from zoo.types import Batch, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+# Their graphs take several GB: one at a time.
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("training parity"), needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 GRADIENTS = {
@@ -40,6 +40,12 @@ GRADIENTS = {
     "retinanet_r50_fpg_crop640_50e_coco": 11,
 }
 """Case -> how many of its parameters have a known gradient."""
+GRADIENT_CASES = [
+    FASTER_RCNN,
+    pytest.param("faster_rcnn_r50_caffe_c4_1x_coco", marks=pytest.mark.nightly),
+    pytest.param("mask_rcnn_r50_fpg_crop640_50e_coco", marks=pytest.mark.nightly),
+    "retinanet_r50_fpg_crop640_50e_coco",
+]
 IMAGES = (520707, 349184)
 
 Answers = dict[str, npt.NDArray[Any]]
@@ -73,15 +79,7 @@ class Step:
 
 @pytest.fixture(scope="module", params=GRADIENTS)
 def step(request: pytest.FixtureRequest) -> Step:
-    return take_step(request.param)
-
-
-@pytest.fixture(scope="module")
-def faster_rcnn_step() -> Step:
-    return take_step(FASTER_RCNN)
-
-
-def take_step(case: str) -> Step:
+    case: str = request.param
     model, answers = load(case), golden(f"mmdet/{case}", "loss")
     model.train()
     for norm in norms(model):
@@ -137,18 +135,14 @@ def golden_proposals(answers: Answers) -> list[Tensor]:
 def read_targets(batch: Batch, masks: bool) -> list[Target]:
     """What is trained on in each image, in pixels of the resized image."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
-    boxes, trainable = xyxy(truth.boxes), trainable_objects(truth)
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, mmdet.LABELS)
     targets = []
     for image_id, geometry in zip(batch.image_ids, batch.geometries, strict=True):
-        size, original = geometry.size, geometry.original_size
-        all_of_image = truth.annotations_of(int(np.searchsorted(truth.image_ids, image_id)))
-        objects = np.arange(all_of_image.start, all_of_image.stop)
-        objects = objects[trainable[objects]]
-        view = View(original=original, resized=size, crop=(0, 0, *size), flipped=False)
-        target = Target(torch.from_numpy(view.boxes(boxes[objects])), torch.from_numpy(truth.category_index[objects]))
+        view = images.load(int(np.searchsorted(images.image_ids, image_id))).resize(geometry.size).clip()
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            bitmaps = rasterise([truth.rle(int(annotation)) for annotation in objects], original)
-            target.masks = torch.from_numpy(view.masks(bitmaps))
+            target.masks = torch.from_numpy(view.bitmaps())
         targets.append(target)
     return targets
 
@@ -213,16 +207,18 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
 
+@pytest.mark.parametrize("step", GRADIENT_CASES, indirect=True, scope="module")
 def test_gradients(step: Step) -> None:
     # Convolutions that levels share are among them: their gradient is the sum over all levels.
     assert len(step.parameters) == GRADIENTS[step.case]
     assert_gradients(torch.stack(list(step.losses.values())).sum(), step.parameters, step.case)
 
 
+@pytest.mark.parametrize("step", [FASTER_RCNN], indirect=True, scope="module")
 @pytest.mark.parametrize("loss", ["iou", "giou", "bounded_iou"])
-def test_box_losses_on_decoded_boxes(faster_rcnn_step: Step, loss: str) -> None:
+def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the box loss of the second stage differs: the features are those of the step, whose losses are taken.
-    step, case = faster_rcnn_step, FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
+    case = FASTER_RCNN.replace("_1x_", f"_{loss}_1x_")
     if not (SHARED / "parity" / "mmdet" / f"{case}.npz").exists():
         pytest.skip(f"no golden answers for {loss}")
     answers = golden(f"mmdet/{case}", "loss")

@@ -16,11 +16,10 @@ from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.conv import fold_batch_norm
 
-QUICK = ("yolov8n", "yolov8n-seg")
-ALL = (
-    *QUICK,
-    *(pytest.param(case, marks=pytest.mark.slow) for case in ("yolov8s-seg", "yolov8m", "yolov8l-seg", "yolov8x")),
-)
+EVERY_NIGHT = ("yolov8l-seg", "yolov8x")
+"""Cases that differ from the others in depth and width alone."""
+CASES = ("yolov8n", "yolov8n-seg", "yolov8s-seg", "yolov8m", *EVERY_NIGHT)
+ALL = [pytest.param(case, marks=pytest.mark.nightly if case in EVERY_NIGHT else ()) for case in CASES]
 
 
 def load(case: str) -> DenseDetector:
@@ -69,7 +68,7 @@ def test_stages(case: str) -> None:
     assert_stages(load(case), case)
 
 
-@pytest.mark.parametrize("case", QUICK)
+@pytest.mark.parametrize("case", ["yolov8n", "yolov8n-seg"])
 def test_stages_folded_and_channels_last(case: str) -> None:
     detector = load(case)
     fold_batch_norm(detector)

@@ -10,15 +10,16 @@ import numpy.typing as npt
 import pytest
 import torch
 from class_names import class_names
-from parity import SHARED, golden, needs_coco, needs_shared, weights
+from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
+from test_yolo_parity import EVERY_NIGHT
 from torch import Tensor
 
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
+from zoo.data.augment import ultralytics
+from zoo.data.augment.operations import LetterboxSquare, ResizeRelative, apply
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
-from zoo.data.scene import letterboxed, resized_scene
-from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment
 from zoo.models.detectors.dense import DenseDetector
@@ -29,9 +30,9 @@ from zoo.models.layers.skip_init import SkipInit
 from zoo.models.losses.masks import instance_map
 from zoo.types import Sample, Target
 
-pytestmark = [pytest.mark.slow, needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
-CASES = ("yolov8n", "yolov8m", "yolov8x", "yolov8n-seg", "yolov8l-seg")
+CASES = cases("yolov8n", "yolov8m", "yolov8n-seg", nightly=EVERY_NIGHT)
 IMAGES = (520707, 349184)
 SIDE = 640
 TOLERANCE = 5e-5
@@ -105,15 +106,16 @@ def criterion_of(model: DenseDetector) -> YoloLosses:
 def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
     """The images on squares, not augmented."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, ultralytics.LABELS)
     samples, targets = [], []
     for image_id in IMAGES:
-        labels = read_labels(truth, int(np.searchsorted(truth.image_ids, image_id)))
-        pixels = decode(SHARED / "coco" / "val2017" / f"{image_id:012}.jpg")
-        scene = letterboxed(resized_scene(pixels, labels, SIDE), SIDE)
-        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
-        target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
+        image = images.load(int(np.searchsorted(images.image_ids, image_id)))
+        view = apply((ResizeRelative(SIDE), LetterboxSquare(SIDE)), image, np.random.default_rng(0))
+        square = Sample(torch.from_numpy(view.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            target.masks = torch.from_numpy(fill_outlines(scene.outlines, scene.size))
+            target.masks = torch.from_numpy(view.bitmaps())
         samples.append(square)
         targets.append(target)
     return samples, targets

@@ -13,12 +13,12 @@ from zoo.catalog.entry import read_entry
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import UsageError
-from zoo.measure import count as module
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.models.layers.skip_init import SkipInit
 from zoo.results.verdict import judge
+from zoo.run import flops as module
 from zoo.run.flops import count
 
 
@@ -76,11 +76,11 @@ def test_yolo_by_both_countings(model: str) -> None:
     assert result["macs"] * 2e-9 == pytest.approx(gflops, abs=6e-5)
     assert result["flops_published_counting"]["counter"] == "thop"
     assert result["flops_published_counting"]["flops"] * 1e-9 == pytest.approx(published, abs=6e-5)
-    verdicts = judge(make_record(entry=name, zoo="ultralytics", measured=result), entry)
-    assert verdicts["params_m"]["verdict"] == "EXACT"
+    verdicts = judge(make_record(name, measured=result), entry)
+    assert verdicts["params_m"].verdict == "EXACT"
     plain = {"yolov8n", "yolov8s", "yolov8m", "yolov8x"}  # where the two countings round alike
-    assert verdicts["flops_b"]["verdict"] == ("EXACT" if model in plain else "EXPLAINED")
-    assert (verdicts["flops_b"]["reason"] or "with the counting of thop").startswith("with the counting of thop")
+    assert verdicts["flops_b"].verdict == ("EXACT" if model in plain else "EXPLAINED")
+    assert (verdicts["flops_b"].reason or "with the counting of thop").startswith("with the counting of thop")
 
 
 def test_unknown_counters_are_named(small_parts: dict[str, Any]) -> None:

@@ -141,10 +141,10 @@ def test_raw_outputs_are_those_of_the_detector(exported: Exported) -> None:
             assert float((ours - theirs).abs().max()) <= 1e-3 * float(theirs.std()), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_shared
 @needs_coco
-@pytest.mark.parametrize("case", ["yolov8n", "yolov8n-seg"])
+@pytest.mark.parametrize("case", [pytest.param("yolov8n", marks=pytest.mark.nightly), "yolov8n-seg"])
 def test_detections_are_those_of_the_original(case: str, tmp_path: Path) -> None:
     with torch.device("meta"):
         detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), class_names(80))
@@ -164,6 +164,7 @@ def test_the_export_leaves_tf32_off(exported: Exported) -> None:
     assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined] # made at import time
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_onnxruntime_has_as_many_threads_as_torch(exported: Exported) -> None:
     detector = OnnxDetector(exported.detector, exported.path)
     assert detector.threads == torch.get_num_threads()

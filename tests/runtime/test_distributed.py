@@ -22,7 +22,7 @@ from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.preprocess import Preprocess
 from zoo.data.size_rules import KeepRatio
 from zoo.errors import DataError
-from zoo.runtime.distributed import Processes, joined
+from zoo.runtime.distributed import DistributedContext, init_distributed
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
@@ -49,7 +49,7 @@ def assert_equal(one: Path, two: Path, names: Sequence[str]) -> None:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     options = [*SMALL, *same, f"data.root={tiny_coco}", "run=train", "run.max_steps=4", "run.evaluate_every=1"]
@@ -63,7 +63,7 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     assert second["protocol"]["training"]["processes"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batch_size: int) -> None:
     options = ["protocol.transform.size_rule={long:128,short:96}", f"data.root={tiny_coco}"]
@@ -75,7 +75,7 @@ def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batc
     assert first["measured"]["params"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_path: Path) -> None:
     coco = shutil.copytree(tiny_coco, tmp_path / "coco")
     damaged = sorted((coco / "val2017").iterdir())[1]  # the second is the second process's
@@ -102,9 +102,9 @@ def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
 
 
 def test_one_process_has_everything() -> None:
-    with joined(CPU) as processes:
-        assert processes == Processes(rank=0, count=1)
-        assert processes.in_order([3, 1, 2]) == [3, 1, 2]
-        assert processes.in_order([]) == []
+    with init_distributed(CPU) as context:
+        assert context == DistributedContext(rank=0, world_size=1)
+        assert context.gather_in_order([3, 1, 2]) == [3, 1, 2]
+        assert context.gather_in_order([]) == []
         with pytest.raises(DataError, match="damaged"):
-            processes.in_order(DataError("damaged", next_step="fetch it again"))
+            context.gather_in_order(DataError("damaged", next_step="fetch it again"))

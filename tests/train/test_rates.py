@@ -12,8 +12,8 @@ from parity import GOLDEN
 from zoo.catalog.entry import conf_dir
 from zoo.config.compose import compose
 from zoo.errors import UsageError
-from zoo.train.rates import LinearRate, rate_curve
-from zoo.train.schedule import GroupWarmup, LinearDecay, Schedule, scaled_decay
+from zoo.train.rates import LinearLR, build_lr_schedule, scaled_weight_decay
+from zoo.train.schedule import GroupWarmup, LinearDecay, Schedule
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
 GOLDENS: dict[str, Any] = json.loads((GOLDEN / "ultralytics" / "lr_schedules.json").read_text(encoding="utf-8"))
@@ -23,70 +23,70 @@ def schedule(option: str = "ultralytics_500e", *overrides: str) -> Schedule:
     return Schedule.from_mapping(compose(ENTRY, [f"schedule={option}", *overrides])["schedule"])
 
 
-def published_curve(recipe: Schedule) -> LinearRate:
-    curve = rate_curve(recipe, 16, GOLDENS["iterations_per_epoch"])
-    assert isinstance(curve, LinearRate)
-    return curve
+def published_schedule(recipe: Schedule) -> LinearLR:
+    lr_schedule = build_lr_schedule(recipe, 16, GOLDENS["iterations_per_epoch"])
+    assert isinstance(lr_schedule, LinearLR)
+    return lr_schedule
 
 
-def small_curve(**changes: Any) -> LinearRate:
-    """Warm-up over iterations 0 to 8, then four steps to a move."""
+def small_schedule(**changes: Any) -> LinearLR:
+    """Warm-up over iterations 0 to 8, then four iterations to an optimiser step."""
     values: dict[str, Any] = {
-        "base": 0.1,
+        "base_lr": 0.1,
         "epochs": 10,
         "iterations_per_epoch": 4,
         "decay": LinearDecay(final=0.5),
-        "warmup": GroupWarmup(kind="groups", epochs=2, least=1, bias_lr=0.3, momentum=0.5),
+        "warmup": GroupWarmup(kind="groups", epochs=2, min_iterations=1, bias_lr=0.3, momentum=0.5),
         "momentum": 0.9,
-        "gathered": 4.0,
+        "accumulation_steps": 4.0,
     }
-    return LinearRate(**{**values, **changes})
+    return LinearLR(**{**values, **changes})
 
 
 def test_rates_of_weights_and_biases() -> None:
-    curve = published_curve(schedule())
-    assert [[i, curve(i)] for i, _ in GOLDENS["weights"]] == GOLDENS["weights"]
-    assert [[i, curve.of_biases(i)] for i, _ in GOLDENS["biases"]] == GOLDENS["biases"]
+    lr_schedule = published_schedule(schedule())
+    assert [[i, lr_schedule(i)] for i, _ in GOLDENS["weights"]] == GOLDENS["weights"]
+    assert [[i, lr_schedule.bias_lr(i)] for i, _ in GOLDENS["biases"]] == GOLDENS["biases"]
     assert GOLDENS["weights"][-1][0] == 500 * GOLDENS["iterations_per_epoch"] - 1
 
 
 def test_rates_of_the_first_release() -> None:
-    curve = published_curve(schedule("ultralytics_500e", "schedule.decay.lag=1"))
-    assert [[i, curve(i)] for i, _ in GOLDENS["weights_v800"]] == GOLDENS["weights_v800"]
+    lr_schedule = published_schedule(schedule("ultralytics_500e", "schedule.decay.epoch_offset=1"))
+    assert [[i, lr_schedule(i)] for i, _ in GOLDENS["weights_v800"]] == GOLDENS["weights_v800"]
 
 
 def test_momentum() -> None:
-    curve = published_curve(schedule())
-    assert [[i, curve.momentum(i)] for i, _ in GOLDENS["momentum"]] == GOLDENS["momentum"]
+    lr_schedule = published_schedule(schedule())
+    assert [[i, lr_schedule.momentum(i)] for i, _ in GOLDENS["momentum"]] == GOLDENS["momentum"]
 
 
-def test_weights_move_ever_more_rarely() -> None:
-    # Gathered: 1, 1.375, 1.75, 2.125, ... 4 at iteration 8, rounded to 1 1 2 2 2 3 3 4 4 ("half to even" at 2.5).
-    curve = small_curve()
-    assert [i for i in range(24) if curve.moves(i)] == [0, 1, 3, 6, 10, 14, 18, 22]
+def test_optimizer_steps_become_rarer() -> None:
+    # Accumulated: 1, 1.375, 1.75, 2.125, ... 4 at iteration 8, rounded to 1 1 2 2 2 3 3 4 4 ("half to even" at 2.5).
+    lr_schedule = small_schedule()
+    assert [i for i in range(24) if lr_schedule.is_optimizer_step(i)] == [0, 1, 3, 6, 10, 14, 18, 22]
 
 
-def test_without_gathering_every_iteration_moves() -> None:
-    assert all(small_curve(gathered=0.5).moves(i) for i in range(24))
+def test_without_accumulation_every_iteration_is_an_optimizer_step() -> None:
+    assert all(small_schedule(accumulation_steps=0.5).is_optimizer_step(i) for i in range(24))
 
 
 def test_a_warm_up_lasts_at_least_so_long() -> None:
-    warmup = GroupWarmup(kind="groups", epochs=2, least=20, bias_lr=0.3, momentum=0.5)
-    curve = small_curve(warmup=warmup)
-    assert curve.warm == 20
-    assert curve.of_biases(0) == 0.3
-    assert curve.momentum(10) == pytest.approx(0.7)
+    warmup = GroupWarmup(kind="groups", epochs=2, min_iterations=20, bias_lr=0.3, momentum=0.5)
+    lr_schedule = small_schedule(warmup=warmup)
+    assert lr_schedule.warmup_iterations == 20
+    assert lr_schedule.bias_lr(0) == 0.3
+    assert lr_schedule.momentum(10) == pytest.approx(0.7)
     # Iteration 20 is of epoch 5, half way down from 0.1 to 0.05.
-    assert curve(20) == curve.of_biases(20) == pytest.approx(0.075)
+    assert lr_schedule(20) == lr_schedule.bias_lr(20) == pytest.approx(0.075)
 
 
 def test_the_rate_stays_when_the_batch_is_smaller_and_the_decay_is_in_proportion() -> None:
     recipe = schedule()
     assert recipe.accumulate_to == 64
-    assert rate_curve(recipe, 2, 100).base == 0.01
-    assert scaled_decay(0.0005, 16, 64) == 0.0005
-    assert scaled_decay(0.0005, 128, 64) == 0.001
-    assert scaled_decay(0.0005, 24, 64) == pytest.approx(0.0005 * 72 / 64)
+    assert build_lr_schedule(recipe, 2, 100).base_lr == 0.01
+    assert scaled_weight_decay(0.0005, 16, 64) == 0.0005
+    assert scaled_weight_decay(0.0005, 128, 64) == 0.001
+    assert scaled_weight_decay(0.0005, 24, 64) == pytest.approx(0.0005 * 72 / 64)
 
 
 @pytest.mark.parametrize("option", [path.stem for path in sorted((conf_dir() / "schedule").glob("ultralytics_*.yaml"))])
@@ -95,18 +95,18 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
     assert recipe.mosaic is not None
     assert smallest.mosaic is not None
     share = {"ultralytics_500e": 0.0, "ultralytics_500e_m": 0.1, "ultralytics_500e_l": 0.3}[option]
-    assert recipe.mosaic == {**smallest.mosaic, "copy_paste": share}
+    assert recipe.mosaic == dataclasses.replace(smallest.mosaic, copy_paste=share)
     assert dataclasses.replace(recipe, name=smallest.name, mosaic=smallest.mosaic) == smallest
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gradients": "median"}, "'median' is neither mean nor sum"),
+        ({"gradients": "median"}, "schedule.gradients: no 'median'"),
         ({"mosaic": None}, "one of multi_scale and mosaic"),
         ({"decay": None}, "decay comes with a warm-up of the kind groups"),
         ({"milestones": [3]}, "decay comes with a warm-up of the kind groups and without milestones"),
-        ({"warmup": {"kind": "groups", "epochs": 3}}, "schedule.warmup: missing least, bias_lr, momentum"),
+        ({"warmup": {"kind": "groups", "epochs": 3}}, "schedule.warmup: missing min_iterations, bias_lr, momentum"),
     ],
 )
 def test_faulty_schedules_name_their_key(changes: dict[str, Any], message: str) -> None:

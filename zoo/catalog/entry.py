@@ -45,7 +45,8 @@ METRICS = {
 }
 """The columns that published tables have, with their units."""
 
-Digest = Annotated[str, Pattern("[0-9a-f]{6,64}", "6 to 64 lower-case hex digits")]
+Sha256 = Annotated[str, Pattern("[0-9a-f]{64}", "64 lower-case hex digits")]
+Sha256Prefix = Annotated[str, Pattern("[0-9a-f]{6,64}", "6 to 64 lower-case hex digits")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +56,16 @@ class Checkpoint:
     Attributes:
         urls: mirrors of one and the same file, in order of preference.
         format: name of the reader (a module of `zoo.checkpoints.readers`).
-        keymap: name of the key table (a module of `zoo.checkpoints.keymaps`).
-        sha256_prefix: the hex digits the publisher put into the file name, if any.
-        sha256: the whole digest, where the publisher gives it.
+        keymap: name of the key map (a module of `zoo.checkpoints.keymaps`).
+        sha256_prefix: first hex digits of the sha256, where the publisher put them into the file name.
+        sha256: all 64 hex digits, where the publisher gives it.
     """
 
     urls: tuple[str, ...]
     format: str
     keymap: str
-    sha256_prefix: Digest | None = None
-    sha256: Digest | None = None
+    sha256_prefix: Sha256Prefix | None = None
+    sha256: Sha256 | None = None
 
     @classmethod
     def from_mapping(cls, block: Any, where: str = "checkpoint") -> Checkpoint:
@@ -79,14 +80,14 @@ class PublishedCell:
     Attributes:
         metric: a key of `METRICS`.
         text: the digits as printed; the last decimal is the unit of the number's precision.
-        carrier: the document that prints it; two carriers may disagree.
-        line: line of the carrier, where it has lines.
-        hardware: what a speed or a memory figure was taken on.
+        source: the document that prints it; two sources may disagree.
+        line: line number in the source, from 1; None where it has no lines.
+        hardware: device that a speed or a memory figure was taken on; None for other metrics.
     """
 
     metric: Annotated[str, OneOf(METRICS)]
     text: Annotated[str, Pattern(r"\d+(\.\d+)?", "a number as printed")]
-    carrier: str
+    source: str
     line: int | None = None
     hardware: str | None = None
 
@@ -111,12 +112,12 @@ class Entry:
 
     Attributes:
         name: `<zoo>_<model>`; also the name of its YAML file.
-        zoo: the published collection it belongs to.
-        upstream: what the original calls it.
-        checkpoint: its weights.
-        published: every printed cell of the row, from every carrier.
-        license: licence of the weights.
-        classes: the categories it was trained on, in label order; empty for all of the data set's.
+        zoo: name of the published collection.
+        upstream: name that the original gives the model.
+        checkpoint: published weights.
+        published: printed cells of the row, from every source.
+        license: licence of the weights, as an SPDX identifier.
+        classes: names of the categories it was trained on, in label order; empty for all of the data set's.
         parts: config group -> chosen option ("backbone" -> "resnet50").
         seed_sigma: metric -> standard deviation over training seeds, in its unit, where it was measured.
     """
@@ -143,7 +144,7 @@ class Entry:
         return tuple(metric for metric in METRICS if metric in printed)
 
     def cells(self, metric: str) -> tuple[PublishedCell, ...]:
-        """The published cells of one metric, one per carrier."""
+        """The published cells of one metric, one per source."""
         return tuple(cell for cell in self.published if cell.metric == metric)
 
     @classmethod

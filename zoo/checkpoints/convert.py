@@ -26,10 +26,10 @@ class Rename:
     """Checkpoint keys that a model has under another (or the same) name.
 
     Attributes:
-        source: the checkpoint's name.
-        target: the model's.
-        otherwise: the name in models that have none of the first.
-        ops: what is done to the values on the way, in this order.
+        source: pattern of the checkpoint's keys.
+        target: the model's key for it.
+        otherwise: key in models that do not have `target`.
+        ops: operations on the values, in this order.
     """
 
     source: str

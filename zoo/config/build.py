@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.checkpoints.convert import LoadReport
-    from zoo.config.settings import DataSettings, SplitSettings
-    from zoo.data.batching import Batching
+    from zoo.config.settings import DataSettings
+    from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector
     from zoo.types import Transform
@@ -56,22 +56,26 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     return detector
 
 
-def build_batching(parts: Mapping[str, Any], transform: Transform) -> Batching:
-    """How the protocol puts the images of an evaluation into batches; in order where it does not say.
+def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, batch_size: int) -> list[PlannedBatch]:
+    """Which images of an evaluation share a batch, as the protocol says; in order where it does not say.
 
     Args:
         parts: composed configuration by group.
         transform: the detector's; a rule may ask it what images need that share a batch.
+        split: images.
+        batch_size: most images at a time.
     """
     from hydra.utils import instantiate
 
     from zoo.data.batching import InOrder
 
     rule = parts["protocol"].get("batching")
-    if rule is None:
-        return InOrder()
-    batching: Batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
-    return batching
+    batching: Batching = InOrder()
+    if rule is not None:
+        batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
+    truth = split.ground_truth
+    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
+    return batching.plan(sizes, batch_size, whole=not split.partial)
 
 
 def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:
@@ -132,20 +136,24 @@ def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
     return detector
 
 
-def open_data(data: DataSettings, classes: tuple[str, ...], split: SplitSettings | None = None) -> Split:
-    """The split that is evaluated, or another of the same data set.
+def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = False) -> Split:
+    """The split that is evaluated, or the one that is trained on.
 
     Args:
-        data: the data set.
+        data: data set.
         classes: category names in label order.
-        split: the split that is trained on; None for the one that is evaluated.
+        training: which of the two.
 
     Raises:
+        UsageError: the data set has no split to train on.
         DataError, DownloadError: it cannot be had, or is not what it should be.
     """
     from zoo.data.splits import open_split
 
-    chosen = split or data
+    chosen = data.train if training else data
+    if chosen is None:
+        message = f"{data.name} has no training split"
+        raise UsageError(message, next_step="choose another data set with data=NAME, or run=evaluate")
     return open_split(
         data.name,
         chosen.split,

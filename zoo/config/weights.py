@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from zoo.checkpoints.obtain import described, obtain
+from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.config.build import build_model, load_detector
 from zoo.config.settings import RunSettings
 from zoo.results.record import CheckpointRecord, LoadReport
-from zoo.train.initial import Beginning
+from zoo.train.initial import InitialWeights
 from zoo.types import Json
 
 if TYPE_CHECKING:
@@ -30,15 +31,15 @@ class Weights:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._initial: Beginning | None = None
+        self._initial: InitialWeights | None = None
         self.checkpoint: CheckpointRecord | None = None
         own = settings.asked.checkpoint
         if settings.train is not None and own.path is None and own.url is None:
-            self._initial = Beginning(settings.train, settings.results_dir)
+            self._initial = InitialWeights(settings.train, settings.results_dir)
             return
-        stored = obtain(settings.entry.checkpoint, settings.results_dir, path=own.path, url=own.url)
+        stored = fetch_checkpoint(settings.entry.checkpoint, settings.results_dir, path=own.path, url=own.url)
         self._path = stored.path
-        self.checkpoint = CheckpointRecord(**described(stored))
+        self.checkpoint = CheckpointRecord(**checkpoint_info(stored))
 
     def load(self) -> Detector:
         """A detector with these weights, in eval mode, on the CPU; the load report is the checkpoint's afterwards.
@@ -58,8 +59,9 @@ class Weights:
         return detector
 
     @property
-    def description(self) -> Json:
-        """What a training begins with, for its record."""
+    def description(self) -> str | Mapping[str, Json]:
+        """What a training starts from, for its record."""
         if self._initial is not None:
-            return self._initial.told
-        return None if self.checkpoint is None else {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}
+            return self._initial.description
+        assert self.checkpoint is not None  # noqa: S101 - there is a file
+        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}

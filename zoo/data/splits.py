@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.dataset import Source, provide
+from zoo.data.dataset import DatasetLocation, open_dataset
 from zoo.errors import DataError
 
 
@@ -16,6 +16,8 @@ class Split:
     """A split with the categories of an entry, all of whose images are there.
 
     Attributes:
+        data: name of the data set.
+        name: name of the split.
         ground_truth: annotations.
         files: image files, in the order of the annotations.
         files_sha256: hash over every byte of the split; None where not every file was hashed.
@@ -23,6 +25,8 @@ class Split:
         partial: whether these are a part of the split.
     """
 
+    data: str
+    name: str
     ground_truth: CocoGroundTruth
     files: list[Path]
     files_sha256: str | None
@@ -57,13 +61,15 @@ def open_split(
         DataError: the annotations are damaged or lack a class, or images are missing.
         DownloadError: it is not there and cannot be downloaded.
     """
-    source = provide(name, split) if root is None else Source(root)
-    whole = CocoGroundTruth.load(source.root / annotations).with_categories(classes)
+    location = open_dataset(name, split) if root is None else DatasetLocation(root)
+    whole = CocoGroundTruth.load(location.root / annotations).with_categories(classes)
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
+        data=name,
+        name=split,
         ground_truth=ground_truth,
-        files=_image_files(source.root / images, ground_truth.file_names),
-        files_sha256=source.files_sha256,
+        files=_image_files(location.root / images, ground_truth.file_names),
+        files_sha256=location.files_sha256,
         known=known.get(split) == whole.sha256,
         partial=len(ground_truth) < len(whole),
     )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
+from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
+from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.measure.predictions import write_predictions
@@ -27,9 +28,11 @@ EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
 }
 
 # The 12 numbers of COCO's summary, in its order.
+_SIZES = tuple(name for name in AREA_RANGES if name != "all")
 STATS = (
-    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+    *("AP", "AP50", "AP75", *(f"AP_{size}" for size in _SIZES)),
+    *(f"AR_{limit}" for limit in MAX_DETECTIONS),
+    *(f"AR_{size}" for size in _SIZES),
 )
 
 PREFIXES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
@@ -40,8 +43,8 @@ class Rounding:
     """Decimals that detections are rounded to before they are evaluated, as frameworks do that write them to a file.
 
     Attributes:
-        box: of x, y, width and height, in pixels.
-        score: of scores.
+        box: decimals of x, y, width and height, in pixels.
+        score: decimals of scores.
     """
 
     box: int
@@ -57,7 +60,8 @@ class Accuracy:
         iou_types: what is compared: "bbox", "segm" or both.
         inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
             so, and their published AP needs it.
-        rounding: of what is evaluated; None evaluates every digit. Predictions are written with every digit either way.
+        rounding: decimals of what is evaluated; None evaluates every digit. Predictions are written with every digit
+            either way.
 
     Raises:
         UsageError: there is no such evaluator.
@@ -211,7 +215,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
     from zoo.data.loader import image_loader
     from zoo.run.evaluate import evaluate as detect_all
 
-    detector, processes = subject.detector, subject.processes
+    detector, context = subject.detector, subject.context
     rounding = subject.protocol.get("rounding")
     metric = Accuracy(
         subject.ground_truth,
@@ -220,11 +224,11 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         rounding=None if rounding is None else Rounding(**rounding),
     )
     samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=processes.rank, processes=processes.count
+        subject.dataset, subject.batches, subject.workers, rank=context.rank, processes=context.world_size
     )
     images = len(subject.dataset)
-    detect_all(detector, samples, [metric], images=images, precision=subject.precision, processes=processes)
-    if not processes.first:
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
+    if not context.is_main:
         return {}
     metric.write_predictions(subject.run_dir / "predictions.json")
     return metric.result()

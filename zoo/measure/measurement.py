@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.data.coco import CocoGroundTruth
     from zoo.data.loader import ImageDataset
     from zoo.models.detectors.base import Detector
-    from zoo.runtime.distributed import Processes
+    from zoo.runtime.distributed import DistributedContext
     from zoo.train.config import Recipe
 
 
@@ -39,7 +39,7 @@ class Subject:
         ground_truth: annotations of these images.
         batches: which images go through the detector together.
         precision: of convolutions and matrix products.
-        processes: processes that share the work.
+        context: processes that share the work.
         workers: processes that decode images.
         seed: of every random generator.
         run_dir: folder of the run.
@@ -54,7 +54,7 @@ class Subject:
     ground_truth: CocoGroundTruth
     batches: Sequence[PlannedBatch]
     precision: str
-    processes: Processes
+    context: DistributedContext
     workers: int
     seed: int
     run_dir: Path

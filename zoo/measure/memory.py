@@ -1,14 +1,12 @@
-"""Memory: the device's peak on a GPU, the process's own peak on a CPU, each called by its name."""
+"""Memory: what PyTorch allocates at most during the evaluation, on the device or on the host."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import re
-import sys
-from collections.abc import Mapping
+import json
+import os
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from zoo.measure.measurement import Column, Measurement, Subject
 from zoo.types import Json
@@ -16,90 +14,83 @@ from zoo.types import Json
 if TYPE_CHECKING:
     import torch
 
-CLEAR_REFS = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
-
 IMAGES = 8
 """Images whose evaluation is watched: the largest of the split, because they set the peak."""
 
 
-class Memory:
-    """The peak between `reset` and `result`.
-
-    On CUDA the peaks of PyTorch's allocator: `allocated` is what tensors took, `reserved` what was
-    kept from the driver for them. On a CPU how far the resident set of the process rose above where
-    it stood at the reset: what was in the process before, interpreter, libraries and leftovers of
-    earlier runs, does not count.
+class DevicePeak:
+    """The peaks of PyTorch's CUDA allocator since it was made.
 
     Args:
-        device: whose memory is measured.
+        device: whose memory is watched; what is cached and not used goes back to the driver first.
     """
 
     def __init__(self, device: torch.device) -> None:
+        import torch
+
         self.device = device
-        self._baseline = 0
-
-    def reset(self) -> None:
-        """Give back what is not used any more, and begin a new peak from there."""
-        gc.collect()
-        if self.device.type == "cuda":
-            import torch
-
-            torch.cuda.synchronize(self.device)
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        _return_free_memory()
-        if CLEAR_REFS.exists():
-            CLEAR_REFS.write_text("5")  # Linux: sets the peak resident set back to the present one
-        self._baseline = peak_rss()
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
     def result(self) -> dict[str, int]:
-        """Peaks in bytes: `peak_allocated_bytes` and `peak_reserved_bytes` on CUDA, `peak_bytes` on a CPU."""
-        if self.device.type == "cuda":
-            import torch
+        """peak_allocated_bytes, what tensors took, and peak_reserved_bytes, what was kept from the driver for them."""
+        import torch
 
-            torch.cuda.synchronize(self.device)
-            return {
-                "peak_allocated_bytes": torch.cuda.max_memory_allocated(self.device),
-                "peak_reserved_bytes": torch.cuda.max_memory_reserved(self.device),
-            }
-        return {"peak_bytes": max(peak_rss() - self._baseline, 0)}
+        torch.cuda.synchronize(self.device)
+        return {
+            "peak_allocated_bytes": torch.cuda.max_memory_allocated(self.device),
+            "peak_reserved_bytes": torch.cuda.max_memory_reserved(self.device),
+        }
 
 
-def _return_free_memory() -> None:
-    """Make the C library hand freed pages back to the system, where it has a call for that (glibc)."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+class HostPeak:
+    """How far the tensors on the host rose, within the block, above where they stood when it began.
 
+    Every allocation of PyTorch is counted, so that the number does not depend on what was in the
+    process before, as its resident set does. What other libraries take (decoding, pasting masks
+    with numpy) is not in it.
 
-def peak_rss() -> int:
-    """The highest resident set of this process, in bytes."""
-    if STATUS.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
-        if found:
-            return int(found[1]) * 1024
-    import resource
+    Attributes:
+        peak_bytes: known after the block.
+    """
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    def __init__(self) -> None:
+        # The profiler's library reports its own steps on stderr below this level.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        from torch.profiler import ProfilerActivity, profile
+
+        self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._profile.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._profile.__exit__(*error)  # type: ignore[no-untyped-call]
+        with tempfile.TemporaryDirectory() as folder:
+            trace = Path(folder) / "trace.json"
+            self._profile.export_chrome_trace(str(trace))
+            events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+        changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]"]
+        allocated = 0
+        for _, change in sorted(changes, key=lambda item: item[0]):
+            allocated += change
+            self.peak_bytes = max(self.peak_bytes, allocated)
 
 
 def _run(subject: Subject) -> dict[str, Json]:
     """The peak of evaluating the largest images, weights included."""
-    memory = Memory(subject.device)
-    _evaluate_largest(subject)  # once before: the first pass loads code and fills caches that stay
-    memory.reset()
-    _evaluate_largest(subject)
-    peaks: Mapping[str, int] = memory.result()
+    _evaluate_largest(subject)  # once before: the first pass fills caches that stay
     if subject.device.type == "cuda":
-        return {"memory": {"kind": "device", **peaks}}
-    state = subject.detector.state_dict().values()
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in state)
-    peak = peaks["peak_bytes"] + weights
-    return {"memory": {"kind": "host", "peak_bytes": peak, "weights_bytes": weights}}
+        device = DevicePeak(subject.device)
+        _evaluate_largest(subject)
+        return {"memory": {"kind": "device", **device.result()}}
+    with HostPeak() as host:
+        _evaluate_largest(subject)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in subject.detector.state_dict().values())
+    return {"memory": {"kind": "host", "peak_allocated_bytes": host.peak_bytes + weights}}
 
 
 def _evaluate_largest(subject: Subject) -> None:
@@ -117,12 +108,12 @@ def _evaluate_largest(subject: Subject) -> None:
 
 MEASUREMENT = Measurement(
     name="memory",
-    about="peak memory of the evaluation: of the device, or of the process on a CPU",
+    about="peak memory of the evaluation: what PyTorch allocates on the device, or on the host",
     order=30,
     version=2,
     run=_run,
     columns=(
-        Column(name="memory_gb", keys=("memory.peak_allocated_bytes", "memory.peak_bytes"), decimals=2, scale=1e-9),
+        Column(name="memory_gb", keys=("memory.peak_allocated_bytes", "memory.peak_rss_bytes"), decimals=2, scale=1e-9),
         Column(name="memory_kind", keys=("memory.kind",)),
     ),
 )

@@ -22,21 +22,20 @@ def _refuses(subject: Subject) -> str | None:
 
 def _run(subject: Subject) -> dict[str, Json]:
     """Take real steps on a detector that has the device to itself; see docs/training.md."""
-    from zoo.measure.memory import Memory
-    from zoo.train.training import rehearse
+    from zoo.measure.memory import DevicePeak
+    from zoo.train.training import profile_steps
 
     assert subject.recipe is not None  # noqa: S101 - `_refuses` has looked
     device = subject.device
     subject.detector.cpu()  # what is measured has the device to itself
     try:
-        memory = Memory(device)
         detector = subject.fresh().to(device)
-        memory.reset()
+        peak = DevicePeak(device)
         files, truth = subject.dataset.files, subject.ground_truth
-        taken = rehearse(
+        taken = profile_steps(
             subject.recipe, detector, truth, files, steps=STEPS, seed=subject.seed, workers=subject.workers
         )
-        peaks = memory.result()
+        peaks = peak.result()
     finally:
         subject.detector.to(device)
     gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])

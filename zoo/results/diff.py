@@ -23,7 +23,6 @@ from zoo.results.verdict import (
     BLOCKED,
     FAILED,
     NOT_COMPARED,
-    carrier,
     catalogue_key,
     digits,
     hardware_bound,
@@ -31,6 +30,7 @@ from zoo.results.verdict import (
     machine_of,
     measured_on,
     published_cells,
+    source_of,
 )
 
 ABSENT = "\N{EN DASH}"
@@ -106,7 +106,7 @@ def render_diff(records: Iterable[Record], entries: Mapping[str, Entry]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_JUDGED_HEADER = ("entry", "metric", "published", "carrier", "measured", "delta", "verdict", "reason")
+_JUDGED_HEADER = ("entry", "metric", "published", "source", "measured", "delta", "verdict", "reason")
 
 
 def _judged_line(row: Row) -> list[str]:
@@ -119,9 +119,9 @@ def _judged_line(row: Row) -> list[str]:
             measured += f" ± {digits(deviation, row.cells[0])}"
     if outcome.delta is not None:
         delta = f"{outcome.delta:+.{row.cells[0].decimals + 2}f}"
-    carriers = ", ".join(dict.fromkeys(carrier(cell) for cell in row.cells)) or ABSENT
+    sources = ", ".join(dict.fromkeys(source_of(cell) for cell in row.cells)) or ABSENT
     reason = (outcome.reason or "").replace("\n", " ").replace("|", "\\|")
-    return [label(row.record), row.metric, outcome.published, carriers, measured, delta, outcome.verdict, reason]
+    return [label(row.record), row.metric, outcome.published, sources, measured, delta, outcome.verdict, reason]
 
 
 _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measured ratio", "published ratio")

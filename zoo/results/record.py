@@ -92,16 +92,16 @@ class DataRecord:
     known: bool = True
 
     @classmethod
-    def of(cls, name: str, split: str, opened: Split) -> DataRecord:
+    def of(cls, split: Split) -> DataRecord:
         """The record of a split that was opened."""
         return cls(
-            name=name,
-            split=split,
-            images=len(opened.ground_truth),
-            annotations_sha256=opened.ground_truth.sha256,
-            files_sha256=opened.files_sha256,
-            partial=opened.partial,
-            known=opened.known,
+            name=split.data,
+            split=split.name,
+            images=len(split.ground_truth),
+            annotations_sha256=split.ground_truth.sha256,
+            files_sha256=split.files_sha256,
+            partial=split.partial,
+            known=split.known,
         )
 
 

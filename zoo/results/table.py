@@ -55,7 +55,7 @@ def _other_columns() -> list[Column]:
 
 _LEGEND = f"""\
 - AP in points (0 to 100); memory in GB of 10^9 bytes, of the kind named beside it; a MAC is one multiply-accumulate.
-- "memory": of the device what PyTorch allocated at most, of the host what the process grew by, weights included.
+- "memory": what PyTorch allocated at most while the largest images were evaluated, weights included.
 - "onnx": the exported network alone, on a CPU; the published one is of another CPU: compare the ratios of two rows.
 - BLOCKED: something the run needs could not be had (the reason says what). FAILED: the run broke.
 - {ABSENT}: the run was not asked to measure it. Empty: the row has no such number.

@@ -58,7 +58,7 @@ def verdict(
 
     Args:
         measured: our number.
-        cells: one cell a carrier. The first is the row's own; the others must agree with it.
+        cells: one cell a source. The first is the row's own; the others must agree with it.
         noise: measured noise floor (A/A runs), in the metric's unit; at most `NOISE_CAP`.
         switched: name of one protocol switch -> what is measured with that switch alone changed.
 
@@ -248,9 +248,9 @@ def printed(cells: Sequence[PublishedCell]) -> str:
     return " / ".join(reversed(by_hardware.values())) if len(by_hardware) > 1 else cells[0].text
 
 
-def carrier(cell: PublishedCell) -> str:
+def source_of(cell: PublishedCell) -> str:
     """Where a cell was read: "README.md:25"."""
-    return cell.carrier if cell.line is None else f"{cell.carrier}:{cell.line}"
+    return cell.source if cell.line is None else f"{cell.source}:{cell.line}"
 
 
 def machine_of(record: Record) -> str:
@@ -277,7 +277,7 @@ def _within(value: float, cell: PublishedCell, noise: float) -> bool:
 
 
 def _disagree(cells: Sequence[PublishedCell]) -> bool:
-    """Whether two carriers print different numbers; 37.4 and 37.42 are one number, rounded.
+    """Whether two sources print different numbers; 37.4 and 37.42 are one number, rounded.
 
     Two of different hardware are two numbers, not one in dispute.
     """
@@ -289,7 +289,7 @@ def _disagree(cells: Sequence[PublishedCell]) -> bool:
 
 
 def _conflict_reason(measured: float, cells: Sequence[PublishedCell], noise: float) -> str:
-    says = ", ".join(f"{carrier(cell)} prints {cell.text}" for cell in cells)
+    says = ", ".join(f"{source_of(cell)} prints {cell.text}" for cell in cells)
     agreeing = dict.fromkeys(cell.text for cell in cells if _within(measured, cell, noise))
     return f"{says}; measured agrees with {' and '.join(agreeing) or 'none of them'}"
 

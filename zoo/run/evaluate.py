@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector, to_cpu
-from zoo.runtime.distributed import Processes
+from zoo.runtime.distributed import DistributedContext
 from zoo.types import Detections, Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -36,7 +36,7 @@ def evaluate(
     *,
     images: int,
     precision: str,
-    processes: Processes = Processes(),  # noqa: B008 - immutable
+    context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
 ) -> None:
     """Feed every image's detections to every metric; where several processes share them, in the first one.
 
@@ -46,14 +46,14 @@ def evaluate(
         metrics: updated with (image ids, detections on the CPU) of each batch, in the order of the images.
         images: how many there are in all, for the progress bar.
         precision: of the network.
-        processes: that share the images.
+        context: the processes that share the images.
 
     Raises:
         ZooError: an image of any process is missing or damaged.
     """
-    found: Iterable[_Found] = _detect(detector, batches, images, precision, processes)
-    if processes.count > 1:
-        found = processes.in_order(_all(found))
+    found: Iterable[_Found] = _detect(detector, batches, images, precision, context)
+    if context.world_size > 1:
+        found = context.gather_in_order(_all(found))
     for image_ids, detections in found:
         for metric in metrics:
             metric.update(image_ids, detections)
@@ -85,11 +85,11 @@ def detect(detector: Detector, samples: Sequence[Sample], precision: str) -> lis
 
 
 def _detect(
-    detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, processes: Processes
+    detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, context: DistributedContext
 ) -> Iterator[_Found]:
     """The detections of this process's batches."""
-    hidden = None if processes.first else True
-    with tqdm(total=-(-images // processes.count), desc="evaluate", unit="img", disable=hidden) as progress:
+    hidden = None if context.is_main else True
+    with tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress:
         for samples in batches:
             yield [sample.image_id for sample in samples], detect(detector, samples, precision)
             progress.update(len(samples))

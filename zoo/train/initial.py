@@ -1,7 +1,8 @@
-"""The weights before the first step of a training: a file of the recipe's, or fresh ones.
+"""The weights before the first step of a training: a file of the recipe's, or random ones.
 
-A whole training without the file that its recipe begins with would be another one, and is refused. One
-that is cut short is a trial and compared with nothing: it goes on from fresh weights, and says so.
+A whole training without the file that its recipe starts from would be another one, and is refused. One that
+is cut short (`run.max_steps`) is a dry run and compared with nothing: it goes on from random weights, and
+its description says so.
 """
 
 from __future__ import annotations
@@ -13,32 +14,30 @@ from typing import Any
 
 from zoo.catalog.entry import Checkpoint
 from zoo.checkpoints.convert import LoadReport, convert
+from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.obtain import described, obtain
 from zoo.checkpoints.readers import read
 from zoo.checkpoints.store import StoredFile
 from zoo.errors import BlockedError, UsageError
 from zoo.models.detectors.base import Detector
 from zoo.train.config import TrainConfig
-from zoo.train.state import Checkpoints
+from zoo.train.state import CHECKPOINTS, Checkpoints
 
-FRESH = "fresh weights"
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a training's checkpoints, in the folder of the run."""
+RANDOM_INIT = "random init"
 
 _log = logging.getLogger(__name__)
 
 
-class Beginning:
-    """What a training begins with.
+class InitialWeights:
+    """The weights that a recipe starts from; a file is fetched at once, and loaded later.
 
     Args:
         config: the training.
         results_dir: the folder where a file without a published hash is pinned at first use.
 
     Attributes:
-        told: the same for the record: `FRESH`, or a mapping that names a file or why it could not be had.
+        description: what they are, for the record: `RANDOM_INIT`; or a mapping, of the file, or of the file that
+            could not be had, with the reason.
 
     Raises:
         BlockedError: the file cannot be had, and the training is a whole one.
@@ -46,23 +45,23 @@ class Beginning:
 
     def __init__(self, config: TrainConfig, results_dir: Path) -> None:
         self.initial = config.recipe.initial
-        self.told: Any = FRESH
+        self.description: str | dict[str, Any] = RANDOM_INIT
         self._file: StoredFile | None = None
-        goes_on = config.resume and Checkpoints(config.run_dir / CHECKPOINTS).paths()
-        if self.initial is None or goes_on:
+        resumes = config.resume and Checkpoints(config.run_dir / CHECKPOINTS).paths()
+        if self.initial is None or resumes:
             return
         try:
-            self._file = obtain(self.initial, results_dir)
+            self._file = fetch_checkpoint(self.initial, results_dir)
         except BlockedError as error:
             if config.max_steps is None:
-                instead = "train from fresh weights with initial=null, or begin with checkpoint.path=FILE"
+                instead = "train from random weights with initial=null, or start from checkpoint.path=FILE"
                 raise type(error)(f"initial weights: {error.message}", next_step=instead) from None
             reason = " ".join(error.message.split())
-            _log.warning("warning: this trial begins with fresh weights: %s", reason)
-            self.told = {"weights": FRESH, "instead_of": self.initial.urls[0], "reason": reason}
+            _log.warning("warning: this dry run starts from random weights: %s", reason)
+            self.description = {"weights": RANDOM_INIT, "instead_of": self.initial.urls[0], "reason": reason}
 
     def load(self, detector: Detector) -> None:
-        """Put the weights into a detector that has fresh ones.
+        """Load the file into a detector that has random weights; without a file they stay.
 
         Raises:
             CheckpointError: the file cannot be read.
@@ -70,7 +69,7 @@ class Beginning:
         """
         if self.initial is not None and self._file is not None:
             report = load_initial(detector, self.initial, self._file.path)
-            self.told = described(self._file) | {"load_report": report.to_json()}
+            self.description = checkpoint_info(self._file) | {"load_report": report.to_json()}
 
 
 def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadReport:
@@ -78,7 +77,7 @@ def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadRep
 
     Args:
         detector: the detector, initialised.
-        initial: what the file is: its format and its key map.
+        initial: format and key map of the file.
         path: the file.
 
     Raises:
@@ -91,8 +90,16 @@ def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadRep
     return report
 
 
-def refuse_trial(told: Any, config: TrainConfig) -> None:
-    """Raise UsageError where a trial from fresh weights would be gone on with as a whole training."""
-    if config.max_steps is None and isinstance(told, Mapping) and "instead_of" in told:
-        message = f"the training began with fresh weights as a trial, without {told['instead_of']}"
-        raise UsageError(message, next_step="begin a whole training in another hydra.run.dir=DIR")
+def refuse_dry_run(init_from: str | Mapping[str, Any], config: TrainConfig) -> None:
+    """Refuse to resume a dry run that lacked its initial file as a whole training.
+
+    Args:
+        init_from: description of the weights that the training started from.
+        config: the training that is to go on.
+
+    Raises:
+        UsageError: that is what would happen.
+    """
+    if config.max_steps is None and isinstance(init_from, Mapping) and "instead_of" in init_from:
+        message = f"the training started from random weights as a dry run, without {init_from['instead_of']}"
+        raise UsageError(message, next_step="start a whole training in another hydra.run.dir=DIR")

@@ -19,8 +19,8 @@ class MetricsLog:
     reading them gives the same float64 back.
 
     Args:
-        path: the file.
-        size: bytes of it to keep, as an earlier `sync` told; 0 begins anew.
+        path: the CSV file.
+        size: bytes of it to keep, as an earlier `sync` returned; 0 starts it anew.
 
     Raises:
         ZooError: the file is shorter than that, or cannot be written.
@@ -48,12 +48,12 @@ class MetricsLog:
     ) -> None:
         self._file.close()
 
-    def write(self, step: int, epoch: int, rate: float, loss: float, losses: Mapping[str, float]) -> None:
+    def write(self, step: int, epoch: int, lr: float, loss: float, losses: Mapping[str, float]) -> None:
         """Add a line. Raises ZooError where the disk refuses."""
         lines = ""
         if self._header:
             lines, self._header = ",".join(("step", "epoch", "lr", "loss", *losses)) + "\n", False
-        values = (rate, loss, *losses.values())
+        values = (lr, loss, *losses.values())
         lines += ",".join((str(step), str(epoch), *map(repr, values))) + "\n"
         with result_errors(self.path):
             self._file.write(lines)

@@ -1,126 +1,210 @@
-"""Rates that fall in a straight line, after a warm-up of their own for each parameter group (Ultralytics)."""
+"""Learning-rate schedules: what the optimiser is set to at each iteration, counted from 0.
+
+Sources of the rules: mmcv 1.x `StepLrUpdaterHook` (`MultiStepLR`), the trainer of Ultralytics (`LinearLR`).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from zoo.train.schedule import (
-    GroupWarmup,
-    LearningRate,
-    LinearDecay,
-    RateCurve,
-    Schedule,
-    scaled_rate,
-)
+from zoo.train.schedule import GroupWarmup, LinearDecay, Schedule, Warmup
 
 
-class LinearRate(RateCurve):
-    """The rate of an epoch lies on a line; in the warm-up everything rises or falls to it, iteration by iteration.
-
-    In the warm-up, whose last iteration has the number `warm`, the gradients of more and more steps are
-    gathered before the weights move.
-
-    Args:
-        base: the full rate.
-        epochs: of the training.
-        iterations_per_epoch: steps in an epoch.
-        decay: how far the line falls.
-        warmup: where the rates begin.
-        momentum: after the warm-up.
-        gathered: steps whose gradients are gathered after the warm-up.
+class LRSchedule(ABC):
+    """The learning rate, the momentum and the optimiser steps of a training.
 
     Attributes:
-        warm: see above.
+        base_lr: the full learning rate.
+        iterations_per_epoch: iterations in an epoch.
+    """
+
+    __slots__ = ()
+
+    base_lr: float
+    iterations_per_epoch: int
+
+    @abstractmethod
+    def __call__(self, iteration: int) -> float:
+        """The learning rate of all parameters that are not in the group of biases."""
+
+    def bias_lr(self, iteration: int) -> float:
+        """The learning rate of biases that are a parameter group of their own."""
+        return self(iteration)
+
+    def momentum(self, iteration: int) -> float | None:  # noqa: ARG002 - of schedules that change it
+        """The momentum; None leaves the optimiser's."""
+        return None
+
+    def is_optimizer_step(self, iteration: int) -> bool:  # noqa: ARG002 - of schedules that accumulate
+        """Whether the iteration ends with an optimiser step, or its gradients are accumulated for a later one."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiStepLR(LRSchedule):
+    """A warm-up, then a learning rate that falls at milestones.
+
+    Attributes:
+        base_lr: the full learning rate.
+        milestones: epochs at whose first iteration the rate falls.
+        iterations_per_epoch: iterations in an epoch, an optimiser step each.
+        warmup: the warm-up; None starts at the full rate.
+        gamma: factor of the rate at a milestone.
+    """
+
+    base_lr: float
+    milestones: Sequence[int]
+    iterations_per_epoch: int
+    warmup: Warmup | None = None
+    gamma: float = 0.1
+
+    def __call__(self, iteration: int) -> float:
+        """The learning rate of all parameters, to the last bit as mmcv 1.x computes it."""
+        epoch = iteration // self.iterations_per_epoch
+        lr = self.base_lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        if self.warmup is None or iteration >= self.warmup.iterations:
+            return lr
+        missing = (1 - iteration / self.warmup.iterations) * (1 - self.warmup.ratio)
+        return lr * (1 - missing)
+
+
+class LinearLR(LRSchedule):
+    """A learning rate that falls by a straight line over the epochs, after a warm-up of each parameter group.
+
+    In the warm-up every value rises or falls to that of the epoch, iteration by iteration, and the gradients of more
+    and more iterations are accumulated before an optimiser step.
+
+    Args:
+        base_lr: the full learning rate.
+        epochs: number of epochs of the training.
+        iterations_per_epoch: iterations in an epoch.
+        decay: how far the line falls.
+        warmup: the values at iteration 0.
+        momentum: momentum after the warm-up.
+        accumulation_steps: iterations whose gradients are accumulated after the warm-up, before rounding.
+
+    Attributes:
+        warmup_iterations: number of the last iteration of the warm-up.
     """
 
     def __init__(
         self,
         *,
-        base: float,
+        base_lr: float,
         epochs: int,
         iterations_per_epoch: int,
         decay: LinearDecay,
         warmup: GroupWarmup,
         momentum: float,
-        gathered: float,
+        accumulation_steps: float,
     ) -> None:
-        self.base = base
+        self.base_lr = base_lr
         self.epochs = epochs
         self.iterations_per_epoch = iterations_per_epoch
         self.decay = decay
         self.warmup = warmup
         self.full_momentum = momentum
-        self.gathered = gathered
-        self.warm = max(round(warmup.epochs * iterations_per_epoch), warmup.least)
-        self._moves = self._moves_of_warmup()
-        self._last_move = max(self._moves)
+        self.accumulation_steps = accumulation_steps
+        self.warmup_iterations = max(round(warmup.epochs * iterations_per_epoch), warmup.min_iterations)
+        self._warmup_steps = self._optimizer_steps_of_warmup()
+        self._last_warmup_step = max(self._warmup_steps)
 
     def __call__(self, iteration: int) -> float:
-        """The rate of all parameters that are not biases; it begins at 0."""
-        return self._rate(iteration, 0.0)
+        """The learning rate of all parameters that are not biases; 0 at iteration 0."""
+        return self._lr(iteration, 0.0)
 
-    def of_biases(self, iteration: int) -> float:
-        """The rate of biases; it begins where the warm-up says."""
-        return self._rate(iteration, self.warmup.bias_lr)
+    def bias_lr(self, iteration: int) -> float:
+        """The learning rate of biases; `warmup.bias_lr` at iteration 0."""
+        return self._lr(iteration, self.warmup.bias_lr)
 
     def momentum(self, iteration: int) -> float:
-        """The momentum; it begins where the warm-up says."""
-        return self._risen(iteration, self.warmup.momentum, self.full_momentum)
+        """The momentum; `warmup.momentum` at iteration 0."""
+        return self._interpolated(iteration, self.warmup.momentum, self.full_momentum)
 
-    def moves(self, iteration: int) -> bool:
-        """Whether the weights move at the end of the iteration: where enough others have gone by since they did."""
-        if iteration <= self.warm:
-            return iteration in self._moves
-        return (iteration - self._last_move) % max(round(self.gathered), 1) == 0
+    def is_optimizer_step(self, iteration: int) -> bool:
+        """Whether enough iterations have gone by since the last optimiser step."""
+        if iteration <= self.warmup_iterations:
+            return iteration in self._warmup_steps
+        return (iteration - self._last_warmup_step) % max(round(self.accumulation_steps), 1) == 0
 
-    def _rate(self, iteration: int, first: float) -> float:
+    def _lr(self, iteration: int, start: float) -> float:
         epoch = iteration // self.iterations_per_epoch
-        if iteration <= self.warm:
-            return self._risen(iteration, first, self._line(epoch))
-        return self._line(epoch - self.decay.lag)
+        if iteration <= self.warmup_iterations:
+            return self._interpolated(iteration, start, self._line(epoch))
+        return self._line(epoch - self.decay.epoch_offset)
 
     def _line(self, epoch: int) -> float:
-        return self.base * ((1 - epoch / self.epochs) * (1.0 - self.decay.final) + self.decay.final)
+        return self.base_lr * ((1 - epoch / self.epochs) * (1.0 - self.decay.final) + self.decay.final)
 
-    def _risen(self, iteration: int, first: float, last: float) -> float:
-        return float(np.interp(iteration, [0, self.warm], [first, last]))
+    def _interpolated(self, iteration: int, start: float, end: float) -> float:
+        return float(np.interp(iteration, [0, self.warmup_iterations], [start, end]))
 
-    def _moves_of_warmup(self) -> frozenset[int]:
-        """The iterations of the warm-up at whose end the weights move."""
-        moves, last = set(), -1
-        for iteration in range(self.warm + 1):
-            if iteration - last >= max(round(self._risen(iteration, 1, self.gathered)), 1):
-                moves.add(iteration)
+    def _optimizer_steps_of_warmup(self) -> frozenset[int]:
+        """The iterations of the warm-up that end with an optimiser step."""
+        steps, last = set(), -1
+        for iteration in range(self.warmup_iterations + 1):
+            if iteration - last >= max(round(self._interpolated(iteration, 1, self.accumulation_steps)), 1):
+                steps.add(iteration)
                 last = iteration
-        return frozenset(moves)
+        return frozenset(steps)
 
 
-def rate_curve(schedule: Schedule, batch_size: int, iterations_per_epoch: int, *, scaled: bool = True) -> RateCurve:
-    """The rates of a recipe at a batch size.
+def build_lr_schedule(
+    schedule: Schedule, batch_size: int, iterations_per_epoch: int, *, scale_lr: bool = True
+) -> LRSchedule:
+    """The learning-rate schedule of a recipe at a batch size.
 
     Args:
         schedule: the recipe.
         batch_size: images a step.
         iterations_per_epoch: steps in an epoch.
-        scaled: whether the rate follows the batch size, where the recipe does not gather gradients for that.
+        scale_lr: whether the learning rate follows the batch size, where the recipe does not accumulate gradients
+            instead.
     """
-    optimizer, gathers = schedule.optimizer, schedule.accumulate_to
-    base = optimizer.lr
-    if scaled and gathers is None:
-        base = scaled_rate(base, batch_size, schedule.batch_size)
+    optimizer, accumulate_to = schedule.optimizer, schedule.accumulate_to
+    base_lr = optimizer.lr
+    if scale_lr and accumulate_to is None:
+        base_lr = scaled_lr(base_lr, batch_size, schedule.batch_size)
     if isinstance(schedule.warmup, GroupWarmup) and schedule.decay is not None:
-        return LinearRate(
-            base=base,
+        return LinearLR(
+            base_lr=base_lr,
             epochs=schedule.epochs,
             iterations_per_epoch=iterations_per_epoch,
             decay=schedule.decay,
             warmup=schedule.warmup,
             momentum=optimizer.momentum,
-            gathered=1 if gathers is None else gathers / batch_size,
+            accumulation_steps=1 if accumulate_to is None else accumulate_to / batch_size,
         )
-    return LearningRate(
-        base=base,
+    return MultiStepLR(
+        base_lr=base_lr,
         milestones=schedule.milestones,
         iterations_per_epoch=iterations_per_epoch,
         warmup=None if isinstance(schedule.warmup, GroupWarmup) else schedule.warmup,
     )
+
+
+def scaled_lr(lr: float, batch_size: int, recipe_batch_size: int) -> float:
+    """A recipe's learning rate at another batch size: in proportion (Goyal et al., 2017, arXiv 1706.02677).
+
+    Args:
+        lr: the recipe's learning rate.
+        batch_size: images a step.
+        recipe_batch_size: images a step of the recipe; at this size the rate stays what it is, to the last bit.
+    """
+    return lr if batch_size == recipe_batch_size else lr * batch_size / recipe_batch_size
+
+
+def scaled_weight_decay(weight_decay: float, batch_size: int, accumulate_to: int) -> float:
+    """A recipe's weight decay for the images that are accumulated for an optimiser step, in proportion (Ultralytics).
+
+    Args:
+        weight_decay: the recipe's weight decay.
+        batch_size: images a step.
+        accumulate_to: images that the recipe accumulates.
+    """
+    accumulation_steps = max(round(accumulate_to / batch_size), 1)
+    return weight_decay * batch_size * accumulation_steps / accumulate_to

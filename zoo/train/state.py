@@ -16,11 +16,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.files import replacing, result_errors
 
-KEPT = 2
+CHECKPOINTS = "checkpoints"
+"""Folder of a training's checkpoints, in the folder of the run."""
+
+KEEP_LAST = 2
 """Checkpoints that are kept: the newest, and the one before in case a disk loses the newest."""
+
+IDENTITY_VERSION = 2
+"""Version of the names and values in the identity of a checkpoint (2: classes by their bare names)."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +35,7 @@ class Checkpoints:
     """The checkpoints of one training, `step_<steps done>.pt`.
 
     Args:
-        folder: where they are.
+        folder: the folder of the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +46,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step_*.pt"))
 
     def write(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, then remove all but the `KEPT` newest.
+        """Write a checkpoint, then remove all but the `KEEP_LAST` newest.
 
         Raises:
             ZooError: the disk is full, or refuses.
@@ -48,7 +54,7 @@ class Checkpoints:
         path = self.folder / f"step_{step:09}.pt"
         _save(dict(state), path)
         leftovers = self.folder.glob(".step_*.part")  # of processes that were killed while they wrote
-        for old in (*self.paths()[:-KEPT], *leftovers):
+        for old in (*self.paths()[:-KEEP_LAST], *leftovers):
             old.unlink(missing_ok=True)
         return path
 
@@ -68,6 +74,36 @@ class Checkpoints:
             message = f"{self.folder}: none of {len(paths)} checkpoints can be read"
             raise ZooError(message, next_step="delete the folder and train again without run.resume=true")
         return None
+
+
+def versioned(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a training as a checkpoint holds it, with the version of the scheme."""
+    return {"version": IDENTITY_VERSION, **identity}
+
+
+def refuse_other_training(found: Mapping[str, Any], identity: Mapping[str, Any], folder: Path) -> None:
+    """Compare the identity in a checkpoint with that of the training that is to resume from it.
+
+    Args:
+        found: the identity in the checkpoint, as `versioned` made it.
+        identity: the identity of this training, without the version.
+        folder: the folder of the checkpoint, for the message.
+
+    Raises:
+        UsageError: they differ, or another version of zoo wrote the checkpoint and they cannot be compared.
+    """
+    version = found.get("version")
+    if version != IDENTITY_VERSION:
+        message = (
+            f"{folder} was written by another version of zoo: what was trained there cannot be compared with this run "
+            f"(identity version {version or 1}, now {IDENTITY_VERSION})"
+        )
+        next_step = "finish it with the version that began it, or train in another hydra.run.dir=DIR"
+        raise UsageError(message, next_step=next_step)
+    for name, wanted in identity.items():
+        if found.get(name) != wanted:
+            message = f"{folder} is of another training: {name} was {found.get(name)!r}, now is {wanted!r}"
+            raise UsageError(message, next_step="ask for the same again, or train in another hydra.run.dir=DIR")
 
 
 def export_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

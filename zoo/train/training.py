@@ -1,29 +1,29 @@
-"""The training of an entry: its recipe, the data and the options of the run, put together for the loop."""
+"""The training of an entry: its recipe and its data put together for the loop."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoints.obtain import location
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.checkpoints.fetch_checkpoint import portable_path
+from zoo.data.augment import mmdet, ultralytics
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
-from zoo.data.yolo_training import MosaicDataset, MosaicSettings
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
-from zoo.runtime.distributed import Processes
+from zoo.runtime.distributed import DistributedContext
 from zoo.train.config import Recipe, TrainConfig
-from zoo.train.initial import refuse_trial
-from zoo.train.optimizers import WeightAverage, make_optimizer
-from zoo.train.rates import rate_curve
-from zoo.train.schedule import RateCurve, scaled_decay
+from zoo.train.initial import RANDOM_INIT, refuse_dry_run
+from zoo.train.optimizers import ModelEma, make_optimizer
+from zoo.train.rates import LRSchedule, build_lr_schedule, scaled_weight_decay
 from zoo.train.state import export_weights
-from zoo.train.trainer import Part, Plan, Trainer
+from zoo.train.trainer import MicroBatch, Trainer
 from zoo.types import Size
 
 WEIGHTS = "weights.pth"
@@ -36,21 +36,21 @@ def train(
     ground_truth: CocoGroundTruth,
     files: Sequence[Path],
     *,
-    begun_with: Any,
+    init_from: str | Mapping[str, Any],
     workers: int,
-    processes: Processes,
+    context: DistributedContext,
     evaluate: Callable[[int], None],
 ) -> dict[str, Any]:
     """Train a detector where it is; afterwards it is in eval mode and holds the weights that are evaluated.
 
     Args:
         config: the recipe, and how it is carried out.
-        detector: on its device, with its first weights.
-        ground_truth: of the training split, with the entry's classes.
-        files: its images.
-        begun_with: what the first weights are, for the record; a training that goes on knows it by itself.
+        detector: the detector, on its device, with its initial weights.
+        ground_truth: annotations of the training split, with the entry's classes.
+        files: image files of the training split, in the order of the annotations.
+        init_from: description of the initial weights, for the record; a training that is resumed keeps its own.
         workers: processes that decode images.
-        processes: that train together.
+        context: the processes that train together.
         evaluate: called between epochs, as `Trainer.run` says.
 
     Returns:
@@ -60,26 +60,39 @@ def train(
         UsageError: the batch cannot be split as asked, or the folder holds another training.
         ZooError: the training diverged, or the disk refuses.
     """
-    recipe, batch_size = config.recipe, config.batch_size
+    recipe = config.recipe
     dataset = _dataset(recipe, config.seed, detector, ground_truth, files)
-    order = _order(config, dataset, processes.count)
-    rate = rate_curve(recipe.schedule, batch_size, order.steps_per_epoch, scaled=config.scale_lr)
-    set_of = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
-    done = _summary(config, order, rate) | set_of
-    plan = _plan(config, order, done, begun_with)
-    trainer = _trainer(recipe, detector, rate, plan, processes.agree(config.run_dir), processes, batch_size)
+    sampler = AspectRatioBatchSampler(
+        dataset.is_landscape,
+        batch_size=config.batch_size,
+        micro_batch_size=resolve_micro_batch_size(config, context.world_size),
+        seed=config.seed,
+        repeat=recipe.schedule.repeat,
+    )
+    lr_schedule = build_lr_schedule(
+        recipe.schedule, config.batch_size, sampler.steps_per_epoch, scale_lr=config.scale_lr
+    )
+    training_set = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
+    summary = _summary(config, sampler, lr_schedule) | training_set
+    # The steps are left out: a training that was cut short may go on for longer.
+    identity = {name: value for name, value in summary.items() if name != "steps"}
+    identity = {**identity, **config.identity, "seed": config.seed}
+    config = dataclasses.replace(config, identity=identity, run_dir=context.broadcast_path(config.run_dir))
+    trainer = _trainer(
+        config, detector, lr_schedule, sampler, steps=summary["steps"], init_from=init_from, context=context
+    )
     if config.resume:
         trainer.restore()
-        refuse_trial(trainer.begun_with, config)
-    batches = TrainingBatches(dataset, order, workers=workers, rank=processes.rank, processes=processes.count)
-    trainer.run(batches, evaluate=evaluate)
-    if trainer.average is not None:
-        detector.load_state_dict(trainer.average.tensors)
-    processes.unify(detector)
-    if processes.first:
+        refuse_dry_run(trainer.init_from, config)
+    loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
+    trainer.run(loader, evaluate=evaluate)
+    if trainer.ema is not None:
+        detector.load_state_dict(trainer.ema.tensors)
+    context.broadcast_model(detector)
+    if context.is_main:
         export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
-    return done | {"processes": processes.count, "begun_with": trainer.begun_with}
+    return summary | {"processes": context.world_size, "init_from": trainer.init_from}
 
 
 def trained_weights(run_dir: Path) -> dict[str, Any]:
@@ -87,7 +100,7 @@ def trained_weights(run_dir: Path) -> dict[str, Any]:
     path = run_dir / WEIGHTS
     digest = hash_file(path)
     return {
-        "path": location(path),
+        "path": portable_path(path),
         "url": None,
         "sha256": digest.sha256,
         "size": digest.size,
@@ -95,7 +108,7 @@ def trained_weights(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def rehearse(
+def profile_steps(
     recipe: Recipe,
     detector: Detector,
     ground_truth: CocoGroundTruth,
@@ -105,139 +118,125 @@ def rehearse(
     seed: int,
     workers: int,
 ) -> dict[str, Any]:
-    """Take the first steps of a training as one GPU of the recipe's takes them, and leave nothing behind.
+    """Take the first steps of a training as one GPU of the recipe takes them, and leave nothing behind.
 
     Args:
-        recipe: how the entry is trained.
-        detector: on its device; its weights are changed.
-        ground_truth: of the images.
-        files: the images.
-        steps: how many.
-        seed: of everything random.
+        recipe: the recipe.
+        detector: the detector, on its device; its weights are changed.
+        ground_truth: annotations of the images.
+        files: image files, in the order of the annotations.
+        steps: number of steps.
+        seed: the seed of the training.
         workers: processes that decode images.
 
     Returns:
         What a step was: images_per_gpu, precision, and largest_input, (height, width) in pixels with padding.
     """
-    schedule = recipe.schedule
-    images = schedule.images_per_gpu or schedule.batch_size
+    images = recipe.schedule.images_per_gpu or recipe.schedule.batch_size
+    config = TrainConfig(recipe=recipe, batch_size=images, seed=seed, run_dir=Path())
     dataset = _dataset(recipe, seed, detector, ground_truth, files)
-    order = TrainingOrder(dataset.wide, batch_size=images, part_size=images, seed=seed)
-    rate = rate_curve(schedule, images, order.steps_per_epoch)
-    plan = Plan(
-        steps=steps,
-        parts=1,
-        seed=seed,
-        precision=recipe.precision,
-        loss_scale=recipe.loss_scale,
-        clip=schedule.clip,
-        gradients=schedule.gradients,
-    )
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=images, micro_batch_size=images, seed=seed)
+    lr_schedule = build_lr_schedule(recipe.schedule, images, sampler.steps_per_epoch)
+    loader = TrainLoader(dataset, sampler, workers=workers)
     sizes: list[Size] = []
 
-    def watched(start: int, stop: int) -> Iterator[Sequence[Part]]:
-        for parts in TrainingBatches(dataset, order, workers=workers)(start, stop):
-            sizes.extend(_padded_size(detector, part) for part in parts)
-            yield parts
+    def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
+        for micro_batches in loader(start, stop):
+            sizes.extend(_padded_size(detector, micro_batch) for micro_batch in micro_batches)
+            yield micro_batches
 
-    _trainer(recipe, detector, rate, plan, Path(), Processes(), images).rehearse(watched)
+    _trainer(config, detector, lr_schedule, sampler, steps=steps).profile_steps(measured)
     largest = max(sizes, key=math.prod)
     return {"images_per_gpu": images, "precision": recipe.precision, "largest_input": list(largest)}
 
 
-def micro_batch_size(config: TrainConfig, processes: int) -> int:
-    """Images that go through the network together.
+def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
+    """The images of one forward pass.
 
     What the run asks for; else as many as in the recipe, or the most below that into which the share
-    of a process splits evenly. The number decides the losses (each pass divides by its own counts),
+    of a process splits evenly. The number decides the losses (each micro-batch divides by its own counts),
     so the default does not depend on the number of processes where the share allows it.
+
+    Args:
+        config: the training.
+        world_size: number of processes that share the batch.
 
     Raises:
         UsageError: the batch does not split evenly.
     """
-    share, rest = divmod(config.batch_size, processes)
+    share, rest = divmod(config.batch_size, world_size)
     if rest:
-        message = f"batch_size: {config.batch_size} images do not split evenly over {processes} processes"
-        raise UsageError(message, next_step=f"give batch_size as a multiple of {processes}")
-    wanted = config.micro_batch_size
-    if wanted is None:
-        wanted = min(config.recipe.schedule.images_per_gpu or share, share)
-        return max(size for size in range(1, wanted + 1) if share % size == 0)
-    if share % wanted:
-        message = f"run.micro_batch_size: {share} images a step of a process do not split into passes of {wanted}"
-        raise UsageError(message, next_step=f"give it as a divisor of {share}, such as {math.gcd(share, wanted)}")
-    return wanted
+        message = f"batch_size: {config.batch_size} images do not split evenly over {world_size} processes"
+        raise UsageError(message, next_step=f"give batch_size as a multiple of {world_size}")
+    asked = config.micro_batch_size
+    if asked is None:
+        most = min(config.recipe.schedule.images_per_gpu or share, share)
+        return max(size for size in range(1, most + 1) if share % size == 0)
+    if share % asked:
+        message = f"run.micro_batch_size: {share} images a step of a process do not split into micro-batches of {asked}"
+        raise UsageError(message, next_step=f"give it as a divisor of {share}, such as {math.gcd(share, asked)}")
+    return asked
 
 
 def _dataset(
     recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
 ) -> TrainingSet:
     schedule, masks = recipe.schedule, detector.has_masks
+    if schedule.multi_scale is not None:
+        scales, crop = schedule.multi_scale, schedule.crop
+        return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
     if schedule.mosaic is not None:
-        settings = MosaicSettings.from_mapping(schedule.mosaic)
-        return MosaicDataset(ground_truth, files, settings, epochs=schedule.epochs, seed=seed, masks=masks)
-    augmentation = Augmentation(multi_scale=MultiScale.from_mapping(schedule.multi_scale or {}), crop=schedule.crop)
-    return TrainingDataset(ground_truth, files, augmentation, seed, masks=masks)
+        settings, epochs = schedule.mosaic, schedule.epochs
+        return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
+    raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built like that
 
 
 def _trainer(
-    recipe: Recipe, detector: Detector, rate: RateCurve, plan: Plan, folder: Path, processes: Processes, batch_size: int
+    config: TrainConfig,
+    detector: Detector,
+    lr_schedule: LRSchedule,
+    sampler: AspectRatioBatchSampler,
+    *,
+    steps: int,
+    init_from: str | Mapping[str, Any] = RANDOM_INIT,
+    context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
 ) -> Trainer:
-    schedule, settings = recipe.schedule, dataclasses.replace(recipe.schedule.optimizer, lr=rate.base)
+    schedule = config.recipe.schedule
+    optimizer_config = dataclasses.replace(schedule.optimizer, lr=lr_schedule.base_lr)
     if schedule.accumulate_to is not None:
-        decay = scaled_decay(settings.weight_decay, batch_size, schedule.accumulate_to)
-        settings = dataclasses.replace(settings, weight_decay=decay)
-    optimizer = make_optimizer(detector, settings)
-    average = WeightAverage(detector, schedule.ema) if schedule.ema else None
-    return Trainer(detector, optimizer, rate, plan, folder, average=average, processes=processes)
-
-
-def _padded_size(detector: Detector, part: Part) -> Size:
-    """Height and width of the images of a part inside their batch."""
-    heights, widths = zip(*(sample.pixels.shape[:2] for sample, _ in part), strict=True)
-    return detector.normalizer.padded_size((max(heights), max(widths)))
-
-
-def _order(config: TrainConfig, dataset: TrainingSet, processes: int) -> TrainingOrder:
-    return TrainingOrder(
-        dataset.wide,
-        batch_size=config.batch_size,
-        part_size=micro_batch_size(config, processes),
-        seed=config.seed,
-        repeat=config.recipe.schedule.repeat,
+        decay = scaled_weight_decay(optimizer_config.weight_decay, config.batch_size, schedule.accumulate_to)
+        optimizer_config = dataclasses.replace(optimizer_config, weight_decay=decay)
+    return Trainer(
+        detector,
+        make_optimizer(detector, optimizer_config),
+        lr_schedule,
+        config,
+        steps=steps,
+        micro_batches=sampler.micro_batches_per_step,
+        init_from=init_from,
+        ema=ModelEma(detector, schedule.ema) if schedule.ema else None,
+        context=context,
     )
 
 
-def _summary(config: TrainConfig, order: TrainingOrder, rate: RateCurve) -> dict[str, Any]:
+def _padded_size(detector: Detector, micro_batch: MicroBatch) -> Size:
+    """Height and width of the images of a micro-batch inside their batch."""
+    heights, widths = zip(*(sample.pixels.shape[:2] for sample, _ in micro_batch), strict=True)
+    return detector.normalizer.padded_size((max(heights), max(widths)))
+
+
+def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:
     schedule = config.recipe.schedule
-    all_steps = schedule.epochs * order.steps_per_epoch
+    all_steps = schedule.epochs * sampler.steps_per_epoch
     return {
         "schedule": schedule.name,
         "epochs": schedule.epochs,
         "batch_size": config.batch_size,
         "recipe_batch_size": schedule.batch_size,
-        "micro_batch_size": order.part_size,
+        "micro_batch_size": sampler.micro_batch_size,
         "precision": config.recipe.precision,
-        "lr": rate.base,
+        "lr": lr_schedule.base_lr,
         "recipe_lr": schedule.optimizer.lr,
         "steps": min(config.max_steps or all_steps, all_steps),
-        "steps_per_epoch": order.steps_per_epoch,
+        "steps_per_epoch": sampler.steps_per_epoch,
     }
-
-
-def _plan(config: TrainConfig, order: TrainingOrder, done: dict[str, Any], begun_with: Any) -> Plan:
-    # The steps are left out: a training that was cut short may go on for longer.
-    identity = {name: value for name, value in done.items() if name != "steps"}
-    return Plan(
-        steps=done["steps"],
-        parts=order.parts_per_step,
-        seed=config.seed,
-        precision=config.recipe.precision,
-        loss_scale=config.recipe.loss_scale,
-        clip=config.recipe.schedule.clip,
-        gradients=config.recipe.schedule.gradients,
-        checkpoint_every=config.checkpoint_every,
-        evaluate_every=config.evaluate_every,
-        identity={**identity, **config.identity, "seed": config.seed},
-        begun_with=begun_with,
-    )

@@ -157,7 +157,7 @@ def test_the_splits_have_no_image_in_common(val: Path, tmp_path: Path) -> None:
     assert not images & {path.read_bytes() for path in (tmp_path / "train").iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_train_is_the_recorded_one(tmp_path: Path) -> None:
     root = prepare_shapes("train", tmp_path)
     truth = CocoGroundTruth.load(root / "annotations" / "instances_train.json")

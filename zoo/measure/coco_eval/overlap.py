@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.rle import pairwise_iou
-from zoo.measure.coco_eval.lanes import IOU_THRESHOLDS
+from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
 from zoo.types import Rle
 
@@ -25,8 +25,8 @@ class Pairs:
     """Candidates for a match.
 
     Attributes:
-        detection: (P,), in [0, E).
-        target: (P,), in [0, G).
+        detection: (P,), positions in [0, E).
+        target: (P,), positions in [0, G).
         iou: float64 (P,); over the detection's own area where the object is a crowd.
     """
 
@@ -40,8 +40,8 @@ def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], f
 
     Args:
         boxes: (E, 4), x, y, width, height.
-        targets: (G, 4) likewise, objects of one group side by side.
-        is_crowd: (G,).
+        targets: (G, 4), x, y, width, height, objects of one group side by side.
+        is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
     """
@@ -105,8 +105,8 @@ def mask_pairs(
 
     Args:
         masks: E masks, those of one group side by side.
-        targets: G masks likewise.
-        is_crowd: (G,).
+        targets: G masks, objects of one group side by side.
+        is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
     """

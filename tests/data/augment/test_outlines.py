@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zoo.data.augment import ultralytics
+from zoo.data.augment.labels import Objects
+from zoo.data.augment.outlines import POINTS, fill_outlines, merge_parts, resample
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.yolo_labels import POINTS, Labels, fill_outlines, merge_parts, read_labels, resample
 
 SQUARE = [0.0, 0, 4, 0, 4, 4, 0, 4]
 
@@ -19,8 +21,8 @@ def points(*pairs: tuple[float, float]) -> np.ndarray:
     return np.array(pairs, dtype=np.float64)
 
 
-def read(folder: Path, *objects: dict[str, Any], size: tuple[int, int] = (10, 20)) -> Labels:
-    """The labels of one image of (height, width) with these annotations."""
+def read(folder: Path, *objects: dict[str, Any], size: tuple[int, int] = (10, 20)) -> Objects:
+    """What is read of one image of (height, width) with these annotations."""
     rows = [
         {"id": i, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "area": 16, "iscrowd": 0, **given}
         for i, given in enumerate(objects, start=1)
@@ -29,7 +31,8 @@ def read(folder: Path, *objects: dict[str, Any], size: tuple[int, int] = (10, 20
     categories = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
     path = folder / "annotations.json"
     path.write_text(json.dumps({"images": [image], "categories": categories, "annotations": rows}), encoding="utf-8")
-    return read_labels(CocoGroundTruth.load(path), 0)
+    truth = CocoGroundTruth.load(path)
+    return ultralytics.LABELS.read(truth, 0, np.flatnonzero(ultralytics.LABELS.select_objects(truth)))
 
 
 def test_a_box_is_the_extent_of_its_outline(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import torch
 from tiny_training import CPU, TinyDetector, make_dataset, make_trainer, meeting_point, start, train
 from torch import Tensor, nn
 
-from zoo.data.training import TrainingBatches, TrainingOrder
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError, ZooError
-from zoo.train.optimizers import WeightAverage, make_optimizer, parameter_groups
-from zoo.train.schedule import AverageSettings, OptimizerSettings, RateCurve
+from zoo.runtime.distributed import DistributedContext
+from zoo.train.rates import LRSchedule
 from zoo.train.state import export_weights
 from zoo.train.trainer import Trainer
 from zoo.types import Batch, Target
@@ -30,13 +31,23 @@ def metrics(folder: Path) -> bytes:
     return (folder / "metrics.csv").read_bytes()
 
 
+def weights_of(detector: nn.Module) -> list[Tensor]:
+    """Copies of all parameters."""
+    return [parameter.detach().clone() for parameter in detector.parameters()]
+
+
+def gradients_of(detector: nn.Module) -> list[Tensor]:
+    """Copies of the gradients of all parameters."""
+    return [parameter.grad.clone() for parameter in detector.parameters() if parameter.grad is not None]
+
+
 def test_a_line_a_step(tiny_coco: Path, tmp_path: Path) -> None:
     trainer = train(tiny_coco, tmp_path, steps=8)
     lines = rows(tmp_path)
     assert list(lines[0]) == ["step", "epoch", "lr", "loss", "loss_cls", "loss_bbox"]
     assert [int(line["step"]) for line in lines] == list(range(8))
     assert [int(line["epoch"]) for line in lines] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [float(line["lr"]) for line in lines] == [trainer.rate(i) for i in range(8)]
+    assert [float(line["lr"]) for line in lines] == [trainer.lr_schedule(i) for i in range(8)]
     for line in lines:
         assert float(line["loss"]) == pytest.approx(float(line["loss_cls"]) + float(line["loss_bbox"]), rel=1e-6)
 
@@ -82,44 +93,80 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
     assert trainer.scaler.get_scale() == pytest.approx(1e30)
 
 
-def test_a_rehearsal_leaves_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
+def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=3)
-    rehearsed, whole = (make_trainer(tmp_path / name, order, steps=3) for name in ("rehearsed", "whole"))
-    rehearsed.rehearse(TrainingBatches(dataset, order))
-    whole.run(TrainingBatches(dataset, order))
-    assert not (tmp_path / "rehearsed").exists()
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
+    profiled, whole = (make_trainer(tmp_path / name, sampler, steps=3) for name in ("profiled", "whole"))
+    profiled.profile_steps(TrainLoader(dataset, sampler))
+    whole.run(TrainLoader(dataset, sampler))
+    assert not (tmp_path / "profiled").exists()
     for name, tensor in whole.detector.state_dict().items():
-        assert torch.equal(tensor, rehearsed.detector.state_dict()[name]), name
+        assert torch.equal(tensor, profiled.detector.state_dict()[name]), name
 
 
-def test_parts_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
+def test_micro_batches_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=1, seed=0)
-    trainer = make_trainer(tmp_path, order)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
+    trainer = make_trainer(tmp_path, sampler)
     trainer.detector.train()
-    (parts,) = TrainingBatches(dataset, order)(0, 1)
-    gradients = []
-    for i, part in enumerate(parts):
+    (micro_batches,) = TrainLoader(dataset, sampler)(0, 1)
+    gradients, values = [], []
+    for i, micro_batch in enumerate(micro_batches):
         trainer.detector.zero_grad()
-        trainer._backward(part, i, 1)
-        gradients.append([parameter.grad for parameter in trainer.detector.parameters()])
-    before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
-    trainer._step(parts, 0.5)
+        values.append(trainer._backward(micro_batch, i, 1)[1])
+        gradients.append(gradients_of(trainer.detector))
+    before = weights_of(trainer.detector)
+    losses = trainer._train_step(micro_batches, 0.5)
+    assert list(losses.values()) == [pytest.approx((first + second) / 2) for first, second in zip(*values, strict=True)]
     decay = tiny_training.OPTIMIZER.weight_decay
     for old, new, first, second in zip(before, trainer.detector.parameters(), *gradients, strict=True):
-        assert isinstance(first, Tensor)
-        assert isinstance(second, Tensor)
         torch.testing.assert_close(new, old - 0.5 * ((first + second) / 2 + decay * old))
 
 
-def test_clipping_bounds_the_step(tiny_coco: Path, tmp_path: Path) -> None:
-    trainer = train(tiny_coco, tmp_path, steps=1, clip=0.001)
-    torch.manual_seed(0)
-    start = TinyDetector()
-    pairs = zip(start.parameters(), trainer.detector.parameters(), strict=True)
-    moved = sum((new - old).detach().square().sum().item() for old, new in pairs) ** 0.5
-    assert 0 < moved <= trainer.rate(0) * (0.001 + 0.01)  # the gradient, and the decay that is added to it
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_gradients_are_clipped_to_the_norm(tiny_coco: Path, tmp_path: Path, precision: str) -> None:
+    clip, lr = 0.01, 0.5
+    dataset = make_dataset(tiny_coco)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    # A scale of the losses is taken back before the norm of their gradients is.
+    trainer = make_trainer(tmp_path, sampler, clip=clip, precision=precision, loss_scale=512.0)
+    trainer.detector.train()
+    (micro_batches,) = TrainLoader(dataset, sampler)(0, 1)
+    trainer._backward(micro_batches[0], 0, 1)
+    scale = 512.0 if precision == "fp16" else 1.0
+    gradients = [gradient / scale for gradient in gradients_of(trainer.detector)]
+    norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+    assert norm > 2 * clip
+    before = weights_of(trainer.detector)
+    trainer._train_step(micro_batches, lr)
+    decay = tiny_training.OPTIMIZER.weight_decay
+    for old, new, gradient in zip(before, trainer.detector.parameters(), gradients, strict=True):
+        torch.testing.assert_close(new, old - lr * (gradient * clip / norm + decay * old))
+
+
+def test_small_gradients_are_not_clipped(tiny_coco: Path, tmp_path: Path) -> None:
+    for name, clip in (("clipped", 1e6), ("plain", None)):
+        train(tiny_coco, tmp_path / name, steps=2, clip=clip)
+    assert metrics(tmp_path / "clipped") == metrics(tmp_path / "plain")
+
+
+def test_every_micro_batch_has_a_seed_of_its_own(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded: list[tuple[int, int]] = []
+    monkeypatch.setattr("zoo.train.trainer.seed_micro_batch", lambda *arguments: seeded.append(arguments))
+    train(tiny_coco, tmp_path, steps=3, seed=7)
+    assert seeded == [(7, number) for number in range(6)]
+
+    sampler = AspectRatioBatchSampler(make_dataset(tiny_coco).is_landscape, batch_size=4, micro_batch_size=1, seed=0)
+    trainer = make_trainer(tmp_path, sampler, seed=7)
+    seeded.clear()
+    trainer.context = DistributedContext(rank=1, world_size=2)
+    trainer.step = 5
+    (micro_batches,) = TrainLoader(make_dataset(tiny_coco), sampler)(0, 1)
+    for i, micro_batch in enumerate(micro_batches[1::2]):
+        trainer._backward(micro_batch, i, 2)
+    assert seeded == [(7, 21), (7, 23)]  # five steps of four, then the second and the fourth
 
 
 def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
@@ -133,22 +180,22 @@ def test_frozen_weights_stay_so(tiny_coco: Path, tmp_path: Path) -> None:
 
 def test_evaluation_every_few_epochs_sees_the_average(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    trainer = make_trainer(tmp_path, order, steps=9, evaluate_every=2, ema=True)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    trainer = make_trainer(tmp_path, sampler, steps=9, evaluate_every=2, ema=True)
     seen: list[int] = []
 
     def evaluate(epochs: int) -> None:
         assert not trainer.detector.training
-        assert trainer.average is not None
+        assert trainer.ema is not None
         weights = trainer.detector.state_dict()
-        assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.average.tensors.items())
+        assert all(torch.equal(weights[name], tensor) for name, tensor in trainer.ema.tensors.items())
         seen.append(epochs)
 
-    trainer.run(TrainingBatches(dataset, order), evaluate=evaluate)
+    trainer.run(TrainLoader(dataset, sampler), evaluate=evaluate)
     assert seen == [2, 4]
     assert trainer.detector.training
-    assert trainer.average is not None
-    assert not torch.equal(trainer.detector.box.weight, trainer.average.tensors["box.weight"])  # type: ignore[union-attr, arg-type]
+    assert trainer.ema is not None
+    assert not torch.equal(trainer.detector.box.weight, trainer.ema.tensors["box.weight"])  # type: ignore[union-attr, arg-type]
 
 
 class Diverging(TinyDetector):
@@ -166,7 +213,7 @@ class Diverging(TinyDetector):
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tiny_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"diverged at step 6 \(epoch 3\): loss_cls nan.*step_000000005\.pt") as error:
-        train(tiny_coco, tmp_path, detector=Diverging(), part_size=2)
+        train(tiny_coco, tmp_path, detector=Diverging(), micro_batch_size=2)
     assert "lr" in error.value.next_step
     assert len(rows(tmp_path)) == 6
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000005.pt"]
@@ -189,100 +236,71 @@ def test_a_used_folder_is_not_overwritten(tiny_coco: Path, tmp_path: Path) -> No
     assert metrics(tmp_path) == before
 
 
-def test_normalisations_can_go_without_decay() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.GroupNorm(1, 2))
-    model.append(model[0])  # shared: taken once
-    settings = OptimizerSettings(name="adamw", lr=0.1, weight_decay=0.3, decay_norms=False)
-    others, norms = parameter_groups(model, settings)
-    assert (others["weight_decay"], len(others["params"])) == (0.3, 2)
-    assert (norms["weight_decay"], len(norms["params"])) == (0.0, 4)
-    assert isinstance(make_optimizer(model, settings), torch.optim.AdamW)
-    model[1].requires_grad_(False)
-    assert len(parameter_groups(model, settings)[1]["params"]) == 2
+class Accumulating(LRSchedule):
+    """An optimiser step at every third step; a rate of biases and a momentum of its own for each step."""
 
-
-def test_biases_can_be_a_group_of_their_own() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1, bias=False))
-    settings = OptimizerSettings(
-        name="sgd", lr=0.1, weight_decay=0.3, decay_norms=False, decay_biases=False, nesterov=True
-    )
-    others, norms, biases = parameter_groups(model, settings)
-    assert [len(group["params"]) for group in (others, norms, biases)] == [2, 1, 2]
-    assert [group["weight_decay"] for group in (others, norms, biases)] == [0.3, 0.0, 0.0]
-    assert [group["biases"] for group in (others, norms, biases)] == [False, False, True]
-    assert make_optimizer(model, settings).param_groups[0]["nesterov"]
-
-
-class Gathering(RateCurve):
-    """Moves at every third step; a rate of biases and a momentum of its own for each step."""
-
-    base = 0.5
+    base_lr = 0.5
     iterations_per_epoch = 2
 
     def __call__(self, iteration: int) -> float:
         return 0.5 + iteration
 
-    def of_biases(self, iteration: int) -> float:
+    def bias_lr(self, iteration: int) -> float:
         return 0.1 + iteration
 
     def momentum(self, iteration: int) -> float:
         return 0.01 * iteration
 
-    def moves(self, iteration: int) -> bool:
+    def is_optimizer_step(self, iteration: int) -> bool:
         return iteration % 3 == 2
 
 
-def test_gradients_gather_until_the_weights_move(tiny_coco: Path, tmp_path: Path) -> None:
+def test_gradients_accumulate_until_the_optimizer_step(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    trainer = make_trainer(tmp_path, order, gradients="sum")
-    trainer.rate = Gathering()
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    trainer = make_trainer(tmp_path, sampler, gradients="sum")
+    trainer.lr_schedule = Accumulating()
     trainer.optimizer.param_groups[1]["biases"] = True
     trainer.detector.train()
-    before = [parameter.detach().clone() for parameter in trainer.detector.parameters()]
-    parts = list(TrainingBatches(dataset, order)(0, 3))
+    before = weights_of(trainer.detector)
+    steps = list(TrainLoader(dataset, sampler)(0, 4))
     gradients: list[list[Tensor]] = []
-    for i, (part,) in enumerate(parts):
-        trainer.done = i
+    for i, (micro_batch,) in enumerate(steps[:3]):
+        trainer.step = i
         trainer.detector.zero_grad()
-        trainer._backward(part, 0, 1)
-        gradients.append([p.grad.clone() for p in trainer.detector.parameters() if p.grad is not None])
+        trainer._backward(micro_batch, 0, 1)
+        gradients.append(gradients_of(trainer.detector))
     for i in range(3):
-        trainer.done = i
+        trainer.step = i
         assert all(torch.equal(old, p) for old, p in zip(before, trainer.detector.parameters(), strict=True))
-        trainer._step(parts[i], trainer.rate(i))
+        trainer._train_step(steps[i], trainer.lr_schedule(i))
         assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5 + i, 0.1 + i]
         assert trainer.optimizer.param_groups[0]["momentum"] == 0.01 * i
     rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
     for old, new, *three in zip(before, trainer.detector.parameters(), *gradients, strict=True):
-        gathered = three[0] + three[1] + three[2] + tiny_training.OPTIMIZER.weight_decay * old
-        torch.testing.assert_close(new, old - rates[id(new)] * gathered)
+        accumulated = three[0] + three[1] + three[2] + tiny_training.OPTIMIZER.weight_decay * old
+        torch.testing.assert_close(new, old - rates[id(new)] * accumulated)
+    trainer.step = 3  # begins anew
+    trainer._train_step(steps[3], 0.5)
+    accumulated_anew = gradients_of(trainer.detector)
+    trainer.detector.zero_grad()
+    trainer._backward(steps[3][0], 0, 1)
+    for one, other in zip(accumulated_anew, gradients_of(trainer.detector), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    ((part,),) = TrainingBatches(dataset, order)(0, 1)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    ((micro_batch,),) = TrainLoader(dataset, sampler)(0, 1)
     found = []
     for gradients in ("mean", "sum"):
-        trainer = make_trainer(tmp_path, order, gradients=gradients)
+        trainer = make_trainer(tmp_path, sampler, gradients=gradients)
         trainer.detector.train()
-        trainer._backward(part, 0, 1)
-        found.append([parameter.grad for parameter in trainer.detector.parameters()])
+        trainer._backward(micro_batch, 0, 5)  # as one of five micro-batches
+        found.append(gradients_of(trainer.detector))
     for mean, summed in zip(*found, strict=True):
-        assert isinstance(mean, Tensor)
-        assert isinstance(summed, Tensor)
-        torch.testing.assert_close(summed, 2 * mean)
-
-
-def test_the_average_moves_towards_the_weights() -> None:
-    model = nn.BatchNorm1d(1)
-    average = WeightAverage(model, AverageSettings(decay=0.5, warmup=1e-9))
-    nn.init.constant_(model.weight, 3.0)
-    model.num_batches_tracked = torch.tensor(7)
-    average.update(model)
-    assert average.tensors["weight"].item() == 2.0
-    assert average.tensors["num_batches_tracked"].item() == 7
+        torch.testing.assert_close(summed / 2, 5 * mean)
 
 
 def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> None:
@@ -292,7 +310,7 @@ def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> Non
     assert list(loaded) == list(detector.state_dict())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("gradients", ["mean", "sum"])
 def test_two_processes_train_as_one(tiny_coco: Path, tmp_path: Path, gradients: str) -> None:
     meeting = meeting_point()
@@ -312,14 +330,14 @@ def test_one_process_needs_no_wrapping(tiny_coco: Path, tmp_path: Path) -> None:
     trainer: Trainer = train(tiny_coco, tmp_path, steps=1)
     assert trainer.network is trainer.detector
     assert trainer.device == CPU
-    assert trainer.processes.gather([[1.0], [2.0]], CPU) == [[1.0], [2.0]]
+    assert trainer.context.gather([[1.0], [2.0]], CPU) == [[1.0], [2.0]]
 
 
-def test_the_targets_of_a_part_belong_to_its_images(tiny_coco: Path) -> None:
+def test_targets_belong_to_their_images(tiny_coco: Path) -> None:
     dataset = make_dataset(tiny_coco)
-    order = TrainingOrder(dataset.wide, batch_size=2, part_size=2, seed=0)
-    for parts in TrainingBatches(dataset, order)(0, 4):
-        for part in parts:
-            for sample, target in part:
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=0)
+    for micro_batches in TrainLoader(dataset, sampler)(0, 4):
+        for micro_batch in micro_batches:
+            for sample, target in micro_batch:
                 assert isinstance(target, Target)
                 assert target.labels.tolist() == [sample.image_id]

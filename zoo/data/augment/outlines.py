@@ -1,4 +1,4 @@
-"""Ultralytics' labels of COCO: one outline an object, whose extent is its box.
+"""Outlines of objects as Ultralytics' label files of COCO hold them: one an object, whose extent is its box.
 
 The published label files hold outlines, not COCO's boxes: of an object in several parts one that runs
 through all of them, relative to the image's size, with six digits.
@@ -8,53 +8,34 @@ Legend: G objects of one image, L vertices of an outline, P points of a resample
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.augment.labels import Floats, Ints, Objects
+from zoo.data.augment.masks import Bitmaps
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.mask_targets import Bitmaps
 from zoo.types import Size
 
 POINTS = 1000
 """P: so many that an outline stays where it is when its points are cut to whole pixels, or to a window."""
 
-Floats = npt.NDArray[np.float32]
 
-
-@dataclass(slots=True)
-class Labels:
-    """What is to be found in one image, relative to its size.
-
-    Attributes:
-        labels: int64 (G,), positions in the class list.
-        boxes: float32 (G, 4), xyxy in [0, 1].
-        outlines: float32 (G, P, 2), x and y in [0, 1].
-    """
-
-    labels: npt.NDArray[np.int64]
-    boxes: Floats
-    outlines: Floats
-
-
-def read_labels(ground_truth: CocoGroundTruth, image: int) -> Labels:
-    """The labels of an image: crowds and empty boxes are dropped, and of equal objects all but the first.
+def read_outlines(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
+    """The objects of an image with boxes and outlines as shares of its size; of equal objects only the first.
 
     Args:
-        ground_truth: annotations.
-        image: position in its images.
+        ground_truth: the data set.
+        image: position of the image.
+        annotations: positions of its annotations, ascending.
     """
     height, width = ground_truth.size_of(image)
     labels, boxes, outlines = [], [], []
     seen: set[tuple[int, bytes]] = set()
-    slot = ground_truth.annotations_of(image)
-    for annotation in range(slot.start, slot.stop):
+    for annotation in annotations.tolist():
         x, y, w, h = ground_truth.boxes[annotation]
-        if ground_truth.is_crowd[annotation] or w <= 0 or h <= 0:
-            continue
         outline = _six_digits(_outline(ground_truth.segmentations[annotation], (x, y, x + w, y + h)) / (width, height))
         box = np.concatenate((outline.min(axis=0), outline.max(axis=0)))
         label = int(ground_truth.category_index[annotation])
@@ -63,7 +44,7 @@ def read_labels(ground_truth: CocoGroundTruth, image: int) -> Labels:
             labels.append(label)
             boxes.append(box)
             outlines.append(resample(outline))
-    return Labels(
+    return Objects(
         labels=np.array(labels, dtype=np.int64),
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         outlines=np.array(outlines, dtype=np.float32).reshape(-1, POINTS, 2),

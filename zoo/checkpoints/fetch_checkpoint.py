@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zoo.catalog.entry import Checkpoint
-from zoo.checkpoints.pins import Pins
+from zoo.checkpoints.pins import LOCK_FILE, Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
 from zoo.errors import HashMismatchError
 from zoo.fetch.cache import cache_root
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.files import PROJECT
 
-COMMITTED_PINS = PROJECT / "results" / "checkpoints.lock"
+COMMITTED_PINS = PROJECT / "results" / LOCK_FILE
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Checkpoints that come with the package; their address is `package:<file>`."""
@@ -27,7 +27,7 @@ class _Hashes(TypedDict):
     published_sha256: str | None
 
 
-def obtain(
+def fetch_checkpoint(
     checkpoint: Checkpoint, results_dir: Path, *, path: Path | None = None, url: str | None = None
 ) -> StoredFile:
     """The file an entry is measured with.
@@ -44,25 +44,25 @@ def obtain(
     Raises:
         DownloadError, HashMismatchError, CheckpointError: see `CheckpointStore`.
     """
-    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / "checkpoints.lock"))
+    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / LOCK_FILE))
     hashes: _Hashes = {"published_prefix": checkpoint.sha256_prefix, "published_sha256": checkpoint.sha256}
     if path is not None:
-        return store.adopt(path, urls=checkpoint.urls, **hashes)
+        return store.register_local(path, urls=checkpoint.urls, **hashes)
     if url is not None:
         prefix = published_prefix_from_name(url) or checkpoint.sha256_prefix
         fetched = CheckpointStore().fetch([url], published_prefix=prefix)
-        return dataclasses.replace(store.adopt(fetched.path, urls=checkpoint.urls, **hashes), url=url)
+        return dataclasses.replace(store.register_local(fetched.path, urls=checkpoint.urls, **hashes), url=url)
     if checkpoint.urls[0].startswith(PACKAGE):
         return _embedded(store, checkpoint.urls[0], hashes)
     return store.fetch(checkpoint.urls, **hashes)
 
 
-def described(stored: StoredFile) -> dict[str, Any]:
-    """A file as a record holds it; see `location`."""
-    return dataclasses.asdict(stored) | {"path": location(stored.path)}
+def checkpoint_info(stored: StoredFile) -> dict[str, Any]:
+    """A file as a record holds it; see `portable_path`."""
+    return dataclasses.asdict(stored) | {"path": portable_path(stored.path)}
 
 
-def location(path: Path) -> str:
+def portable_path(path: Path) -> str:
     """Where a file lies, without naming a folder of this machine.
 
     Relative to the project, or below `package:` or `cache:`; of a file elsewhere the name alone.
@@ -76,7 +76,7 @@ def location(path: Path) -> str:
 
 
 def _embedded(store: CheckpointStore, url: str, hashes: _Hashes) -> StoredFile:
-    stored = store.adopt(EMBEDDED / url.removeprefix(PACKAGE), urls=[url], **hashes)
+    stored = store.register_local(EMBEDDED / url.removeprefix(PACKAGE), urls=[url], **hashes)
     if stored.hash_evidence == "other weights":
         message = f"{stored.path}: sha256 {stored.sha256} is not the one this version of zoo was released with"
         raise HashMismatchError(message, next_step="restore the file (git checkout), or install zoo again")

@@ -1,7 +1,7 @@
-"""COCO's evaluation protocol as constants, and the bit lanes in which all of its matchings run at once.
+"""COCO's evaluation protocol as constants, and the (area x IoU) bits in which all of its matchings run at once.
 
 COCO matches detections to objects once for each of 4 area ranges and 10 IoU thresholds. These 40 matchings are
-independent, so each gets one bit of an integer: lane `area * 10 + threshold`. An integer then says for one
+independent, so each gets one bit of an integer: bit `area * 10 + threshold`. Such an integer, a bit mask, says for one
 detection (or object, or pair) in which of the 40 something holds, and one bitwise operation advances them all.
 
 Source of the numbers: `Params.setDetParams` of pycocotools 2.0.11. Legend for shapes: A area ranges, T IoU
@@ -23,7 +23,7 @@ _T = len(IOU_THRESHOLDS)
 _ONE_AREA = (1 << _T) - 1
 _EVERY_AREA = sum(1 << _T * a for a in range(len(AREA_RANGES)))
 
-# The thresholds ascend, so an overlap passes the first n of them: n -> these lanes, in each area range.
+# The thresholds ascend, so an overlap passes the first n of them: n -> these bits, in each area range.
 _FIRST_THRESHOLDS = np.array([((1 << n) - 1) * _EVERY_AREA for n in range(_T + 1)], dtype=np.int64)
 
 
@@ -34,20 +34,20 @@ def inside(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return within
 
 
-def lanes_of_areas(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """int64 (N,): the lanes of the area ranges in which `where` (A, N) is true."""
-    lanes = np.zeros(where.shape[1], dtype=np.int64)
+def bits_of_areas(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """int64 (N,): the bits of the area ranges in which `where` (A, N) is true."""
+    bits = np.zeros(where.shape[1], dtype=np.int64)
     for area, holds in enumerate(where):
-        lanes[holds] |= _ONE_AREA << _T * area
-    return lanes
+        bits[holds] |= _ONE_AREA << _T * area
+    return bits
 
 
-def lanes_of_overlaps(iou: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """int64 (N,): the lanes whose threshold the overlaps (N,) reach."""
+def bits_of_overlaps(iou: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """int64 (N,): the bits whose threshold the overlaps (N,) reach."""
     return _FIRST_THRESHOLDS[np.searchsorted(IOU_THRESHOLDS, iou, side="right")]
 
 
-def thresholds_in(lanes: npt.NDArray[np.int64], area: int) -> npt.NDArray[np.bool_]:
-    """(T, N): the lanes (N,) of one area range, a row per threshold."""
-    bits = (lanes >> _T * area & _ONE_AREA).astype(np.uint16)
-    return (bits >> np.arange(_T, dtype=np.uint16)[:, None] & 1).astype(bool)
+def thresholds_in(bits: npt.NDArray[np.int64], area: int) -> npt.NDArray[np.bool_]:
+    """(T, N): the bits (N,) of one area range, a row per threshold."""
+    of_area = (bits >> _T * area & _ONE_AREA).astype(np.uint16)
+    return (of_area >> np.arange(_T, dtype=np.uint16)[:, None] & 1).astype(bool)
