@@ -42,7 +42,8 @@ SCORE_TOLERANCE = 1e-5
 
 def ours(weights: dict[str, Tensor], *, fast: bool) -> Detector:
     """The entry, plain or with folded normalisation and channels-last memory."""
-    detector = build_model(compose(ENTRY), num_classes=80)
+    parts = compose(ENTRY)
+    detector = build_model(parts, parts["data"]["classes"])
     load_weights(detector, {key: value.clone() for key, value in weights.items()}, "mmdet")
     detector.eval()
     if fast:

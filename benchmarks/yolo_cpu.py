@@ -39,7 +39,8 @@ SCORE_TOLERANCE = 1e-4
 
 def ours(model: str, weights: dict[str, Tensor]) -> DenseDetector:
     """The entry as its protocol runs it, with folded normalisation, and channels-last memory."""
-    detector = build_model(compose(f"ultralytics_{model}"), num_classes=80)
+    parts = compose(f"ultralytics_{model}")
+    detector = build_model(parts, parts["data"]["classes"])
     load_weights(detector, weights, "ultralytics")
     fold_batch_norm(detector.eval())
     detector.use_channels_last()
@@ -77,7 +78,7 @@ def compare(model: str, rounds: int) -> int:
     images = torch.from_numpy(pixels)
     size = (SIDE, SIDE)
     batch = Batch(
-        images.contiguous(memory_format=torch.channels_last), [ImageGeometry(size, size, (1.0, 1.0), size)], [0]
+        images.contiguous(memory_format=torch.channels_last), [ImageGeometry(size, size, (1.0, 1.0), size, size)], [0]
     )
     scores = peer(images)[0][0, 4:84].T
     difference = float((detector.network(batch).logits[0].sigmoid() - scores).abs().max())

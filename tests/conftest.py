@@ -35,7 +35,7 @@ SIZES = [(48, 64), (60, 40), (50, 50)]
 
 
 MEMORY_OF_A_WORKER = 3 * 2**30
-"""Bytes that the largest models of the tests take, training."""
+"""Bytes that tests of the largest models take; those that take twice as much are one group, run one by one."""
 
 
 @pytest.hookimpl(optionalhook=True)

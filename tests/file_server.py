@@ -145,6 +145,6 @@ class _Handler(BaseHTTPRequestHandler):
                 seen.sent += len(part)  # before the client can have it all
                 self.wfile.write(part)
                 if fault.hold_after is not None:
-                    self.files.release.wait(10)
+                    self.files.release.wait(120)
         except ConnectionError:
             self.close_connection = True  # the client has heard enough

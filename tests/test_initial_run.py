@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from class_names import class_names
 from conftest import ENTRY
 from file_server import FileServer
 from torch import Tensor
@@ -32,7 +33,7 @@ WHOLE = ("schedule.epochs=1", "schedule.milestones=[]")
 def classifier() -> dict[str, Tensor]:
     """A state dict with torchvision's names, for the backbone of these runs."""
     torch.manual_seed(7)
-    backbone = build_model(compose(ENTRY, ["initial=null", *SMALL]), num_classes=80).backbone
+    backbone = build_model(compose(ENTRY, ["initial=null", *SMALL]), class_names(80)).backbone
     state = {"fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}
     for name, tensor in backbone.state_dict().items():
         renamed = name.replace("stem.conv", "conv1").replace("stem.norm", "bn1")

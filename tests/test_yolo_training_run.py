@@ -93,3 +93,10 @@ def test_resume_in_the_midst_of_accumulation(whole: Path, tiny_coco: Path, tmp_p
     assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
     tensors, resumed = (torch.load(folder / "weights.pth", weights_only=True) for folder in (whole, killed))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in tensors.items())
+
+
+def test_the_averaged_weights_are_the_trained_ones(whole: Path) -> None:
+    weights = torch.load(whole / "weights.pth", weights_only=True)
+    last = torch.load(whole / "checkpoints" / "step_000000008.pt", weights_only=True)
+    assert all(torch.equal(tensor, last["ema"]["tensors"][name]) for name, tensor in weights.items())
+    assert any(not torch.equal(tensor, last["model"][name]) for name, tensor in weights.items())

@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from class_names import class_names
 from torch import Tensor, nn
 
 from zoo.data.augment import mmdet
-from zoo.data.augment.operations import MultiScale
+from zoo.data.augment.settings import MultiScale
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
@@ -27,7 +28,6 @@ from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
 from zoo.runtime.distributed import DistributedContext, init_distributed
-from zoo.schema import build
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.optimizers import ModelEma, make_optimizer
 from zoo.train.rates import MultiStepLR
@@ -44,7 +44,7 @@ SCHEDULE = Schedule(
     optimizer=OPTIMIZER,
     milestones=(3, 6),
     warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
-    multi_scale={"mode": "choice", "scales": [[64, 48], [80, 60]]},
+    multi_scale=MultiScale(mode="choice", scales=((64, 48), (80, 60))),
 )
 
 
@@ -54,7 +54,7 @@ class TinyDetector(Detector):
     def __init__(self, classes: int = 80) -> None:
         backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
         normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", PadToMultiple(32))
-        super().__init__(backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
+        super().__init__(class_names(classes), backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
         self.logits = nn.Linear(8, classes)
         self.box = nn.Linear(8, 4)
 
@@ -81,8 +81,8 @@ class TinyDetector(Detector):
 def make_dataset(coco: Path) -> TrainingSet:
     truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
     files = [coco / "val2017" / name for name in truth.file_names]
-    scales = build(MultiScale, SCHEDULE.multi_scale, "schedule.multi_scale", "correct it")
-    return mmdet.training_set(truth, files, multi_scale=scales, seed=3, masks=False)
+    assert SCHEDULE.multi_scale is not None
+    return mmdet.training_set(truth, files, multi_scale=SCHEDULE.multi_scale, seed=3, masks=False)
 
 
 def make_config(

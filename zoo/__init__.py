@@ -41,7 +41,7 @@ def build(name: str, overrides: Sequence[str] = ()) -> Detector:
     from zoo.config.compose import compose
 
     config = compose(name, overrides)
-    return build_model(config, _num_classes(config)).eval()
+    return build_model(config, _classes(config)).eval()
 
 
 def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -> Detector:
@@ -53,8 +53,8 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         device: "cpu", "cuda", "cuda:1" or "auto".
 
     Returns:
-        A module with `backbone(images)`, `neck(features)` and
-        `predict(images) -> list of Detections`.
+        A module with `backbone(images)`, `neck(features)`, `predict(images) -> list of Detections` and
+        `classes`, the names that labels stand for.
 
     Raises:
         UsageError: no such entry.
@@ -73,9 +73,10 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
     stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
-    detector, _ = load_detector(config, entry, _num_classes(config), stored.path)
+    detector, _ = load_detector(config, entry, _classes(config), stored.path)
     return detector.to(target)
 
 
-def _num_classes(config: dict[str, Any]) -> int:
-    return len(config["entry"].get("classes") or config["data"]["classes"])
+def _classes(config: dict[str, Any]) -> list[str]:
+    """Names of an entry's object classes, in label order."""
+    return list(config["entry"].get("classes") or config["data"]["classes"])

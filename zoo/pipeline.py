@@ -67,9 +67,10 @@ def _measure(settings: RunSettings, record: Record) -> None:
                 _train(settings.train, settings, subject, weights, record)
         prepare(detector, subject.protocol)
         for part in (part for part in asked if part.collective or context.is_main):
-            with skipping(record, part.name), stage(record, part.name):
-                values = part.run(subject)
-            add_part(record, part, values)
+            with skipping(record, part.name):
+                with stage(record, part.name):
+                    values = part.run(subject)
+                add_part(record, part, values)
 
 
 def _subject(

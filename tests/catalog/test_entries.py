@@ -17,7 +17,7 @@ from zoo.checkpoints.readers import read
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.fetch.hashes import published_prefix_from_name
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 from zoo.results.ledger import results_dir
 
 PARAMETERS = {
@@ -88,8 +88,8 @@ def test_keys_shapes_and_parameters(name: str) -> None:
     entry, config = read_entry(name), compose(name)
     in_file = checkpoint_shapes(entry)
     fixed = constants(CASES[name]) if name in CASES else {}
-    with torch.device("meta"), Unfilled():
-        detector = build_model(config, num_classes=len(config["entry"].get("classes") or config["data"]["classes"]))
+    with torch.device("meta"), SkipInit():
+        detector = build_model(config, config["entry"].get("classes") or config["data"]["classes"])
         checkpoint = {key: torch.empty(shape) for key, shape in in_file.items()} | fixed
     expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     converted, report = convert(checkpoint, key_map(entry.checkpoint.keymap), expected)

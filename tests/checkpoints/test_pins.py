@@ -95,5 +95,5 @@ def test_processes_do_not_lose_each_others_pins(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(120)
     assert len(json.loads(path.read_text())) == 20

@@ -236,7 +236,7 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path, lo
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second,
     ):
         server.release.set()
-        printed = [process.communicate(timeout=20)[0] for process in (first, second)]
+        printed = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert printed == [SHA + "\n"] * 2
     assert len(server.seen) == 1
 

@@ -90,6 +90,11 @@ def test_an_unversioned_file_begins_anew_after_a_cut(server: FileServer, tmp_pat
     assert "Range" not in server.seen[1].headers
 
 
+def test_a_file_without_a_hash_is_whole_to_the_last_byte(server: FileServer, tmp_path: Path) -> None:
+    url = server.serve("/a.pth", BODY, Fault(cut_after=len(BODY) - 1))
+    assert fetch(url, to=tmp_path / "a.pth").path.read_bytes() == BODY
+
+
 def test_progress_renews_patience(server: FileServer, tmp_path: Path) -> None:
     """More cuts than attempts, but every attempt brings something."""
     url = server.serve("/a.pth", BODY, *[Fault(cut_after=140_000)] * 4)

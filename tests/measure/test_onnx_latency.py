@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from zoo import bench
-from zoo.measure import onnx_latency as module
 from zoo.measure.onnx_latency import onnx_latency
+from zoo.run import timing
 from zoo.run.onnx_export import OnnxDetector
 from zoo.run.timing import PhaseTimes
 from zoo.runtime.hardware import fingerprint
@@ -29,7 +29,7 @@ def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -
         for i, milliseconds in enumerate((10, 20, 30, 40)):
             yield i // 2, PhaseTimes(pre=0.001, model=milliseconds / 1e3, post=0.5)
 
-    monkeypatch.setattr(module, "time_phases", time_phases)
+    monkeypatch.setattr(timing, "time_phases", time_phases)
     detector = cast(OnnxDetector, SimpleNamespace(input_shape=(640, 640), threads=3, device=torch.device("cpu")))
     assert onnx_latency(detector, [], warmup=2, rounds=2) == {
         "onnx_latency_ms": {
@@ -38,7 +38,7 @@ def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -
             "phases_ms": {"pre": pytest.approx(1.0), "model": pytest.approx(25.0), "post": pytest.approx(500.0)},
             "timed": {"rounds": 2, "images": 2},
             "input": [1, 3, 640, 640],
-            "cpu": fingerprint(torch.device("cpu"))["device"],
+            "cpu": fingerprint(torch.device("cpu")).device,
             "onnxruntime": version("onnxruntime"),
             "threads": 3,
         }
@@ -85,13 +85,19 @@ def test_a_whole_run_leaves_the_file_and_its_latency(tiny_coco: Path) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_what_cannot_be_exported_is_not_evaluated_first(
+def test_what_cannot_be_exported_is_skipped_or_blocks(
     tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = "entry=mmdet_faster_rcnn_r50_fpn_1x"
-    where = [f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}"]
-    status, record = run(entry, *where, "measure=[accuracy,onnx_latency]")
-    assert (status, record["status"]) == (1, "failed")
-    assert record["reason"].startswith("a TwoStageDetector cannot be exported to ONNX")
+    where = [f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=1"]
+    small = ["protocol.transform.size_rule={long:128,short:96}"]
+    status, record = run(entry, *where, *small, "measure=[accuracy,onnx_latency]")
+    assert (status, record["status"]) == (0, "measured")
+    assert record["skipped"]["onnx_latency"].startswith("onnx_latency needs a network that can be exported: ")
+    assert list(record["parts"]) == ["accuracy"]
+    capsys.readouterr()
+    status, record = run(entry, *where, *small, "measure=[onnx_latency]")
+    assert (status, record["status"]) == (1, "blocked")
+    assert "a TwoStageDetector cannot be exported to ONNX" in record["reason"]
     assert record["measured"] == {}
     assert "next: leave onnx_latency out of measure" in capsys.readouterr().err

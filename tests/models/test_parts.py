@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.heads.rpn import flatten_anchors
+from zoo.models.boxes import BoxConvention
+from zoo.models.heads.anchor_head import flatten_anchors
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -127,6 +128,13 @@ def test_pooler_levels() -> None:
     sides = [10, 111, 112, 224, 448, 5000]
     rois = torch.tensor([[0, 0, 0, side, side] for side in sides], dtype=torch.float32)
     assert pooler.levels(rois).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+def test_pooler_measures_regions_by_the_convention() -> None:
+    # 111 x 111 by its corners, 112 x 112 in pixels, from which regions leave the finest level.
+    specs, region = [FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], torch.tensor([[0.0, 0, 0, 111, 111]])
+    assert RoiPooler(specs, output_size=7).levels(region).tolist() == [0]
+    assert RoiPooler(specs, output_size=7, convention=BoxConvention(inclusive=True)).levels(region).tolist() == [1]
 
 
 def test_pooler_adds_its_epsilon_before_the_logarithm() -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from class_names import class_names
 from geometries import geometry
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -19,12 +20,12 @@ from zoo.config.compose import compose
 from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
-from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
+from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, Detections, FeatureSpec, ImageGeometry, Rle, Size
 
 SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
@@ -60,7 +61,7 @@ def test_backbone_needs_a_number_for_every_stage() -> None:
 
 
 def test_trainings_begin_with_torchs_own_convolutions() -> None:
-    detector = build_model(compose("shapes_yolov8_p"), num_classes=4)
+    detector = build_model(compose("shapes_yolov8_p"), class_names(4))
     for module in detector.modules():
         if isinstance(module, ConvNorm):  # uniform within 1 / sqrt(values that an output sums), not He's normal
             bound = module.conv.weight[0].numel() ** -0.5
@@ -68,7 +69,7 @@ def test_trainings_begin_with_torchs_own_convolutions() -> None:
 
 
 def head(**more: Any) -> YoloHead:
-    settings = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=300)
+    settings = DetectionSelector(score_threshold=0.001, iou_threshold=0.7, max_detections=300)
     return YoloHead(SPECS, num_classes=3, **{"detections": settings, **more}).eval()
 
 
@@ -130,7 +131,7 @@ def test_only_the_best_candidates_and_detections_are_kept() -> None:
     for column in range(6):
         put(maps, 0, 0, column, (0, 0, 0, 1), [0.1 + 0.1 * column, 0.0, 0.0])
     assert detect(head(max_nms=4), maps).scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
-    few = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=2)
+    few = DetectionSelector(score_threshold=0.001, iou_threshold=0.7, max_detections=2)
     assert detect(head(detections=few), maps).scores.tolist() == pytest.approx([0.6, 0.5])
 
 
@@ -138,7 +139,7 @@ def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     maps = empty_maps()
     put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
     top, left = letterbox_offset((32, 48), (25, 41))
-    placed = ImageGeometry((25, 41), (25, 41), (2.0, 4.0), (6, 20), offset=(left, top))
+    placed = ImageGeometry((25, 41), (25, 41), (2.0, 4.0), (6, 20), (32, 48), offset=(left, top))
     found = detect(head(), maps, placed)
     assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
 
@@ -201,4 +202,4 @@ def test_a_stretched_mask_is_torchs_to_the_bit(size: Size, other: Size) -> None:
 
 def test_methods_have_names() -> None:
     with pytest.raises(UsageError, match="method: 'guess' is none of logits, probabilities"):
-        build_model(compose("ultralytics_yolov8n_seg", ["head.dense_head.mask_branch.method=guess"]), num_classes=80)
+        build_model(compose("ultralytics_yolov8n_seg", ["head.dense_head.mask_branch.method=guess"]), class_names(80))

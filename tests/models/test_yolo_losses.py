@@ -12,13 +12,13 @@ from geometries import geometry
 from torch import Tensor
 
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
-from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, BoxDistributions, YoloOutputs
 from zoo.models.losses.masks import NO_INSTANCE, instance_map, prototype_mask_losses
 from zoo.models.losses.regression import complete_iou, distribution_focal_loss
+from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, FeatureSpec, ImageGeometry, Target
 
 
@@ -202,7 +202,7 @@ def test_losses_are_taken_in_float32_whatever_the_network_ran_in() -> None:
     torch.manual_seed(0)
     specs = [FeatureSpec(16, stride) for stride in (8, 16)]
     head = YoloHead(
-        specs, 2, DetectionSettings(0.001, 0.7, 300), mask_branch=functools.partial(PrototypeMasks, count=4)
+        specs, 2, DetectionSelector(0.001, 0.7, 300), mask_branch=functools.partial(PrototypeMasks, count=4)
     )
     features = [torch.randn(1, 16, 64 // spec.stride, 64 // spec.stride) for spec in specs]
     found = head(features)
@@ -218,7 +218,7 @@ def test_losses_are_taken_in_float32_whatever_the_network_ran_in() -> None:
 
 
 def test_scores_begin_low() -> None:
-    head = YoloHead([FeatureSpec(16, 8), FeatureSpec(16, 32)], 4, DetectionSettings(0.001, 0.7, 300))
+    head = YoloHead([FeatureSpec(16, 8), FeatureSpec(16, 32)], 4, DetectionSelector(0.001, 0.7, 300))
     # 5 objects of 4 classes, spread over 80 x 80 and over 20 x 20 cells.
     for branch, cells in zip(head.class_branches, (6400, 400), strict=True):
         assert branch[-1].bias.exp().tolist() == pytest.approx([5 / 4 / cells] * 4)  # type: ignore[index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
 from parity import assert_stage, golden, weights
 from torch import Tensor
 
@@ -24,7 +25,7 @@ ALL = [pytest.param(case, marks=pytest.mark.nightly if case in EVERY_NIGHT else 
 def load(case: str) -> DenseDetector:
     """The detector of a case, with its weights."""
     with torch.device("meta"):
-        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)
+        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), class_names(80))
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
     assert isinstance(model, DenseDetector)
     return model.eval()

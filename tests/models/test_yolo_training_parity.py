@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from class_names import class_names
 from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
 from test_yolo_parity import EVERY_NIGHT
 from torch import Tensor
@@ -25,7 +26,7 @@ from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.layers.conv import norms
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 from zoo.models.losses.masks import instance_map
 from zoo.types import Sample, Target
 
@@ -90,8 +91,8 @@ def step(request: pytest.FixtureRequest) -> Step:
 
 
 def load(case: str, *overrides: str) -> DenseDetector:
-    with torch.device("meta"), Unfilled():
-        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), num_classes=80)
+    with torch.device("meta"), SkipInit():
+        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), class_names(80))
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
     assert isinstance(model, DenseDetector)
     return model

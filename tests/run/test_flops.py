@@ -6,24 +6,25 @@ from typing import Any
 
 import pytest
 import torch
+from class_names import class_names
 from made_up import make_record
 
 from zoo.catalog.entry import read_entry
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import UsageError
-from zoo.measure import count as module
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import fold_batch_norm
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 from zoo.results.verdict import judge
+from zoo.run import flops as module
 from zoo.run.flops import count
 
 
 def test_counts_add_up(small_parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGE_SIZE", (96, 128))
-    detector = build_model(small_parts, num_classes=80).eval()
+    detector = build_model(small_parts, class_names(80)).eval()
     result = count(detector)
     assert result["params"] == 41_753_056  # 91 classes in torchvision's model: 41,755,286, ten classes less here
     assert result["macs_input"] == [1, 3, 96, 128]
@@ -65,8 +66,8 @@ CONSTANTS = 16  # the original counts the weights of its distributions' bins as 
 def test_yolo_by_both_countings(model: str) -> None:
     name = f"ultralytics_{model}"
     config, entry = compose(name), read_entry(name)
-    with torch.device("meta"), Unfilled():
-        detector = build_model(config, num_classes=80).eval()
+    with torch.device("meta"), SkipInit():
+        detector = build_model(config, class_names(80)).eval()
     fold_batch_norm(detector)
     result = count(detector, **config["protocol"]["complexity"])
     params, gflops, published = YOLO[model]
@@ -75,15 +76,15 @@ def test_yolo_by_both_countings(model: str) -> None:
     assert result["macs"] * 2e-9 == pytest.approx(gflops, abs=6e-5)
     assert result["flops_published_counting"]["counter"] == "thop"
     assert result["flops_published_counting"]["flops"] * 1e-9 == pytest.approx(published, abs=6e-5)
-    verdicts = judge(make_record(entry=name, zoo="ultralytics", measured=result), entry)
-    assert verdicts["params_m"]["verdict"] == "EXACT"
+    verdicts = judge(make_record(name, measured=result), entry)
+    assert verdicts["params_m"].verdict == "EXACT"
     plain = {"yolov8n", "yolov8s", "yolov8m", "yolov8x"}  # where the two countings round alike
-    assert verdicts["flops_b"]["verdict"] == ("EXACT" if model in plain else "EXPLAINED")
-    assert (verdicts["flops_b"]["reason"] or "with the counting of thop").startswith("with the counting of thop")
+    assert verdicts["flops_b"].verdict == ("EXACT" if model in plain else "EXPLAINED")
+    assert (verdicts["flops_b"].reason or "with the counting of thop").startswith("with the counting of thop")
 
 
 def test_unknown_counters_are_named(small_parts: dict[str, Any]) -> None:
-    with torch.device("meta"), Unfilled():
-        detector = build_model(small_parts, num_classes=80).eval()
+    with torch.device("meta"), SkipInit():
+        detector = build_model(small_parts, class_names(80)).eval()
     with pytest.raises(UsageError, match="no counter 'thopp'"):
         count(detector, counter="thopp")

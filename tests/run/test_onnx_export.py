@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 import torch
+from class_names import class_names
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ def small(entry: str = "ultralytics_yolov8n_seg") -> DenseDetector:
     """Half as wide as n, with weights that spread boxes, scores and masks; folded, as it runs."""
     torch.manual_seed(0)
     detector = build_model(
-        compose(entry, ["backbone=csp_p", f"protocol.transform.size_rule.long={SIDE}"]), num_classes=80
+        compose(entry, ["backbone=csp_p", f"protocol.transform.size_rule.long={SIDE}"]), class_names(80)
     )
     assert isinstance(detector, DenseDetector)
     head = detector.dense_head
@@ -146,7 +147,7 @@ def test_raw_outputs_are_those_of_the_detector(exported: Exported) -> None:
 @pytest.mark.parametrize("case", [pytest.param("yolov8n", marks=pytest.mark.nightly), "yolov8n-seg"])
 def test_detections_are_those_of_the_original(case: str, tmp_path: Path) -> None:
     with torch.device("meta"):
-        detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)
+        detector = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), class_names(80))
     load_weights(detector, weights(f"ultralytics/{case}"), "ultralytics")
     fold_batch_norm(detector.eval())
     network = exportable(detector)
@@ -177,7 +178,7 @@ def test_the_input_is_the_square_of_the_protocol() -> None:
 
 def test_without_a_square_there_is_no_export() -> None:
     with torch.device("meta"):
-        detector = build_model(compose("ultralytics_yolov8n", ["protocol=mmdet"]), num_classes=80)
+        detector = build_model(compose("ultralytics_yolov8n", ["protocol=mmdet"]), class_names(80))
     with pytest.raises(UsageError, match="its protocol has no input of fixed size"):
         exportable(detector)
 
@@ -185,13 +186,13 @@ def test_without_a_square_there_is_no_export() -> None:
 @pytest.mark.parametrize("model", ["yolov8n", "yolov8x_seg"])
 def test_published_rows_are_exported_at_640(model: str) -> None:
     with torch.device("meta"):
-        detector = build_model(compose(f"ultralytics_{model}"), num_classes=80)
+        detector = build_model(compose(f"ultralytics_{model}"), class_names(80))
     assert input_size(exportable(detector)) == (640, 640)
 
 
 def test_two_stages_cannot_be_exported(small_parts: dict[str, Any]) -> None:
     with torch.device("meta"):
-        detector = build_model(small_parts, num_classes=80)
+        detector = build_model(small_parts, class_names(80))
     with pytest.raises(UsageError, match="a TwoStageDetector cannot be exported to ONNX") as caught:
         exportable(detector)
     assert caught.value.next_step.startswith("leave onnx_latency out of measure")

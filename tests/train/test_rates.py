@@ -95,7 +95,7 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
     assert recipe.mosaic is not None
     assert smallest.mosaic is not None
     share = {"ultralytics_500e": 0.0, "ultralytics_500e_m": 0.1, "ultralytics_500e_l": 0.3}[option]
-    assert recipe.mosaic == {**smallest.mosaic, "copy_paste": share}
+    assert recipe.mosaic == dataclasses.replace(smallest.mosaic, copy_paste=share)
     assert dataclasses.replace(recipe, name=smallest.name, mosaic=smallest.mosaic) == smallest
 
 

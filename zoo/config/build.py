@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
     from zoo.types import Transform
 
 
-def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
+def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     """A detector from its parts, with fresh weights.
 
     Args:
         parts: composed configuration by group: detector, backbone, neck, head, loss, protocol.
-        num_classes: object classes, without background.
+        classes: names of the object classes, without background, in label order.
 
     Raises:
         UsageError: a part does not take what its configuration says.
@@ -38,12 +40,15 @@ def build_model(parts: Mapping[str, Any], num_classes: int) -> Detector:
         made = _factories(parts)
         backbone = made["backbone"]()
         neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
-        offered = {"num_classes": num_classes, **{name: loss() for name, loss in made["loss"].items()}}
-        _check_losses(made)
-        heads = {name: _head(head, (neck or backbone).out_specs, offered) for name, head in made["head"].items()}
+        offered = {
+            "in_specs": (neck or backbone).out_specs,
+            "num_classes": len(classes),
+            "next_stage": getattr(backbone, "next_stage", None),
+        }
+        heads = {name: _head(head, offered) for name, head in made["head"].items()}
         transform, normalizer = made["transform"](), made["normalize"]()
         detector: Detector = made["detector"](
-            backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
+            classes=classes, backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
         )
     except (InstantiationException, TypeError, ValueError) as error:
         message = f"the parts do not fit together: {' '.join(str(error).split())}"
@@ -96,7 +101,9 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
     return report
 
 
-def load_detector(parts: Mapping[str, Any], entry: Entry, num_classes: int, path: Path) -> tuple[Detector, LoadReport]:
+def load_detector(
+    parts: Mapping[str, Any], entry: Entry, classes: Sequence[str], path: Path
+) -> tuple[Detector, LoadReport]:
     """An eval-mode detector with the weights of a file, on the CPU.
 
     It is built without storage and takes the file's tensors as they are, so that nothing is
@@ -109,11 +116,11 @@ def load_detector(parts: Mapping[str, Any], entry: Entry, num_classes: int, path
     import torch
 
     from zoo.checkpoints.readers import read
-    from zoo.models.layers.unfilled import Unfilled
+    from zoo.models.layers.skip_init import SkipInit
 
     tensors = read(path, entry.checkpoint.format)
-    with torch.device("meta"), Unfilled():
-        detector = build_model(parts, num_classes)
+    with torch.device("meta"), SkipInit():
+        detector = build_model(parts, classes)
     report = load_weights(detector, tensors, entry.checkpoint.keymap)
     return detector.eval(), report
 
@@ -171,25 +178,45 @@ def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
         return {**node, "_partial_": True} if node else None
 
     protocol = parts["protocol"]
+    heads = _with_convention(_with_losses(parts), protocol.get("boxes"))
     nodes = {group: partial(parts.get(group)) for group in ("detector", "backbone", "neck")}
     nodes |= {name: partial(protocol[name]) for name in ("transform", "normalize")}
-    nodes |= {
-        group: {name: partial(node) for name, node in (parts.get(group) or {}).items()} for group in ("head", "loss")
-    }
+    nodes["head"] = {name: partial(node) for name, node in heads.items()}
     made: dict[str, Any] = instantiate(nodes, _convert_="all")
     return made
 
 
-def _check_losses(made: Mapping[str, Any]) -> None:
-    """Raises ValueError for a loss that no head would take: it must not be left out in silence."""
-    taken = {name for head in made["head"].values() for name in inspect.signature(head.func).parameters}
-    idle = sorted(made["loss"].keys() - taken)
+def _with_losses(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The heads, each loss of the group `loss` in the place that the heads' `loss_slots` give it.
+
+    Raises:
+        ValueError: a loss that has no place: it must not be left out in silence.
+    """
+    heads = copy.deepcopy(dict(parts.get("head") or {}))
+    slots = heads.pop("loss_slots", {})
+    losses = parts.get("loss") or {}
+    idle = sorted(losses.keys() - slots.keys())
     if idle:
-        heads = ", ".join(head.func.__name__ for head in made["head"].values())
-        raise ValueError(f"loss: {' and '.join(idle)} is taken by none of {heads}")
+        raise ValueError(f"loss: {' and '.join(idle)} is taken by none of {', '.join(heads)}")
+    for name, loss in losses.items():
+        *way, last = slots[name].split(".")
+        functools.reduce(operator.getitem, way, heads)[last] = loss
+    return heads
 
 
-def _head(head: functools.partial[Any], in_specs: Any, offered: Mapping[str, Any]) -> Any:
-    """A head with those of the offered values (number of classes, losses by name) that its constructor takes."""
+def _with_convention(node: Any, convention: Mapping[str, Any] | None) -> Any:
+    """A part and the parts inside it, all that take a box convention with the protocol's."""
+    from hydra.utils import get_object
+
+    if isinstance(node, Mapping):
+        node = {name: _with_convention(value, convention) for name, value in node.items()}
+        target = node.get("_target_")
+        if convention and target and "convention" in inspect.signature(get_object(target)).parameters:
+            node.setdefault("convention", convention)
+    return node
+
+
+def _head(head: functools.partial[Any], offered: Mapping[str, Any]) -> Any:
+    """A head with those of the offered values (feature maps, number of classes) that its constructor takes."""
     takes = inspect.signature(head.func).parameters
-    return head(in_specs=in_specs, **{name: value for name, value in offered.items() if name in takes})
+    return head(**{name: value for name, value in offered.items() if name in takes})

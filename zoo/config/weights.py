@@ -50,10 +50,10 @@ class Weights:
         """
         settings = self._settings
         if self._initial is not None:
-            detector = build_model(settings.parts, len(settings.classes)).eval()
+            detector = build_model(settings.parts, settings.classes).eval()
             self._initial.load(detector)
             return detector
-        detector, report = load_detector(settings.parts, settings.entry, len(settings.classes), self._path)
+        detector, report = load_detector(settings.parts, settings.entry, settings.classes, self._path)
         assert self.checkpoint is not None  # noqa: S101 - there is a file
         self.checkpoint.load_report = LoadReport(**report.to_json())
         return detector

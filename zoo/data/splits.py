@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.dataset import Source, provide
+from zoo.data.dataset import DatasetLocation, open_dataset
 from zoo.errors import DataError
 
 
@@ -61,15 +61,15 @@ def open_split(
         DataError: the annotations are damaged or lack a class, or images are missing.
         DownloadError: it is not there and cannot be downloaded.
     """
-    source = provide(name, split) if root is None else Source(root)
-    whole = CocoGroundTruth.load(source.root / annotations).with_categories(classes)
+    location = open_dataset(name, split) if root is None else DatasetLocation(root)
+    whole = CocoGroundTruth.load(location.root / annotations).with_categories(classes)
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
         data=name,
         name=split,
         ground_truth=ground_truth,
-        files=_image_files(source.root / images, ground_truth.file_names),
-        files_sha256=source.files_sha256,
+        files=_image_files(location.root / images, ground_truth.file_names),
+        files_sha256=location.files_sha256,
         known=known.get(split) == whole.sha256,
         partial=len(ground_truth) < len(whole),
     )

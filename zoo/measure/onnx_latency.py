@@ -64,7 +64,7 @@ def _refuses(subject: Subject) -> str | None:
     try:
         exportable(subject.detector)
     except ZooError as error:
-        return f"{error.message}; {error.next_step}"
+        return f"needs a network that can be exported: {error.message}"
     return None
 
 

@@ -114,7 +114,7 @@ def _foreground(grid: Floats, x: tuple[Floats, Floats], y: tuple[Floats, Floats]
     return likely.T
 
 
-def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
+def crop(masks: Tensor, regions: Tensor, matched_gt_inds: Tensor, side: int) -> Tensor:
     """What a mask head is to answer for regions: the masks of their objects, cut out and scaled.
 
     RoIAlign with half-pixel centres and as many samples a cell as it has pixels, then a threshold.
@@ -122,7 +122,7 @@ def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
     Args:
         masks: uint8 (G, H, W), 1 on the object.
         regions: (R, 4), in pixels of the masks; cut to their area.
-        owners: int64 (R,), the object of each region.
+        matched_gt_inds: int64 (R,), the object of each region.
         side: S, of the answer.
 
     Returns:
@@ -131,6 +131,6 @@ def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
     height, width = masks.shape[1:]
     limits = regions.new_tensor([width, height, width, height])
     corners = torch.minimum(regions.clamp(min=0), limits)
-    rois = torch.cat((owners[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
+    rois = torch.cat((matched_gt_inds[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
     cut: Tensor = roi_align(masks[:, None].to(corners.dtype), rois, side, sampling_ratio=0, aligned=True)
     return (cut[:, 0] >= THRESHOLD).to(corners.dtype)  # (R, 1, S, S) -> (R, S, S)

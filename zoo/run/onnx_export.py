@@ -141,7 +141,7 @@ class OnnxDetector(Detector):
     def __init__(self, detector: DenseDetector, path: Path) -> None:
         import onnxruntime
 
-        super().__init__(nn.Identity(), None, detector.transform, detector.normalizer)
+        super().__init__(detector.classes, nn.Identity(), None, detector.transform, detector.normalizer)
         self.detector = detector
         self.input_shape = input_size(detector)
         self.threads = torch.get_num_threads()

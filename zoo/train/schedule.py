@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zoo.data.augment.settings import MosaicSettings, MultiScale
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -114,8 +115,8 @@ class Schedule:
             The learning rate then does not follow the batch size.
         gradients: "mean" averages the gradients of a step over its micro-batches, as the frameworks of many GPUs do;
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
-        multi_scale: resize rule of the training images, as `zoo.data.augment.operations.MultiScale` takes it.
-        mosaic: mosaic augmentation instead, as `zoo.data.augment.ultralytics.MosaicSettings` takes it.
+        multi_scale: scales of the training images, in mmdetection's style.
+        mosaic: mosaics and what goes with them instead, in Ultralytics' style.
         crop: side in pixels of a random square crop after the resize; None crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
@@ -134,8 +135,8 @@ class Schedule:
     warmup: Warmup | GroupWarmup | None = None
     accumulate_to: int | None = None
     gradients: Literal["mean", "sum"] = "mean"
-    multi_scale: Mapping[str, Any] | None = None
-    mosaic: Mapping[str, Any] | None = None
+    multi_scale: MultiScale | None = None
+    mosaic: MosaicSettings | None = None
     crop: int | None = None
     clip: float | None = None
     ema: EmaConfig | None = None

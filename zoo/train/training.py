@@ -10,7 +10,6 @@ from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
 from zoo.data.augment import mmdet, ultralytics
-from zoo.data.augment.operations import MultiScale
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
@@ -19,7 +18,6 @@ from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
-from zoo.schema import build
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.initial import RANDOM_INIT, refuse_dry_run
 from zoo.train.optimizers import ModelEma, make_optimizer
@@ -184,13 +182,13 @@ def _dataset(
     recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
 ) -> TrainingSet:
     schedule, masks = recipe.schedule, detector.has_masks
-    step = "correct the file of conf/schedule; its keys are in zoo/data/augment"
+    if schedule.multi_scale is not None:
+        scales, crop = schedule.multi_scale, schedule.crop
+        return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
     if schedule.mosaic is not None:
-        settings = build(ultralytics.MosaicSettings, schedule.mosaic, "schedule.mosaic", step)
-        epochs = schedule.epochs
+        settings, epochs = schedule.mosaic, schedule.epochs
         return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
-    scales = build(MultiScale, schedule.multi_scale, "schedule.multi_scale", step)
-    return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=schedule.crop, seed=seed, masks=masks)
+    raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built like that
 
 
 def _trainer(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from zoo.data.augment.mmdet import training_set
-from zoo.data.augment.operations import MultiScale
+from zoo.data.augment.settings import MultiScale
 from zoo.data.augment.training_set import Example, TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader

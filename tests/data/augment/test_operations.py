@@ -11,14 +11,15 @@ from labeled_images import corners, levels, make_image
 
 from zoo.data.augment.labeled_image import GREY, LabeledImage, letterbox
 from zoo.data.augment.operations import (
-    MultiScale,
     RandomCrop,
     RandomHFlip,
     RandomResize,
     ResizeRelative,
     adjust_hsv,
+    draw_scale,
     hsv_tables,
 )
+from zoo.data.augment.settings import MultiScale
 from zoo.errors import UsageError
 from zoo.schema import build
 
@@ -84,7 +85,7 @@ def test_random_sizes_keep_the_ratio_and_end_boxes_with_the_image() -> None:
 
 def draws(rule: MultiScale, count: int = 400) -> set[tuple[int, int]]:
     generator = random()
-    return {rule.draw(generator) for _ in range(count)}
+    return {draw_scale(rule, generator) for _ in range(count)}
 
 
 def test_scales() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from zoo.data.augment.settings import MosaicSettings
 from zoo.data.augment.training_set import Example, TrainingSet
-from zoo.data.augment.ultralytics import MosaicSettings, training_set
+from zoo.data.augment.ultralytics import training_set
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
 from zoo.data.sampler import AspectRatioBatchSampler, SampleIndex

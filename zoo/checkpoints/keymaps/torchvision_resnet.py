@@ -30,14 +30,14 @@ def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
 KEY_MAP: KeyMap = (
     Rename("conv1.weight", "backbone.stem.conv.weight"),
     Rename("bn1.{p}", "backbone.stem.norm.{p}"),
-    *_blocks("layer4", "backbone.layer4", "roi_head.box_head.stage"),
+    *_blocks("layer4", "backbone.layer4", "roi_head.stages.0.shared.blocks"),
     *_blocks("{layer}", "backbone.{layer}"),
     Drop("fc.{p}", "classifies whole images"),
     Drop("conv1.bias", "what the normalisation after it takes the place of"),
     Fresh("{*layer}.num_batches_tracked", COUNTED),
     Fresh("neck.{*p}", NEW),
     Fresh("rpn_head.{*p}", NEW),
-    Fresh("roi_head.box_head.{layer}.{p}", NEW),
+    Fresh("roi_head.stages.{stage}.box_head.{layer}.{p}", NEW),
     Fresh("roi_head.mask_head.{*p}", NEW),
     Fresh("dense_head.{*p}", NEW),
 )

@@ -20,7 +20,8 @@ from zoo.data.augment.labels import (
     is_single,
     read_boxes,
 )
-from zoo.data.augment.operations import MultiScale, Operation, RandomCrop, RandomHFlip, RandomResize
+from zoo.data.augment.operations import Operation, RandomCrop, RandomHFlip, RandomResize
+from zoo.data.augment.settings import MultiScale
 from zoo.data.augment.source import LabeledImages
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth

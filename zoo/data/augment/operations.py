@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from zoo.data.augment.labeled_image import LabeledImage, letterbox
+from zoo.data.augment.settings import MultiScale
 from zoo.data.size_rules import KeepRatio, Letterbox
 
 HUES = 180
@@ -36,37 +37,19 @@ def apply(operations: Sequence[Operation], image: LabeledImage, generator: np.ra
     return image
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MultiScale:
-    """The (long, short) sides that a training image has to fit into: the `multi_scale` block of a schedule.
-
-    Attributes:
-        mode: "fixed": the one of `scales`; "choice": one of them; "range": each side any integer
-            between those of the two; "ratio": the one of them times a factor.
-        scales: (long, short) pairs, in pixels.
-        ratio: lowest (inclusive) and highest (exclusive) factor of "ratio".
-    """
-
-    mode: Literal["fixed", "choice", "range", "ratio"]
-    scales: tuple[tuple[int, int], ...]
-    ratio: tuple[float, float] = (1.0, 1.0)
-
-    def __post_init__(self) -> None:
-        wanted = {"fixed": 1, "range": 2, "ratio": 1}.get(self.mode, len(self.scales) or 1)
-        if len(self.scales) != wanted:
-            raise ValueError(f"mode {self.mode} with {len(self.scales)} scales: fixed and ratio take 1, range 2")
-
-    def draw(self, generator: np.random.Generator) -> tuple[int, int]:
-        """A (long, short) pair."""
-        if self.mode == "range":
-            sides = np.sort(np.array(self.scales), axis=0)  # (2, 2), lows first
-            long, short = (int(generator.integers(low, high + 1)) for low, high in sides.T)
-            return long, short
-        if self.mode == "ratio":
-            factor = self.ratio[0] + (self.ratio[1] - self.ratio[0]) * generator.random()
-            long, short = (int(side * factor) for side in self.scales[0])
-            return long, short
-        return self.scales[generator.integers(len(self.scales))]
+def draw_scale(multi_scale: MultiScale, generator: np.random.Generator) -> tuple[int, int]:
+    """A (long, short) pair of the scales."""
+    scales = multi_scale.scales
+    if multi_scale.mode == "range":
+        sides = np.sort(np.array(scales), axis=0)  # (2, 2), lows first
+        long, short = (int(generator.integers(low, high + 1)) for low, high in sides.T)
+        return long, short
+    if multi_scale.mode == "ratio":
+        low, high = multi_scale.ratio
+        factor = low + (high - low) * generator.random()
+        long, short = (int(side * factor) for side in scales[0])
+        return long, short
+    return scales[generator.integers(len(scales))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +64,7 @@ class RandomResize:
 
     def __call__(self, image: LabeledImage, generator: np.random.Generator) -> LabeledImage:
         """The resized image."""
-        return image.resize(KeepRatio(*self.multi_scale.draw(generator))(image.size).size).clip()
+        return image.resize(KeepRatio(*draw_scale(self.multi_scale, generator))(image.size).size).clip()
 
 
 @dataclass(frozen=True, slots=True)

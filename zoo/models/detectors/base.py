@@ -21,6 +21,7 @@ class Detector(nn.Module):
     training mode `losses` stands in the place of the last two.
 
     Args:
+        classes: names of the object classes, in label order.
         backbone: images to feature maps.
         neck: feature maps to feature maps, or None.
         transform: host-side preprocessing.
@@ -28,9 +29,15 @@ class Detector(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, neck: nn.Module | None, transform: Transform, normalizer: PixelNormalizer
+        self,
+        classes: Sequence[str],
+        backbone: nn.Module,
+        neck: nn.Module | None,
+        transform: Transform,
+        normalizer: PixelNormalizer,
     ) -> None:
         super().__init__()
+        self.classes = tuple(classes)
         self.backbone = backbone
         self.neck = neck or nn.Identity()
         self.transform = transform

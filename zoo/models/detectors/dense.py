@@ -17,6 +17,7 @@ class DenseDetector(Detector):
     """Backbone, neck, dense head.
 
     Args:
+        classes: names of the object classes, in label order.
         backbone: images to feature maps.
         neck: feature maps to a pyramid.
         dense_head: pyramid to detections.
@@ -26,13 +27,14 @@ class DenseDetector(Detector):
 
     def __init__(
         self,
+        classes: Sequence[str],
         backbone: nn.Module,
         neck: nn.Module | None,
         dense_head: DenseHead,
         transform: Transform,
         normalizer: PixelNormalizer,
     ) -> None:
-        super().__init__(backbone, neck, transform, normalizer)
+        super().__init__(classes, backbone, neck, transform, normalizer)
         self.dense_head = dense_head
         dense_head.init_weights(self)
 

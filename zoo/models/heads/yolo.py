@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from zoo.models import boxes as box_ops
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
+from zoo.models.boxes import EXCLUSIVE
 from zoo.models.heads.dense import DenseHead
-from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_distributions, flatten_levels
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
+from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, Detections, FeatureSpec, Target
 
 CLASS_OFFSET = 7680.0
@@ -46,7 +46,7 @@ class YoloHead(DenseHead):
         self,
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
-        detections: DetectionSettings,
+        detections: DetectionSelector,
         max_nms: int = 30_000,
         mask_branch: Callable[[Sequence[FeatureSpec]], PrototypeMasks] | None = None,
         criterion: YoloLosses | None = None,
@@ -117,7 +117,7 @@ class YoloHead(DenseHead):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
             moved = (boxes - boxes.new_tensor(geometry.offset).repeat(2)) / boxes.new_tensor(geometry.scale).repeat(2)
-            detections = Detections(box_ops.clip(moved, geometry.original_size), scores, labels)
+            detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 coefficients, prototypes = outputs.coefficients[i, points], outputs.prototypes[i]
                 detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, batch.input_shape, geometry)
@@ -138,7 +138,7 @@ class YoloHead(DenseHead):
             best = scores.argsort(descending=True)[: self.max_nms]
             points, labels, scores = points[best], labels[best], scores[best]
         shifted = boxes[points] + (labels * CLASS_OFFSET)[:, None]
-        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.per_image]
+        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.max_detections]
         return points[keep], scores[keep], labels[keep]
 
 

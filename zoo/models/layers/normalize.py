@@ -55,7 +55,8 @@ class PixelNormalizer(nn.Module):
     def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
         size = (sample.pixels.shape[0], sample.pixels.shape[1])
         top, left = self.padding.offset(batch_shape, size)
-        return ImageGeometry(size, size, sample.scale, sample.original_size, offset=(left, top))
+        padded_size = self.padded_size(size)
+        return ImageGeometry(size, size, sample.scale, sample.original_size, padded_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, std and border, (3, 1, 1) each."""

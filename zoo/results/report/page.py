@@ -123,7 +123,7 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
         protocols=_protocols(records),
         machines=machines,
         rows={name: list(group) for name, group in groupby(ordered, key=lambda run: run.label)},
-        matrix={(run.label, run.machine): _matrix_cell(run) for run in runs},
+        matrix=_matrix(runs),
         strips={machine: strip_plot(deltas) for machine, group in machines.items() if (deltas := _deltas(group))},
         scatters={machine: _scatters(group) for machine, group in machines.items()},
         entries=entries,
@@ -133,7 +133,7 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
 def _runs(records: Sequence[Record], entries: Mapping[str, Entry]) -> Iterator[Run]:
     """Machine by machine, each in catalogue order."""
     for _, lines in groupby(diff_rows(records, entries), key=lambda line: machine_of(line.record)):
-        groups = [tuple(group) for _, group in groupby(lines, key=lambda line: label(line.record))]
+        groups = [tuple(group) for _, group in groupby(lines, key=lambda line: id(line.record))]
         table = frame([group[0].record for group in groups], entries)
         for group, row in zip(groups, table.to_dict("records"), strict=True):
             yield Run(group[0].record, {str(name): text for name, text in row.items()}, group)
@@ -144,13 +144,15 @@ def _protocols(records: Sequence[Record]) -> list[str]:
     return [f"{name} {version}" for name, version in sorted(named)]
 
 
-def _matrix_cell(run: Run) -> list[tuple[str, str]]:
-    """(verdict, text) of each AP of a run."""
-    cells = []
-    for line in run.accuracy:
-        verdict, delta = line.outcome.verdict, line.outcome.delta
-        words = [_ACCURACY.get(line.metric, ""), verdict, "" if delta is None else f"{delta:+.2f}"]
-        cells.append((verdict, " ".join(word for word in words if word)))
+def _matrix(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """(label, machine) -> (verdict, text) of each AP; an attempt may be called as its row is, and stands beside it."""
+    cells: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for run in runs:
+        for line in run.accuracy:
+            verdict, delta = line.outcome.verdict, line.outcome.delta
+            words = [_ACCURACY.get(line.metric, ""), verdict, "" if delta is None else f"{delta:+.2f}"]
+            text = " ".join(word for word in words if word)
+            cells.setdefault((run.label, run.machine), []).append((verdict, text))
     return cells
 
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-FILLING = {
+INITIALISERS = {
     *(init.constant_, init.kaiming_uniform_, init.normal_, init.uniform_),
     *(Tensor.fill_, Tensor.normal_, Tensor.uniform_, Tensor.zero_),
 }
 
 
-class Unfilled(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """A context in which functions that fill a tensor leave it as it is.
 
     For networks on the meta device, whose weights come from a file: there is nothing to fill, and
@@ -30,6 +30,6 @@ class Unfilled(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in FILLING:
+        if func in INITIALISERS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

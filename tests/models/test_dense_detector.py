@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import pytest
 import torch
+from class_names import class_names
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.models.detectors.one_stage import OneStageDetector
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.retina import RetinaHead
 from zoo.types import Detections, Sample, Target
 
-SMALL = ["detector=one_stage", "backbone=resnet10_small", "neck=fpn64_p3", "head=retinanet_small"]
+SMALL = ["detector=dense", "backbone=resnet10_small", "neck=fpn64_p3", "head=retinanet_small"]
 BOXES = torch.tensor([[16.0, 16, 48, 48], [72, 40, 112, 72]])
 
 
-def make(classes: int = 2) -> OneStageDetector:
+def make(classes: int = 2) -> DenseDetector:
     torch.manual_seed(0)
-    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), num_classes=classes)
-    assert isinstance(model, OneStageDetector)
+    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), class_names(classes))
+    assert isinstance(model, DenseDetector)
     return model
+
+
+def head_of(model: DenseDetector) -> RetinaHead:
+    assert isinstance(model.dense_head, RetinaHead)
+    return model.dense_head
 
 
 def scene(scale: float = 1.0) -> Sample:
@@ -35,7 +42,7 @@ TARGET = Target(BOXES, torch.tensor([0, 1]))
 
 def test_builds_without_storage() -> None:
     with torch.device("meta"):
-        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), num_classes=8)
+        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), class_names(8))
     assert all(parameter.is_meta for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) < 1_000_000
     assert {key.split(".")[0] for key in model.state_dict()} == {"backbone", "neck", "dense_head"}
@@ -44,7 +51,7 @@ def test_builds_without_storage() -> None:
 def test_levels_of_neck_and_anchors_agree() -> None:
     model = make()
     features = model.extract(torch.zeros(1, 3, 96, 128))
-    assert tuple(128 // feature.shape[3] for feature in features) == model.dense_head.anchors.strides
+    assert tuple(128 // feature.shape[3] for feature in features) == head_of(model).strides
 
 
 def test_training_gives_named_losses_with_gradients() -> None:
@@ -95,7 +102,7 @@ def test_it_finds_what_it_has_learnt() -> None:
 
 def test_eval_gives_detections_in_original_pixels() -> None:
     model = make()
-    torch.nn.init.constant_(model.dense_head.logits.bias, 0)  # type: ignore[arg-type] # it has a bias
+    torch.nn.init.constant_(head_of(model).logits.bias, 0)  # type: ignore[arg-type] # it has a bias
     with torch.inference_mode():
         (found,) = model.eval()([scene(scale=2.0)])
     assert isinstance(found, Detections)
