@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.measure.accuracy import Accuracy, Rounding
+from zoo.models.boxes import BoxConvention
 from zoo.types import Detections, Evaluator, Rle
 
 
@@ -141,7 +142,7 @@ def test_reset_forgets(ground_truth: CocoGroundTruth) -> None:
 
 
 def test_extent_is_a_float32_difference(ground_truth: CocoGroundTruth) -> None:
-    metric, inclusive = Accuracy(ground_truth), Accuracy(ground_truth, inclusive=True)
+    metric, inclusive = Accuracy(ground_truth), Accuracy(ground_truth, convention=BoxConvention(inclusive=True))
     x1, x2 = np.float32(0.1), np.float32(70.3)
     for each in (metric, inclusive):
         each.update([10], [found([[x1, x1, x2, x2]], [0.7], [2])])

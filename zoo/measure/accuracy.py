@@ -22,6 +22,8 @@ from zoo.types import Detections, Evaluator, Json, Rle
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zoo.models.boxes import BoxConvention
+
 EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
     "vectorized": evaluate,
     "pycocotools": evaluate_by_pycocotools,
@@ -58,8 +60,8 @@ class Accuracy:
         ground_truth: the annotations of the images the detector is run on, its categories in the order of labels.
         evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
-        inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
-            so, and their published AP needs it.
+        convention: what the corners of the detector's boxes are; None: points. Codes of the Caffe era count pixels, and
+            their published AP needs that.
         rounding: decimals of what is evaluated; None evaluates every digit. Predictions are written with every digit
             either way.
 
@@ -73,15 +75,17 @@ class Accuracy:
         *,
         evaluator: Evaluator = "vectorized",
         iou_types: Sequence[IouType] = ("bbox",),
-        inclusive: bool = False,
+        convention: BoxConvention | None = None,
         rounding: Rounding | None = None,
     ) -> None:
+        from zoo.models.boxes import EXCLUSIVE
+
         if evaluator not in EVALUATORS:
             raise UsageError(f"no evaluator {evaluator!r}", next_step=f"choose one ({closest(evaluator, EVALUATORS)})")
         self.ground_truth = ground_truth
         self.evaluator = evaluator
         self.iou_types = tuple(iou_types)
-        self.inclusive = inclusive
+        self.convention = convention or EXCLUSIVE
         self.rounding = rounding
         self.reset()
 
@@ -110,8 +114,8 @@ class Accuracy:
         for image_id, found in zip(image_ids, detections, strict=True):
             self._image_ids.append(np.full(len(found), image_id, dtype=np.int64))
             self._category_ids.append(self._categories(found))
-            self._boxes.append(_as_xywh(_float32(found.boxes).reshape(-1, 4), inclusive=self.inclusive))
-            self._scores.append(_float32(found.scores).astype(np.float64))
+            self._boxes.append(_as_float64(self.convention.to_xywh(_float32(found.boxes).reshape(-1, 4))))
+            self._scores.append(_as_float64(_float32(found.scores)))
             if "segm" in self.iou_types:
                 self._masks += _masks(found, image_id)
 
@@ -179,16 +183,12 @@ class Accuracy:
         return np.asarray(self.ground_truth.category_ids[labels], dtype=np.int64)
 
 
-def _as_xywh(boxes: npt.NDArray[np.float32], *, inclusive: bool) -> npt.NDArray[np.float64]:
-    """Boxes (N, 4) from corners to x, y, width, height."""
-    extent = boxes[:, 2:] - boxes[:, :2]
-    if inclusive:
-        extent += 1
-    return np.concatenate([boxes[:, :2], extent], axis=1).astype(np.float64)
+def _float32(values: Tensor) -> Tensor:
+    return values.detach().cpu().float()
 
 
-def _float32(values: Tensor) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = values.detach().cpu().float().numpy()
+def _as_float64(values: Tensor) -> npt.NDArray[np.float64]:
+    array: npt.NDArray[np.float64] = values.numpy().astype(np.float64)
     return array
 
 
@@ -213,6 +213,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         COCO's numbers; nothing in another process than the first.
     """
     from zoo.data.loader import image_loader
+    from zoo.models.boxes import BoxConvention
     from zoo.run.evaluate import evaluate as detect_all
 
     detector, context = subject.detector, subject.context
@@ -221,6 +222,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         subject.ground_truth,
         evaluator=subject.options["evaluator"],
         iou_types=("bbox", "segm") if detector.has_masks else ("bbox",),
+        convention=BoxConvention(inclusive=subject.protocol["boxes"]["inclusive"]),
         rounding=None if rounding is None else Rounding(**rounding),
     )
     samples = image_loader(

@@ -98,7 +98,10 @@ def _training(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if block is None:
         return None
     renamed = {"begun_with": "init_from", "images_per_pass": "micro_batch_size"}
-    return {renamed.get(key, key): value for key, value in block.items()}
+    new = {renamed.get(key, key): value for key, value in block.items()}
+    if new.get("init_from") == "fresh weights":
+        new["init_from"] = "random init"
+    return new
 
 
 def _parts(
