@@ -6,6 +6,7 @@ no parts: everything in it was measured by one run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ _MEASURED_BY = {
 _EVALUATORS = {"columns": "vectorized"}
 """Values of the setting `evaluator` that have another name now."""
 
+_SPLITS = {"coco2017": "val2017", "shapes": "val"}
+"""Data set -> the split that its rows are of."""
 
 _FOLDED = ("ultralytics", "shapes_yolo")
 """Protocols that fold the normalisation by themselves."""
@@ -70,10 +73,13 @@ def _identity(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
     leaves = {key: value for key, value in bare_leaves(resolved).items() if _known(key)}
     condition = {key: value for key, value in leaves.items() if role_of(key, training=training) is Role.CONDITION}
     folded = (old.get("protocol") or {}).get("name") in _FOLDED
-    own = {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
-    own |= {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
+    own = {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
+    own |= {"data.split": _SPLITS.get(str(condition.get("data.name")), condition.get("data.split"))}
+    own |= {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
     differing = [
-        f"{key}={condition[key]}" for key, value in own.items() if key in condition and condition[key] != value
+        f"{key}={found if isinstance(found, str) else json.dumps(found)}"
+        for key, value in own.items()
+        if (found := condition.get(key, value)) != value
     ]
     limit = condition.get("data.limit")
     return {
