@@ -25,7 +25,7 @@ def make_subject(entry: str, coco: Path, run_dir: Path, overrides: Sequence[str]
     """The subject of a run on the CPU with random weights; `more` are other fields of it."""
     config = compose(entry, [f"data.root={coco}", *overrides])
     settings = RunSettings.from_config(config, overrides=(), run_dir=run_dir, default_results=run_dir)
-    detector = build_model(settings.parts, len(settings.classes)).eval()
+    detector = build_model(settings.parts, settings.classes).eval()
     untouched = copy.deepcopy(detector)
     split = open_data(settings.asked.data, settings.classes)
     values: dict[str, Any] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.catalog.entry import conf_dir
 from zoo.config.overrides import check, settings, usage_error
 from zoo.errors import ZooError
+from zoo.measure.measurement import measurements
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,14 +66,17 @@ def _run(arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {key}={value if len(value) < 60 else '...'}" for key, value in settings().items()]
     usage = """usage: python -m zoo.bench entry=NAME [setting=value ...]
        python -m zoo.bench --multirun 'entry=glob(mmdet_*)' [setting=value ...]
 
 Measures published rows and writes record.json and predictions.json; see `zoo list` for the names.
---cfg job prints the composed configuration. Settings and their defaults:
+--cfg job prints the composed configuration. Settings, what they take, [their defaults]:
 """
-    return "\n".join([usage, *lines])
+    lines = []
+    for key, about in settings().items():
+        lines += textwrap.wrap(f"  {key}: {about}", width=100, subsequent_indent=" " * 6, break_long_words=False)
+    measured = [f"  {name}: {item.about}" for name, item in measurements().items()]
+    return "\n".join([usage, *lines, "\nMeasurements:\n", *measured])
 
 
 def _hydra(arguments: Sequence[str]) -> list[int]:

@@ -14,8 +14,7 @@ from made_up import cell, make_entry, make_record
 from subjects import SMALL, make_subject
 
 from zoo import bench
-from zoo.measure import memory as memory_module
-from zoo.measure.memory import Memory
+from zoo.measure import memory
 from zoo.measure.train_memory import MEASUREMENT, STEPS, published_gigabytes
 from zoo.results.diff import render_diff
 from zoo.results.verdict import judge
@@ -23,17 +22,17 @@ from zoo.results.verdict import judge
 PEAKS = {"peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99, "peak_reserved_bytes": 2**32}
 
 
-def test_real_steps_are_taken_between_reset_and_result(
+def test_real_steps_are_taken_while_the_peak_is_watched(
     tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     plain_step = torch.optim.SGD.step
 
-    class Counter(Memory):
+    class Counter:
         """Counts 3 GiB and a bit on any device, and notes what happened when."""
 
-        def reset(self) -> None:
-            seen.append("reset")
+        def __init__(self, device: torch.device) -> None:
+            seen.append("begin")
 
         def result(self) -> dict[str, int]:
             seen.append("result")
@@ -43,12 +42,12 @@ def test_real_steps_are_taken_between_reset_and_result(
         seen.append("step")
         return plain_step(self, *arguments)
 
-    monkeypatch.setattr(memory_module, "Memory", Counter)
+    monkeypatch.setattr(memory, "DevicePeak", Counter)
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     subject = make_subject(ENTRY, tiny_coco, tmp_path, SMALL)
     before = {name: tensor.clone() for name, tensor in subject.detector.state_dict().items()}
     measured = MEASUREMENT.run(subject)
-    assert seen == ["reset", *["step"] * STEPS, "result"]
+    assert seen == ["begin", *["step"] * STEPS, "result"]
     assert measured == {
         "train_memory_gb": 3.5,
         "train_memory": {

@@ -12,7 +12,8 @@ from geometries import geometry
 from small_heads import make_roi_head, make_rpn
 from torch import Tensor, nn
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
 from zoo.models.anchors import CentredAnchors
 from zoo.models.backbones.resnet import ResNet

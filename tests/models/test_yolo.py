@@ -181,7 +181,7 @@ def test_masks_are_those_of_the_plain_way(method: MaskMethod, original_size: Siz
     boxes[1] = torch.tensor([20.0, 10.0, 20.0, 30.0])  # without area
     boxes[2] = torch.tensor([90.0, 60.0, 95.0, 63.0])  # in the border
     top, left = letterbox_offset(input_shape, size)
-    placed = ImageGeometry(size, size, (1.0, 1.0), original_size, offset=(left, top))
+    placed = ImageGeometry(size, size, (1.0, 1.0), original_size, input_shape, offset=(left, top))
     masks = branch.paste(coefficients, prototypes, boxes, input_shape, placed)
     sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
     expected = the_plain_way(sums, boxes, input_shape, size, original_size, method)

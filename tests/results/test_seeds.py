@@ -52,7 +52,8 @@ def test_seeds_of_one_recipe_are_one_row() -> None:
     assert spread(row, "box_AP") == pytest.approx(0.3)  # sqrt((0.09 + 0 + 0.09) / 2)
     assert label(row) == "mmdet_a (trained, 3 seeds)"
     outcome = judge(row, ENTRY_A)["box_AP"]
-    assert (outcome.verdict, outcome.measured) == ("NUMERIC", pytest.approx(37.5))
+    assert outcome.verdict == "NUMERIC"
+    assert outcome.measured == pytest.approx(37.5)
     assert outcome.reason == "trained here, 3 seeds: within ±0.39"  # 1.96 * 0.15 * sqrt(4 / 3) + 0.05
     # One seed alone would have passed at 37.85, the mean of three does not.
     apart = aggregate_seeds([trained(0, 37.8), trained(1, 37.85), trained(2, 37.9)])[0]

@@ -218,7 +218,7 @@ def test_no_records_no_tables(tmp_path: Path) -> None:
 
 
 def test_masks_and_the_memory_of_a_cpu() -> None:
-    memory = {"kind": "host", "peak_bytes": 900_000_000, "weights_bytes": 1}
+    memory = {"kind": "host", "peak_allocated_bytes": 900_000_000}
     record = make_record(measured={"box_AP": 37.0, "mask_AP": 34.678, "memory": memory})
     (row,) = frame([record], {"mmdet_a": make_entry(cell("37.4"), cell("34.7", metric="mask_AP"))}).to_dict("records")
     assert (row["box_delta"], row["box_verdict"]) == ("-0.40", "DRIFT")

@@ -202,8 +202,8 @@ def test_runs_that_say_nothing_of_the_row() -> None:
 
 
 def test_other_weights_and_parts_of_a_split_are_never_compared() -> None:
-    others = {"weights": "1" * 64, "hash_evidence": "other weights"}
-    part = {"partial": True, "images": 100, "conditions": ("data.limit=100",)}
+    others: dict[str, Any] = {"weights": "1" * 64, "hash_evidence": "other weights"}
+    part: dict[str, Any] = {"partial": True, "images": 100, "conditions": ("data.limit=100",)}
     assert outcome(make_record(**part)) == ("PARTIAL", "not the whole split: 100 images")
     assert outcome(make_record(**others)) == ("OTHER-WEIGHTS", "not the published checkpoint file")
     both = outcome(make_record(**others, **part))

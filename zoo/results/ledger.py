@@ -107,8 +107,9 @@ class Ledger:
         for folder in (self.local, self.local / str(record.hardware_id)):
             for path in folder.glob(f"{record.entry}+*.json"):
                 earlier = _readable(path)
-                same = earlier is not None and earlier.identity.conditions == record.identity.conditions
-                if earlier is not None and same and not earlier.identity.changes and earlier.status != "measured":
+                if earlier is None or earlier.status == "measured" or earlier.identity.changes:
+                    continue
+                if (earlier.trained, earlier.identity.conditions) == (record.trained, record.identity.conditions):
                     path.unlink()
 
     def _old_layout(self) -> list[Path]:

@@ -6,6 +6,7 @@ no parts: everything in it was measured by one run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ _MEASURED_BY = {
 _EVALUATORS = {"columns": "vectorized"}
 """Values of the setting `evaluator` that have another name now."""
 
+_SPLITS = {"coco2017": "val2017", "shapes": "val"}
+"""Data set -> the split that its rows are of."""
 
 _FOLDED = ("ultralytics", "shapes_yolo")
 """Protocols that fold the normalisation by themselves."""
@@ -70,10 +73,13 @@ def _identity(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
     leaves = {key: value for key, value in bare_leaves(resolved).items() if _known(key)}
     condition = {key: value for key, value in leaves.items() if role_of(key, training=training) is Role.CONDITION}
     folded = (old.get("protocol") or {}).get("name") in _FOLDED
-    own = {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
-    own |= {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
+    own = {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
+    own |= {"data.split": _SPLITS.get(str(condition.get("data.name")), condition.get("data.split"))}
+    own |= {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
     differing = [
-        f"{key}={condition[key]}" for key, value in own.items() if key in condition and condition[key] != value
+        f"{key}={found if isinstance(found, str) else json.dumps(found)}"
+        for key, value in own.items()
+        if (found := condition.get(key, value)) != value
     ]
     limit = condition.get("data.limit")
     return {
@@ -98,7 +104,10 @@ def _training(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if block is None:
         return None
     renamed = {"begun_with": "init_from", "images_per_pass": "micro_batch_size"}
-    return {renamed.get(key, key): value for key, value in block.items()}
+    new = {renamed.get(key, key): value for key, value in block.items()}
+    if new.get("init_from") == "fresh weights":
+        new["init_from"] = "random init"
+    return new
 
 
 def _parts(
