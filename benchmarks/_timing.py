@@ -1,11 +1,13 @@
-"""CPU time, as a benchmark should take it: alternating, so that whatever else the machine does hits all alike."""
+"""CPU time and memory as a benchmark should take them: alternating, so that other load hits all candidates alike."""
 
 from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
@@ -33,3 +35,15 @@ def alternate(
             gc.collect()
             seconds[name].append(seconds_of(candidate))
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_rss_mb() -> float:
+    """The highest resident set of this process, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: getrusage would count what the parent had before this process began
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1000
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)

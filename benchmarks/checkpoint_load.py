@@ -19,29 +19,30 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
 import parity
-from _timing import alternate
+from _timing import alternate, peak_rss_mb
 
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.convert import convert
 from zoo.checkpoints.keymaps import key_map
-from zoo.config.compose import build_model, compose, load_detector
-from zoo.measure.memory import peak_rss
+from zoo.config.build import build_model, load_detector
+from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
 TARGET = 8.0
 PARTS = compose(ENTRY)
+CLASSES = PARTS["data"]["classes"]
 
 
 def ours(path: Path) -> Detector:
     """The way of `zoo.load`."""
-    return load_detector(PARTS, read_entry(ENTRY), 80, path)[0]
+    return load_detector(PARTS, read_entry(ENTRY), CLASSES, path)[0]
 
 
 def plain(path: Path) -> Detector:
     """Build, load, copy."""
-    detector = build_model(PARTS, 80)
+    detector = build_model(PARTS, CLASSES)
     tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     detector.load_state_dict(convert(tensors, key_map("mmdet"), expected)[0])
@@ -60,9 +61,9 @@ def added_memory(way: str, path: Path) -> float:
 def main() -> int:
     """Print the ratio; 1 where it is below the target."""
     if sys.argv[1:2] == ["--once"]:
-        before = peak_rss()
+        before = peak_rss_mb()
         WAYS[sys.argv[2]](Path(sys.argv[3]))
-        print((peak_rss() - before) / 1e6)
+        print(peak_rss_mb() - before)
         return 0
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from _synthetic_coco import write_set
-from _timing import cpu_seconds
+from _timing import cpu_seconds, peak_rss_mb
 from tabulate import tabulate
 
 ARRAYS = ("precision", "recall", "scores", "stats")
@@ -230,18 +230,6 @@ def largest_difference(mine: Result, reference: Result) -> float:
     if any(mine[name].shape != reference[name].shape for name in ARRAYS):
         return float("inf")
     return max(float(np.abs(mine[name] - reference[name]).max()) for name in ARRAYS)
-
-
-def peak_rss_mb() -> float:
-    """The highest resident set of this process, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: getrusage would count what the parent had before this process began
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1000
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def describe(folder: Path) -> str:

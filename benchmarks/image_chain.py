@@ -26,8 +26,10 @@ from torchvision.transforms.functional import to_tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _timing import alternate
 
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.preprocess import Preprocess
+from zoo.data.size_rules import KeepRatio
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.padding import PadToMultiple
 
 TARGET = 5.0
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -65,8 +67,8 @@ def main() -> int:
 
 def compare(files: list[Path], rounds: int) -> int:
     """Time the chains on these files."""
-    transform = ResizeKeepRatio(1333, 800)
-    normalizer = PixelNormalizer(MEAN, STD, channels="rgb", divisor=32)
+    transform = Preprocess(KeepRatio(1333, 800))
+    normalizer = PixelNormalizer(MEAN, STD, channels="rgb", padding=PadToMultiple(32))
     reference = GeneralizedRCNNTransform(800, 1333, [m / 255 for m in MEAN], [s / 255 for s in STD])
     cpu = torch.device("cpu")
     for file in files:

@@ -24,7 +24,8 @@ from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from zoo.checkpoints.convert import Drop, Rename, convert
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Detections
@@ -41,7 +42,8 @@ SCORE_TOLERANCE = 1e-5
 
 def ours(weights: dict[str, Tensor], *, fast: bool) -> Detector:
     """The entry, plain or with folded normalisation and channels-last memory."""
-    detector = build_model(compose(ENTRY), num_classes=80)
+    parts = compose(ENTRY)
+    detector = build_model(parts, parts["data"]["classes"])
     load_weights(detector, {key: value.clone() for key, value in weights.items()}, "mmdet")
     detector.eval()
     if fast:

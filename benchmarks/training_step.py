@@ -134,7 +134,7 @@ def main() -> int:
     targets = [Target(boxes(image.shape[0], image.shape[1], seed=i), labels) for i, image in enumerate(pixels)]
     detector, zoo_step = our_step(weights, pixels, targets, options.device)
     peer, torchvision_step = peer_step(weights, pixels, targets, options.device)
-    our_regions, our_loss = regions(detector.get_submodule("roi_head.box_head"), zoo_step)
+    our_regions, our_loss = regions(detector.get_submodule("roi_head.stages.0.box_head"), zoo_step)
     its_regions, its_loss = regions(peer.get_submodule("roi_heads.box_head"), torchvision_step)
     print(f"regions {our_regions} and {its_regions}, losses {our_loss:.4f} and {its_loss:.4f} (zoo, torchvision)")
     if our_regions != its_regions or not abs(our_loss - its_loss) <= LOSS_TOLERANCE * its_loss:

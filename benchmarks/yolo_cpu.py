@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
+from zoo.models.detectors.dense import DenseDetector
 from zoo.models.layers.conv import fold_batch_norm
-from zoo.types import Batch
+from zoo.types import Batch, ImageGeometry
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
 import parity
@@ -36,13 +37,14 @@ TARGET = 1.0
 SCORE_TOLERANCE = 1e-4
 
 
-def ours(model: str, weights: dict[str, Tensor]) -> YoloDetector:
+def ours(model: str, weights: dict[str, Tensor]) -> DenseDetector:
     """The entry as its protocol runs it, with folded normalisation, and channels-last memory."""
-    detector = build_model(compose(f"ultralytics_{model}"), num_classes=80)
+    parts = compose(f"ultralytics_{model}")
+    detector = build_model(parts, parts["data"]["classes"])
     load_weights(detector, weights, "ultralytics")
     fold_batch_norm(detector.eval())
     detector.use_channels_last()
-    assert isinstance(detector, YoloDetector)
+    assert isinstance(detector, DenseDetector)
     return detector
 
 
@@ -75,7 +77,9 @@ def compare(model: str, rounds: int) -> int:
     pixels = np.random.RandomState(0).random_sample((1, 3, SIDE, SIDE)).astype(np.float32)
     images = torch.from_numpy(pixels)
     size = (SIDE, SIDE)
-    batch = Batch(images.contiguous(memory_format=torch.channels_last), [size], [size], [(1.0, 1.0)], [0])
+    batch = Batch(
+        images.contiguous(memory_format=torch.channels_last), [ImageGeometry(size, size, (1.0, 1.0), size, size)], [0]
+    )
     scores = peer(images)[0][0, 4:84].T
     difference = float((detector.network(batch).logits[0].sigmoid() - scores).abs().max())
     print(f"{model}: scores differ by at most {difference:.1e}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from zoo.catalog.entry import read_entry
-from zoo.checkpoints.obtain import EMBEDDED
+from zoo.checkpoints.fetch_checkpoint import EMBEDDED
 from zoo.checkpoints.readers import read
 from zoo.results.record import Record
 
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     record = Record.read(options.run / "record.json")
     entry = read_entry(options.entry)
-    if record.entry != entry.name or record.status != "measured":
+    if record.entry != entry.name or record.status != "measured" or not record.trained:
         raise SystemExit(f"{options.run} holds a {record.status} run of {record.entry}, not a training of {entry.name}")
     target = EMBEDDED / f"{entry.name}.safetensors"
     tensors = read(options.run / "weights.pth", "pth")
@@ -41,7 +41,7 @@ def main() -> None:
         target.unlink()
         raise SystemExit(f"{len(content)} bytes are more than {LARGEST}")
     print(f"{target}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
-    print({key: record.measured.get(key) for key in ("box_AP", "mask_AP", "params")}, record.protocol["training"])
+    print({key: record.number(key) for key in ("box_AP", "box_AP50", "box_AP75", "mask_AP", "mask_AP50", "mask_AP75")})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python scripts/import_published.py TABLES_DIR FACTS.csv
 
-TABLES_DIR holds copies of the README files, faults included. FACTS.csv says what the metafiles of
+TABLES_DIR holds copies of the README files, as damaged as they are. FACTS.csv says what the metafiles of
 mmdetection print, one row a model: config_3x, metafile_name, box_ap, mask_ap,
-train_mem_gb_metafile, ms_per_image_metafile. Every fault that was got over is printed.
+train_mem_gb_metafile, ms_per_image_metafile. Every issue is printed with its resolution.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path, PurePosixPath
 from zoo.catalog.entry import PublishedCell
 from zoo.catalog.published.documents import read_file
 from zoo.catalog.published.evidence import Evidence, gather, write_evidence
-from zoo.catalog.published.faults import summary
+from zoo.catalog.published.issues import summary
 from zoo.catalog.published.layouts import Column
 from zoo.catalog.published.layouts.mmdet import LAYOUT as MMDET
 from zoo.errors import UsageError, ZooError
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
 
-CARRIERS = {
+SOURCES = {
     "000.md": {"paddle": "configs/faster_rcnn/README.md"},
     "001.md": {"paddle": "configs/rcnn_enhance/README.md"},
     "002.md": {"mmdet": "configs/faster_rcnn/README.md", "ultralytics": "README.md", "jwyang": "README.md"},
@@ -68,10 +68,10 @@ def main() -> int:
 
 def tables(folder: Path) -> Iterator[Evidence]:
     """What the README files print."""
-    for name, carriers in CARRIERS.items():
-        printed, faults = read_file(folder / name)
-        print(*summary(faults), sep="\n", end="\n" if faults else "")
-        yield from gather(printed, carriers)
+    for name, sources in SOURCES.items():
+        numbers, issues = read_file(folder / name)
+        print(*summary(issues), sep="\n", end="\n" if issues else "")
+        yield from gather(numbers, sources)
 
 
 def metafiles(facts: Path) -> Iterator[Evidence]:
@@ -85,12 +85,10 @@ def metafiles(facts: Path) -> Iterator[Evidence]:
                 raise UsageError(f"{facts}: no model in {row['config_3x']!r}", next_step="correct the row")
             if row["metafile_name"] == NOT_IN_METAFILE:
                 continue
-            carrier = str(PurePosixPath(row["config_3x"]).with_name("metafile.yml"))
+            source = str(PurePosixPath(row["config_3x"]).with_name("metafile.yml"))
             for name, column in METAFILE.items():
                 if row[name]:
-                    cell = PublishedCell(
-                        metric=column.metric, text=row[name], carrier=carrier, hardware=column.hardware
-                    )
+                    cell = PublishedCell(metric=column.metric, text=row[name], source=source, hardware=column.hardware)
                     yield Evidence(entry=entry, cell=cell, file=facts.name, raw=f"{name}={row[name]}")
 
 

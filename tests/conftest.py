@@ -89,7 +89,7 @@ def coco_config() -> dict[str, Any]:
 @pytest.fixture
 def small_parts() -> dict[str, Any]:
     """The composition with a small input."""
-    return compose(ENTRY, ["protocol.transform.long=128", "protocol.transform.short=96"])
+    return compose(ENTRY, ["protocol.transform.size_rule={long:128,short:96}"])
 
 
 @pytest.fixture(scope="session")

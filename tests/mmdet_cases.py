@@ -11,9 +11,10 @@ import torch
 from cases import ENTRIES
 from parity import weights
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 
 ARCHITECTURES = {case.split("/")[1]: entries[0] for case, entries in ENTRIES.items() if case.startswith("mmdet/")}
 """Parity case, without its zoo -> an entry of that architecture."""
@@ -22,7 +23,7 @@ ARCHITECTURES = {case.split("/")[1]: entries[0] for case, entries in ENTRIES.ite
 def build(case: str, overrides: Sequence[str] = ()) -> Detector:
     """A detector with fresh weights, on the default device."""
     config = composed(case, *overrides)
-    return build_model(config, num_classes(case))
+    return build_model(config, classes(case))
 
 
 def composed(case: str, *overrides: str) -> dict[str, Any]:
@@ -35,15 +36,15 @@ def _composed(case: str, *overrides: str) -> dict[str, Any]:
     return compose(ARCHITECTURES[case], overrides)
 
 
-def num_classes(case: str) -> int:
-    """Object classes of a case."""
+def classes(case: str) -> list[str]:
+    """Names of the object classes of a case."""
     config = composed(case)
-    return len(config["entry"].get("classes") or config["data"]["classes"])
+    return list(config["entry"].get("classes") or config["data"]["classes"])
 
 
 def load(case: str) -> Detector:
     """The eval-mode detector of a case, with the weights of its manifest."""
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), SkipInit():
         model = build(case)
     load_weights(model, weights(f"mmdet/{case}"), "mmdet")
     return model.eval()

@@ -15,7 +15,7 @@ import zoo
 from zoo.data.preprocess import decode
 from zoo.errors import CheckpointError, DataError, UsageError
 
-SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 
 
 def test_importing_it_is_cheap() -> None:

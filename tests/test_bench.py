@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from conftest import ENTRY
 from file_server import FileServer
 
 from zoo import bench, pipeline
+from zoo.measure.measurement import Measurement, measurement
 
-SMALL = ["protocol.transform.long=128", "protocol.transform.short=96"]
+SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
 QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]
@@ -38,6 +42,16 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def replace_measurement(monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[..., Any]) -> None:
+    """Let a measurement do something else in the runs of this test."""
+
+    def chosen(asked: str) -> Measurement:
+        found = measurement(asked)
+        return dataclasses.replace(found, run=run) if asked == name else found
+
+    monkeypatch.setattr(pipeline, "measurement", chosen)
+
+
 def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     """All of stderr, and its last line."""
     error = capsys.readouterr().err
@@ -51,28 +65,38 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert record["entry"] == ENTRY
     assert record["status"] == "measured"
     assert record["checkpoint"]["hash_evidence"] == "other weights"
-    assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}}
+    assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}, "changed": {}, "kept": {}}
     assert record["data"] | {"annotations_sha256": ""} == {
         "name": "coco2017", "split": "val2017", "images": 2, "annotations_sha256": "", "files_sha256": None,
-        "partial": True,
+        "partial": True, "known": False,
     }  # fmt: skip
+    assert record["identity"]["changes"] == []
+    assert record["identity"]["conditions"] == ["data.limit=2"]
+    assert list(record["parts"]) == ["accuracy", "speed", "memory", "complexity"]
+    assert record["parts"]["speed"]["images"] == 1
+    assert all(part["seconds"] > 0 and part["finished"] for part in record["parts"].values())
     measured = record["measured"]
     assert 0 <= measured["box_AP"] <= 100
     assert measured["fps"] > 0
     assert measured["latency_ms"]["p95"] >= measured["latency_ms"]["p50"] > 0
     assert measured["timed"] == {"rounds": 3, "images": 1}
-    assert measured["memory"]["kind"] == "host RSS"
+    assert measured["memory"]["kind"] == "host"
+    assert measured["memory"]["peak_allocated_bytes"] > 4 * 41_753_056, "the weights, and more"
     assert measured["params"] == 41_753_056
     assert measured["macs_input"] == [1, 3, 800, 1344]
     assert sum(measured["macs_by_part"].values()) == measured["macs"]
-    assert record["verdict"]["box_AP"]["verdict"] == "OTHER-WEIGHTS"
+    outcome = record["verdict"]["box_AP"]
+    assert outcome["verdict"] == "NOT-COMPARED"
+    assert "are not those of coco2017 val2017; not the published checkpoint file; not the whole" in outcome["reason"]
     predictions = json.loads(Path("run/predictions.json").read_text(encoding="utf-8"))
     assert {row["image_id"] for row in predictions} == {1, 2}
     assert set(predictions[0]) == {"image_id", "category_id", "bbox", "score"}
     output = capsys.readouterr().out
-    assert "OTHER-WEIGHTS" in output
+    assert "NOT-COMPARED" in output
     assert "37.4" in output
-    filed = Path("results/records") / record["hardware"]["id"] / f"{ENTRY}.json"
+    (filed,) = Path("results").rglob("*.json")
+    assert filed.parent == Path("results/local") / record["hardware"]["id"]
+    assert f"filed:  {filed}" in output
     assert json.loads(filed.read_text(encoding="utf-8")) == record
 
 
@@ -81,11 +105,16 @@ def test_a_changed_composition_does_not_bear_the_name(tiny_coco: Path, faster_rc
         f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *SMALL, "measure=[accuracy]", "batch_size=2"
     )
     assert status == 0
-    assert record["entry"].startswith(f"{ENTRY}+")
-    assert record["based_on"] == ENTRY
-    assert record["changes"] == SMALL
+    assert record["entry"] == ENTRY
+    assert record["identity"]["changes"] == [
+        "protocol.transform.size_rule.long=128",
+        "protocol.transform.size_rule.short=96",
+    ]
+    assert record["overrides"] == [*SMALL, "batch_size=2"]
     assert "fps" not in record["measured"]
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
+    (filed,) = Path("results").rglob("*.json")
+    assert filed.name.startswith(f"{ENTRY}+long-128+short-96+batch_size-2+")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -95,11 +124,15 @@ def test_folded_channels_last_and_other_precisions_run(tiny_coco: Path, faster_r
         f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *SMALL, *fast, "measure=[speed,memory]"
     )
     assert status == 0
-    assert record["changes"] == SMALL
+    identity = record["identity"]
+    assert len(identity["changes"]) == 2
+    other = [] if precision == "fp32" else ["precision=bf16"]
+    fast = ["protocol.fold_batch_norm=true", "protocol.channels_last=true"]
+    assert sorted(identity["conditions"]) == sorted([*other, *fast])
+    assert identity["condition"]["precision"] == precision
     assert record["protocol"]["config"]["protocol"]["fold_batch_norm"] is True
-    assert record["protocol"]["precision"] == precision
     assert "box_AP" not in record["measured"]
-    assert record["measured"]["memory"]["peak_rss_bytes"] > 0
+    assert record["measured"]["memory"]["peak_allocated_bytes"] > 4 * 41_000_000, "the weights, and more"
 
 
 def test_wrong_hash_blocks(tiny_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,8 +203,6 @@ def test_what_is_missing_blocks(
 
 
 def test_a_missing_image_is_noticed_before_anything_runs(tiny_coco: Path, faster_rcnn_pth: Path) -> None:
-    import shutil
-
     shutil.copytree(tiny_coco, "coco")
     Path("coco/val2017/000000000002.png").unlink()
     status, record = run("data.root=coco", f"checkpoint.path={faster_rcnn_pth}")
@@ -200,7 +231,7 @@ def test_an_unexpected_error_leaves_a_record_and_the_traceback(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(pipeline, "_accuracy", broken)
+    replace_measurement(monkeypatch, "accuracy", broken)
     status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}")
     assert status == 1
     assert record["status"] == "failed"
@@ -209,18 +240,36 @@ def test_an_unexpected_error_leaves_a_record_and_the_traceback(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_what_the_device_has_no_memory_for_leaves_the_rest(
+    tiny_coco: Path, faster_rcnn_pth: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    replace_measurement(monkeypatch, "complexity", too_large)
+    one = ["speed.rounds=1", "measure=[complexity,speed]", *SMALL]
+    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *one)
+    assert (status, record["status"]) == (0, "measured")
+    assert list(record["parts"]) == ["speed"]
+    assert record["skipped"] == {"complexity": "the device has too little memory for it"}
+    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "measure=[complexity]")
+    assert (status, record["status"], record["reason"]) == (1, "failed", "CUDA out of memory")
+    assert "batch_size" in record["next_step"]
+
+
 def test_ctrl_c_leaves_a_record(
     tiny_coco: Path, faster_rcnn_pth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "_accuracy", interrupted)
+    replace_measurement(monkeypatch, "accuracy", interrupted)
     status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}")
     assert status == 1
     assert record["status"] == "failed"
     assert record["reason"] == "interrupted"
     assert last_line(capsys)[1] == "next: run the same command again"
+    assert not list(Path("results").rglob("*.json")), "it is in the folder of the run alone"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +283,7 @@ def test_ctrl_c_leaves_a_record(
         ([f"entry={ENTRY}", "data.rot=x"], "no setting 'data.rot' (closest: data.root"),
         ([f"entry={ENTRY}", "run=trian"], "no option 'trian' of run"),
         ([f"entry={ENTRY}", "backbone=resnet51"], "no option 'resnet51' of backbone (closest: resnet50"),
-        ([f"entry={ENTRY}", "precision=fp8"], "no 'fp8'"),
+        ([f"entry={ENTRY}", "precision=fp8"], "'fp8' is not fp32"),
         ([f"entry={ENTRY}", "batch_size=0"], "batch_size: 0"),
         ([f"entry={ENTRY}", "measure=[acuracy]"], "closest: accuracy"),
         ([f"entry={ENTRY}", "device='"], "device="),

@@ -59,10 +59,10 @@ def test_exact_whatever_the_way(
 def test_a_damaged_embedded_checkpoint_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from zoo.checkpoints import obtain
+    from zoo.checkpoints import fetch_checkpoint
 
     (tmp_path / f"{ENTRIES[0]}.safetensors").write_bytes(b"something else")
-    monkeypatch.setattr(obtain, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(fetch_checkpoint, "EMBEDDED", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(sys, "argv", ["zoo.bench"])

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "types"),
+    ("files", "schema", "types"),
     ("runtime",),
     ("catalog",),
     ("fetch",),
@@ -63,9 +63,9 @@ def test_imports_only_what_comes_before() -> None:
     assert not against_the_flow, "\n".join(against_the_flow)
 
 
-def test_only_compose_instantiates() -> None:
+def test_only_build_instantiates() -> None:
     users = [path.name for path in FILES if "hydra.utils" in path.read_text(encoding="utf-8")]
-    assert users == ["compose.py"]
+    assert users == ["build.py"]
 
 
 def test_models_know_no_configuration() -> None:

@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 import torch
+from class_names import class_names
 from conftest import ENTRY
 from file_server import FileServer
 from torch import Tensor
 
 from zoo import bench
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 
 SMALL = [
     *("backbone=resnet10_small", "backbone.frozen_stages=1", "neck=fpn64", "head=faster_rcnn_small", "batch_size=1"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 WHOLE = ("schedule.epochs=1", "schedule.milestones=[]")
 
@@ -31,7 +33,7 @@ WHOLE = ("schedule.epochs=1", "schedule.milestones=[]")
 def classifier() -> dict[str, Tensor]:
     """A state dict with torchvision's names, for the backbone of these runs."""
     torch.manual_seed(7)
-    backbone = build_model(compose(ENTRY, ["initial=null", *SMALL]), num_classes=80).backbone
+    backbone = build_model(compose(ENTRY, ["initial=null", *SMALL]), class_names(80)).backbone
     state = {"fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}
     for name, tensor in backbone.state_dict().items():
         renamed = name.replace("stem.conv", "conv1").replace("stem.norm", "bn1")

@@ -14,7 +14,7 @@ import pytest
 from conftest import ENTRY
 
 from zoo import bench, cli
-from zoo.checkpoints import obtain as obtain_module
+from zoo.checkpoints import fetch_checkpoint as fetch_module
 from zoo.checkpoints.store import StoredFile
 from zoo.config.overrides import check
 
@@ -92,7 +92,7 @@ def test_python_runs(
     def local(*_: Any, **__: Any) -> StoredFile:
         return StoredFile(path=faster_rcnn_pth, url=None, sha256="0" * 64, size=1, hash_evidence="other weights")
 
-    monkeypatch.setattr(obtain_module, "obtain", local)
+    monkeypatch.setattr(fetch_module, "fetch_checkpoint", local)
     monkeypatch.chdir(tmp_path)
     mosaic = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     cv2.imwrite("image.jpg", mosaic.repeat(5, axis=0).repeat(5, axis=1))

@@ -19,14 +19,13 @@ from zoo.config.compose import compose
 from zoo.config.settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import TrainConfig
-from zoo.train.training import resolve_micro_batch_size
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the front door does, but in a process that has torch already
 
 SMALL = [
     "initial=null",
     *("backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 
@@ -90,14 +89,17 @@ def test_train_then_evaluate(whole: Path) -> None:
     assert sum(tensor.numel() for tensor in weights.values()) > 100_000
     assert list(json.loads((whole / "evaluations.json").read_text(encoding="utf-8"))) == ["1", "2"]
     assert 0 <= record["measured"]["box_AP"] <= 100
-    assert not list((whole.parent / "results").glob("records/*/*"))
-    assert len(list((whole.parent / "results/trained/seed_0/records").rglob("*.json"))) == 1
+    assert not list((whole.parent / "results").glob("records/*/*")), "a changed composition is filed as a local run"
+    (filed,) = (whole.parent / "results/local").rglob("*.json")
+    condition = record["identity"]["condition"]
+    assert (condition["run.name"], condition["seed"]) == ("train", 0)
+    assert json.loads(filed.read_text(encoding="utf-8"))["identity"] == record["identity"]
 
 
 def test_a_training_that_was_cut_short_is_not_the_entry(whole: Path) -> None:
     record = json.loads((whole / "record.json").read_text(encoding="utf-8"))
-    assert record["based_on"] == ENTRY
-    assert {"run.max_steps=5", "~initial"} <= set(record["changes"])
+    assert record["entry"] == ENTRY
+    assert {"run.max_steps=5", "initial.urls=null"} <= set(record["identity"]["changes"])
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
 
 
@@ -123,35 +125,22 @@ def test_another_training_is_not_gone_on_with(
 
 
 def test_a_recipe_in_mixed_precision(whole: Path, tiny_coco: Path, tmp_path: Path) -> None:
-    status, record = run(tiny_coco, tmp_path / "mixed", "schedule=mmdet_1x_amp", *FEW, "run.max_steps=1")
+    as_it_stands = ["schedule=mmdet_1x_amp", "run.scale_lr=false"]
+    status, record = run(tiny_coco, tmp_path / "mixed", *FEW, *as_it_stands, "run.max_steps=1")
     assert (status, record["reason"]) == (0, None)
-    assert (record["protocol"]["precision"], record["protocol"]["training"]["precision"]) == ("fp32", "fp16")
+    done = record["protocol"]["training"]
+    assert (done["precision"], done["lr"]) == ("fp16", 0.02)
     first, second = (float(rows(folder)[0]["loss"]) for folder in (tmp_path / "mixed", whole))
     assert first != second
     assert first == pytest.approx(second, rel=0.02)
 
 
-def options(batch_size: int = 16, **changes: Any) -> TrainConfig:
-    config = compose(ENTRY, ["run=train", f"batch_size={batch_size}"])
+def options(**changes: Any) -> TrainConfig:
+    config = compose(ENTRY, ["run=train"])
     config["run"] |= changes
     settings = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results"))
     assert settings.train is not None
     return settings.train
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "processes", "asked", "images"),
-    [(16, 1, "auto", 2), (16, 8, "auto", 2), (16, 16, "auto", 1), (5, 1, "auto", 1), (16, 1, 16, 16), (16, 4, 4, 4)],
-)
-def test_images_of_a_micro_batch(batch_size: int, processes: int, asked: Any, images: int) -> None:
-    assert resolve_micro_batch_size(options(batch_size, micro_batch_size=asked), processes) == images
-
-
-def test_batches_that_do_not_split() -> None:
-    with pytest.raises(UsageError, match="16 images do not split evenly over 3 processes"):
-        resolve_micro_batch_size(options(), 3)
-    with pytest.raises(UsageError, match="do not split into micro-batches of 3"):
-        resolve_micro_batch_size(options(micro_batch_size=3), 1)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import torch
 from zoo import bench
 
 SMALL = [
-    *("backbone=csp_p", "protocol.transform.long=64", "schedule.mosaic.side=64", "precision=fp32"),
-    *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.closing_epochs=2"),
+    *("backbone=csp_p", "protocol.transform.size_rule.long=64", "schedule.mosaic.side=64", "precision=fp32"),
+    *("batch_size=2", "schedule.accumulate_to=8", "schedule.epochs=4", "schedule.mosaic.close_mosaic=2"),
     *("schedule.warmup.epochs=2", "schedule.warmup.min_iterations=4", "schedule.warmup.bias_lr=0.01", "data.limit=2"),
 ]
 """Two steps an epoch, four of warm-up, then four to an optimiser step; the last two epochs see single images."""
@@ -77,7 +77,7 @@ def test_masks_are_trained_on(tiny_coco: Path, tmp_path: Path) -> None:
 
 
 def test_losses_fall(tiny_coco: Path, tmp_path: Path) -> None:
-    always = ["schedule.epochs=30", "schedule.mosaic.closing_epochs=30", "schedule.accumulate_to=2"]
+    always = ["schedule.epochs=30", "schedule.mosaic.close_mosaic=30", "schedule.accumulate_to=2"]
     run(tiny_coco, tmp_path / "run", *always)
     losses = [float(line["loss"]) for line in rows(tmp_path / "run")]
     assert len(losses) == 60
@@ -93,3 +93,10 @@ def test_resume_in_the_midst_of_accumulation(whole: Path, tiny_coco: Path, tmp_p
     assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
     tensors, resumed = (torch.load(folder / "weights.pth", weights_only=True) for folder in (whole, killed))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in tensors.items())
+
+
+def test_the_averaged_weights_are_the_trained_ones(whole: Path) -> None:
+    weights = torch.load(whole / "weights.pth", weights_only=True)
+    last = torch.load(whole / "checkpoints" / "step_000000008.pt", weights_only=True)
+    assert all(torch.equal(tensor, last["ema"]["tensors"][name]) for name, tensor in weights.items())
+    assert any(not torch.equal(tensor, last["model"][name]) for name, tensor in weights.items())

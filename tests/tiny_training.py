@@ -13,14 +13,20 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from class_names import class_names
 from torch import Tensor, nn
 
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.data.augment import mmdet
+from zoo.data.augment.settings import MultiScale
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import ResizeKeepRatio
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder
+from zoo.data.loader import TrainLoader
+from zoo.data.preprocess import Preprocess
+from zoo.data.sampler import AspectRatioBatchSampler
+from zoo.data.size_rules import KeepRatio
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.padding import PadToMultiple
 from zoo.runtime.distributed import DistributedContext, init_distributed
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.optimizers import ModelEma, make_optimizer
@@ -38,7 +44,7 @@ SCHEDULE = Schedule(
     optimizer=OPTIMIZER,
     milestones=(3, 6),
     warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
-    multi_scale={"mode": "choice", "scales": [[64, 48], [80, 60]]},
+    multi_scale=MultiScale(mode="choice", scales=((64, 48), (80, 60))),
 )
 
 
@@ -47,8 +53,8 @@ class TinyDetector(Detector):
 
     def __init__(self, classes: int = 80) -> None:
         backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
-        normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", 32)
-        super().__init__(backbone, None, ResizeKeepRatio(64, 48), normalizer)
+        normalizer = PixelNormalizer([120.0] * 3, [60.0] * 3, "rgb", PadToMultiple(32))
+        super().__init__(class_names(classes), backbone, None, Preprocess(KeepRatio(64, 48)), normalizer)
         self.logits = nn.Linear(8, classes)
         self.box = nn.Linear(8, 4)
 
@@ -72,11 +78,11 @@ class TinyDetector(Detector):
         }
 
 
-def make_dataset(coco: Path, augmentation: Augmentation | None = None) -> TrainingDataset:
+def make_dataset(coco: Path) -> TrainingSet:
     truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
     files = [coco / "val2017" / name for name in truth.file_names]
-    views = augmentation or Augmentation(multi_scale=MultiScale.from_mapping(SCHEDULE.multi_scale or {}))
-    return TrainingDataset(truth, files, views, seed=3)
+    assert SCHEDULE.multi_scale is not None
+    return mmdet.training_set(truth, files, multi_scale=SCHEDULE.multi_scale, seed=3, masks=False)
 
 
 def make_config(
@@ -97,7 +103,7 @@ def make_config(
 
 def make_trainer(
     folder: Path,
-    order: TrainingOrder,
+    sampler: AspectRatioBatchSampler,
     detector: Detector | None = None,
     *,
     steps: int = 20,
@@ -105,14 +111,14 @@ def make_trainer(
     context: DistributedContext = DistributedContext(),  # noqa: B008 - immutable
     **settings: Any,
 ) -> Trainer:
-    """A trainer of the steps of `order`; `settings` are those of `make_config`."""
+    """A trainer of the steps of `sampler`; `settings` are those of `make_config`."""
     if detector is None:
         torch.manual_seed(0)
         detector = TinyDetector()
     lr_schedule = MultiStepLR(
         base_lr=OPTIMIZER.lr,
         milestones=SCHEDULE.milestones,
-        iterations_per_epoch=order.steps_per_epoch,
+        iterations_per_epoch=sampler.steps_per_epoch,
         warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
     )
     return Trainer(
@@ -121,7 +127,7 @@ def make_trainer(
         lr_schedule,
         make_config(folder, **settings),
         steps=steps,
-        micro_batches=order.parts_per_step,
+        micro_batches=sampler.micro_batches_per_step,
         init_from="random init",
         ema=ModelEma(detector, EmaConfig(decay=0.9, warmup=5)) if ema else None,
         context=context,
@@ -135,9 +141,11 @@ def train(
     """Train on a tiny data set; returns the trainer at its end."""
     with init_distributed(CPU) as context:
         dataset = make_dataset(coco)
-        order = TrainingOrder(dataset.wide, batch_size=batch_size, part_size=micro_batch_size, seed=3)
-        trainer = make_trainer(folder, order, context=context, **settings)
-        loader = TrainingBatches(dataset, order, workers=workers, rank=context.rank, processes=context.world_size)
+        sampler = AspectRatioBatchSampler(
+            dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
+        )
+        trainer = make_trainer(folder, sampler, context=context, **settings)
+        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
         if resume:
             trainer.restore()
         trainer.run(loader)
@@ -156,7 +164,7 @@ def start(coco: Path, folder: Path, environment: Mapping[str, str] | None = None
     """Train in a process of its own, with one thread, so that every one of them computes the same bits."""
     context = multiprocessing.get_context("forkserver")
     # Imported once for all of them; the last is what torch's optimisers import when they are first used.
-    context.set_forkserver_preload(["zoo.data.training", "zoo.train.trainer", "torch._dynamo"])
+    context.set_forkserver_preload(["zoo.data.loader", "zoo.train.trainer", "torch._dynamo"])
     process = context.Process(target=_train, args=(coco, folder, dict(environment or {}), settings))
     process.start()
     return process

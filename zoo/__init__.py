@@ -37,10 +37,11 @@ def build(name: str, overrides: Sequence[str] = ()) -> Detector:
     Raises:
         UsageError: no such entry, or an override that fits nothing.
     """
-    from zoo.config.compose import build_model, compose
+    from zoo.config.build import build_model
+    from zoo.config.compose import compose
 
     config = compose(name, overrides)
-    return build_model(config, _num_classes(config)).eval()
+    return build_model(config, _classes(config)).eval()
 
 
 def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -> Detector:
@@ -52,8 +53,8 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         device: "cpu", "cuda", "cuda:1" or "auto".
 
     Returns:
-        A module with `backbone(images)`, `neck(features)` and
-        `predict(images) -> list of Detections`.
+        A module with `backbone(images)`, `neck(features)`, `predict(images) -> list of Detections` and
+        `classes`, the names that labels stand for.
 
     Raises:
         UsageError: no such entry.
@@ -62,18 +63,20 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
         DeviceError: the device is not there.
     """
     from zoo.catalog.entry import read_entry, resolve
-    from zoo.checkpoints.obtain import obtain
-    from zoo.config.compose import compose, load_detector
-    from zoo.results.record import results_dir
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
+    from zoo.config.build import load_detector
+    from zoo.config.compose import compose
+    from zoo.results.ledger import results_dir
     from zoo.runtime.hardware import resolve_device
 
     target = resolve_device(device)
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
-    stored = obtain(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
-    detector, _ = load_detector(config, entry, _num_classes(config), stored.path)
+    stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
+    detector, _ = load_detector(config, entry, _classes(config), stored.path)
     return detector.to(target)
 
 
-def _num_classes(config: dict[str, Any]) -> int:
-    return len(config["entry"].get("classes") or config["data"]["classes"])
+def _classes(config: dict[str, Any]) -> list[str]:
+    """Names of an entry's object classes, in label order."""
+    return list(config["entry"].get("classes") or config["data"]["classes"])

@@ -10,20 +10,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
+import textwrap
 import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir
 from zoo.config.overrides import check, settings, usage_error
 from zoo.errors import ZooError
+from zoo.measure.measurement import measurements
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from zoo.config.settings import RunSettings
+    from zoo.results.ledger import Filed
     from zoo.results.record import Record
 
 
@@ -53,7 +56,7 @@ def _run(arguments: list[str]) -> int:
     if "run=train" in arguments:
         # Intel's MKL otherwise sums in an order that depends on where in memory the numbers happen to lie.
         os.environ.setdefault("MKL_CBWR", "AUTO")
-    started = time.time()
+    started = datetime.now(UTC).replace(microsecond=0)  # records know the second
     statuses = _hydra(checked.given)
     if checked.sweep_dir is None:
         return max(statuses, default=0)
@@ -63,14 +66,17 @@ def _run(arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {key}={value if len(value) < 60 else '...'}" for key, value in settings().items()]
     usage = """usage: python -m zoo.bench entry=NAME [setting=value ...]
        python -m zoo.bench --multirun 'entry=glob(mmdet_*)' [setting=value ...]
 
 Measures published rows and writes record.json and predictions.json; see `zoo list` for the names.
---cfg job prints the composed configuration. Settings and their defaults:
+--cfg job prints the composed configuration. Settings, what they take, [their defaults]:
 """
-    return "\n".join([usage, *lines])
+    lines = []
+    for key, about in settings().items():
+        lines += textwrap.wrap(f"  {key}: {about}", width=100, subsequent_indent=" " * 6, break_long_words=False)
+    measured = [f"  {name}: {item.about}" for name, item in measurements().items()]
+    return "\n".join([usage, *lines, "\nMeasurements:\n", *measured])
 
 
 def _hydra(arguments: Sequence[str]) -> list[int]:
@@ -100,7 +106,7 @@ def _job(config: DictConfig) -> int:
     from omegaconf import OmegaConf
 
     from zoo.config.settings import RunSettings
-    from zoo.results.record import results_dir
+    from zoo.results.ledger import results_dir
 
     hydra_config = HydraConfig.get()
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -112,9 +118,8 @@ def _job(config: DictConfig) -> int:
             default_results=results_dir(),
         )
         from zoo import pipeline
-        from zoo.runtime.distributed import is_main_process
 
-        record = pipeline.run(settings)
+        record, filed = pipeline.run(settings)
     except ZooError as error:
         print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
         return error.exit_status
@@ -123,38 +128,43 @@ def _job(config: DictConfig) -> int:
         report.write_text(traceback.format_exc(), encoding="utf-8")
         print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
         return 1
-    if is_main_process():
-        _report(record, settings)
+    if filed is not None:
+        _report(record, filed, settings)
     return 0 if record.status == "measured" else 1
 
 
-def _report(record: Record, settings: RunSettings) -> None:
+def _report(record: Record, filed: Filed, settings: RunSettings) -> None:
     """The row and its diff on stdout; what went wrong on stderr, its last line the next step."""
-    from zoo.results.diff import catalogued, render_diff
-    from zoo.results.seeds import with_seeds
+    from zoo.results.diff import entries_of, render_diff
+    from zoo.results.seeds import with_other_seeds
     from zoo.results.table import render_row
 
-    if record.status == "measured":
-        row = with_seeds(record, settings.results_dir)
-        entries = catalogued([row])
-        print(render_row(row, entries.get(row.entry)), end="\n\n")
-        print(render_diff([row], entries), end="\n\n")
-        print(f"record: {settings.run_dir / 'record.json'}")
-    else:
-        print(f"{record.status.upper()} {record.entry}: {record.reason}", file=sys.stderr)
+    if record.status != "measured":
+        print(f"{record.status.upper()} {record.label}: {record.reason}", file=sys.stderr)
         print(f"next: {record.next_step}", file=sys.stderr)
+        return
+    row = with_other_seeds(record, settings.results_dir)
+    entries = entries_of([row])
+    print(render_row(row, entries.get(row.entry)), end="\n\n")
+    print(render_diff([row], entries), end="\n\n")
+    print(f"record: {settings.run_dir / 'record.json'}")
+    print(f"filed:  {filed.path}")
+    for note in filed.notes:
+        print(f"        {note}")
 
 
-def _summary(sweep_dir: Path, started: float) -> int:
+def _summary(sweep_dir: Path, started: datetime) -> int:
     """A table of the sweep's jobs; the exit status of the whole.
 
     Read from the jobs' folders, so that it holds for jobs that ran in other processes or on other
-    machines, and for those that were killed before they could leave a record.
+    machines, and for those that were killed before they could leave a record. A folder that an earlier
+    sweep left is told by its configuration, which every job writes anew when it begins.
     """
     from tabulate import tabulate
 
-    jobs = sorted(path.parent for path in sweep_dir.rglob(".hydra") if path.stat().st_mtime >= started - 1)
-    rows = sorted(_outcome(job) for job in jobs)
+    begun = started.timestamp() - 1  # file systems round
+    configs = [path for path in sweep_dir.rglob(".hydra/config.yaml") if path.stat().st_mtime >= begun]
+    rows = sorted(_outcome(path.parent.parent, started) for path in configs)
     measured = sum(status == "MEASURED" for _, status, *_ in rows)
     print()
     print(tabulate(rows, headers=("entry", "status", "box AP", "fps", "seconds", "reason")))
@@ -162,17 +172,17 @@ def _summary(sweep_dir: Path, started: float) -> int:
     return 0 if rows and measured == len(rows) else 1
 
 
-def _outcome(job: Path) -> tuple[str, ...]:
+def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
     """A line of the summary."""
     from zoo.results.record import Record
 
     path = job / "record.json"
-    if not path.is_file():
+    record = Record.read(path) if path.is_file() else None
+    if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
         return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
-    record = Record.read(path)
-    numbers = (record.measured.get("box_AP"), record.measured.get("fps"), record.times.get("seconds"))
+    numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
     reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
-    return record.entry, record.status.upper(), *map(_short, numbers), reason
+    return record.label, record.status.upper(), *map(_short, numbers), reason
 
 
 def _short(value: float | None) -> str:

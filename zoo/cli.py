@@ -29,11 +29,12 @@ import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, entry_names, read_entry, resolve
 from zoo.errors import UsageError, ZooError, closest
-from zoo.results.diff import ABSENT, catalogued, diff_rows, passes, render_comparison, render_diff
-from zoo.results.record import Record, results_dir
-from zoo.results.seeds import all_records
+from zoo.results.diff import ABSENT, diff_rows, entries_of, passes, render_comparison, render_diff
+from zoo.results.ledger import Ledger, results_dir
+from zoo.results.record import Record
+from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
-from zoo.results.verdict import carrier, catalogue_key, printed
+from zoo.results.verdict import catalogue_key, printed, source_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,9 +83,9 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="print the version")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
+        from zoo.runtime.provenance import zoo_version
 
-        print(f"zoo {version('zoo-bench')}")
+        print(f"zoo {zoo_version()}")
         parser.exit()
 
 
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     published = add("published", _published, "every published number with where it is printed, and what contradicts it")
     published.add_argument("which", nargs="*", **which)  # type: ignore[arg-type]
-    about = "read Markdown files instead: their tables, and every fault that was got over"
+    about = "read Markdown files instead: their tables, and every issue that was found"
     published.add_argument("--read", nargs="+", type=Path, metavar="README.md", help=about)
     published.add_argument("--format", choices=("table", "csv"), default="table")
 
@@ -203,7 +204,7 @@ def _show(options: argparse.Namespace) -> int:
     print("\npublished")
     for cell in entry.published:
         hardware = f" on {cell.hardware}" if cell.hardware else ""
-        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {carrier(cell)}")
+        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {source_of(cell)}")
     if protocol:
         print(f"\nprotocol\n  {protocol['name']}, version {protocol['version']}")
     print(f"\nrun it: python -m zoo.bench entry={entry.name}")
@@ -242,7 +243,7 @@ def _published(options: argparse.Namespace) -> int:
             "metric": cell.metric,
             "text": cell.text,
             "unit": METRICS[cell.metric],
-            "carrier": cell.carrier,
+            "source": cell.source,
             "line": "" if cell.line is None else str(cell.line),
             "hardware": cell.hardware or "",
             "conflict": conflicts.get(_place(name, cell), ""),
@@ -255,7 +256,7 @@ def _published(options: argparse.Namespace) -> int:
 
 def _read_published(options: argparse.Namespace) -> int:
     from zoo.catalog.published.documents import read_file
-    from zoo.catalog.published.faults import summary
+    from zoo.catalog.published.issues import summary
 
     if options.which:
         message = f"--read takes files, and {', '.join(options.which)} is asked for as well"
@@ -278,10 +279,10 @@ def _read_published(options: argparse.Namespace) -> int:
         for number in numbers
     ]
     _print_rows(rows, options.format)
-    faults = summary(fault for _, found in documents for fault in found)
-    if faults:
+    issues = summary(issue for _, found in documents for issue in found)
+    if issues:
         aside = sys.stderr if options.format == "csv" else sys.stdout  # no remark among lines of CSV
-        print("", "faults", *(f"  {line}" for line in faults), sep="\n", file=aside)
+        print("", "issues", *(f"  {line}" for line in issues), sep="\n", file=aside)
     return 0
 
 
@@ -291,7 +292,7 @@ def _place(name: str | None, cell: PublishedCell) -> tuple[str | None, str, str 
 
 
 def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | None, str, str | None], str]:
-    """The numbers that carriers disagree about, all of them as one text."""
+    """The numbers that sources disagree about, all of them as one text."""
     groups: dict[tuple[str | None, str, str | None], list[PublishedCell]] = {}
     for name, cell in cells:
         groups.setdefault(_place(name, cell), []).append(cell)
@@ -302,12 +303,12 @@ def _conflicts(cells: Iterable[tuple[str, PublishedCell]]) -> dict[tuple[str | N
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from zoo.checkpoints.obtain import obtain
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 
     failures = 0
     for entry in select(options.which):
         try:
-            file = obtain(entry.checkpoint, options.results_dir)
+            file = fetch_checkpoint(entry.checkpoint, options.results_dir)
         except ZooError as error:  # the next entry may well be there
             failures += 1
             print(f"{entry.name}: {error.status.upper()}: {error.message}\n  next: {error.next_step}", file=sys.stderr)
@@ -341,23 +342,24 @@ def _diff(options: argparse.Namespace) -> int:
     if any(argument.endswith(".json") for argument in options.which):
         return _diff_records(options.which)
     root = options.results_dir
-    records = all_records(root)
+    ledger = Ledger(root)
+    records = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
     if options.which:
         records = _matching(records, options.which)
     if not records:
         raise _no_records(root)
-    entries = catalogued(records)
+    entries = entries_of(records)
     print(render_diff(records, entries), end="")
     return 0 if passes(diff_rows(records, entries)) else 1
 
 
 def _matching(records: Sequence[Record], patterns: Sequence[str]) -> list[Record]:
-    """The records that patterns mean; records of changed compositions answer to their own names."""
-    own = {record.entry for record in records}
+    """The records that patterns mean; whatever has a name of its own answers to that, too."""
+    own = {name for record in records for name in (record.entry, record.name) if name is not None}
     direct = {name for pattern in patterns for name in fnmatch.filter(own, pattern)}
     others = [pattern for pattern in patterns if not fnmatch.filter(own, pattern)]
     wanted = direct | ({entry.name for entry in select(others)} if others else set())
-    return [record for record in records if record.entry in wanted]
+    return [record for record in records if record.entry in wanted or record.name in wanted]
 
 
 def _diff_records(paths: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 Size: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+"""Of convolutions and matrix products; fp32 is true float32, without TF32."""
+
+Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]
+"""Our own evaluator, and the reference; both give the same bits."""
+
+Json: TypeAlias = object
+"""What JSON can hold: None, bool, int, float, str, lists of these, and mappings of names to these."""
 
 Image: TypeAlias = Union[str, Path, "np.ndarray"]
 """An image as `predict` takes it: a path, or an array (H, W, 3), uint8, RGB."""
@@ -42,18 +51,19 @@ class Sample:
     """One image on its way to a detector.
 
     Attributes:
-        pixels: uint8 (H, W, 3), BGR as OpenCV decodes it, resized, not padded, not normalised.
+        pixels: (H, W, 3), BGR as OpenCV decodes it, resized, not padded: uint8, or float32 where the protocol
+            normalises before the resize.
         image_id: the data set's id (the position in the list for `predict`).
         original_size: size of the image file.
         scale: (x, y) factors from original to resized pixels, each from the rounded size.
-        canvas: the size that it is padded to, where the protocol decides that before the images are in a batch.
+        batch_shape: (height, width) it is padded to, where the protocol decides that before there is a batch.
     """
 
     pixels: Tensor
     image_id: int
     original_size: Size
     scale: tuple[float, float]
-    canvas: Size | None = None
+    batch_shape: Size | None = None
 
 
 @dataclass(slots=True)
@@ -77,20 +87,45 @@ class Target:
         return Target(self.boxes.to(device), self.labels.to(device), masks)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageGeometry:
+    """Where an image lies in a network's input, and how that relates to the image file.
+
+    Attributes:
+        size: the image's size inside the input, without padding.
+        extent: (height, width) that boxes in input pixels are clipped to; usually the size, but need not be whole.
+        scale: (x, y) factors from original to input pixels.
+        original_size: size of the image file.
+        padded_size: size with the padding that the image would have if it were alone in its batch.
+        offset: (x, y) of the image's first pixel in the input; (0, 0) where all padding is right and below.
+    """
+
+    size: Size
+    extent: tuple[float, float]
+    scale: tuple[float, float]
+    original_size: Size
+    padded_size: Size
+    offset: tuple[int, int] = (0, 0)
+
+
 @dataclass(slots=True)
 class Batch:
     """What a network takes.
 
     Attributes:
         images: float (N, 3, H, W), normalised and padded.
-        sizes: size of each image inside `images`, without the padding.
+        geometries: one an image.
+        image_ids: the data set's ids.
     """
 
     images: Tensor
-    sizes: list[Size]
-    original_sizes: list[Size]
-    scales: list[tuple[float, float]]
+    geometries: list[ImageGeometry]
     image_ids: list[int]
+
+    @property
+    def input_shape(self) -> Size:
+        """(height, width) of all images with their padding."""
+        return self.images.shape[2], self.images.shape[3]
 
 
 @dataclass(slots=True)

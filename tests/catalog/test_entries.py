@@ -11,13 +11,14 @@ from parity import GOLDEN, constants, manifest, shapes
 
 from zoo.catalog.entry import Entry, conf_dir, entry_names, read_entry
 from zoo.checkpoints.convert import convert
+from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.obtain import obtain
 from zoo.checkpoints.readers import read
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.fetch.hashes import published_prefix_from_name
-from zoo.models.layers.unfilled import Unfilled
-from zoo.results.record import results_dir
+from zoo.models.layers.skip_init import SkipInit
+from zoo.results.ledger import results_dir
 
 PARAMETERS = {
     "mmdet/faster_rcnn_r50_caffe_c4_1x_coco": 33_844_764,
@@ -61,7 +62,7 @@ def checkpoint_shapes(entry: Entry) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor in an entry's checkpoint, by its key there."""
     if entry.name in CASES:
         return shapes(CASES[entry.name])
-    file = obtain(entry.checkpoint, results_dir()).path
+    file = fetch_checkpoint(entry.checkpoint, results_dir()).path
     return {key: tuple(tensor.shape) for key, tensor in read(file, entry.checkpoint.format).items()}
 
 
@@ -87,8 +88,8 @@ def test_keys_shapes_and_parameters(name: str) -> None:
     entry, config = read_entry(name), compose(name)
     in_file = checkpoint_shapes(entry)
     fixed = constants(CASES[name]) if name in CASES else {}
-    with torch.device("meta"), Unfilled():
-        detector = build_model(config, num_classes=len(config["entry"].get("classes") or config["data"]["classes"]))
+    with torch.device("meta"), SkipInit():
+        detector = build_model(config, config["entry"].get("classes") or config["data"]["classes"])
         checkpoint = {key: torch.empty(shape) for key, shape in in_file.items()} | fixed
     expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     converted, report = convert(checkpoint, key_map(entry.checkpoint.keymap), expected)

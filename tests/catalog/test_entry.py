@@ -47,22 +47,37 @@ def test_a_cell_knows_the_precision_it_was_printed_with(text: str, decimals: int
     ("changes", "message"),
     [
         ({"upstream": "  upstraem: faster-rcnn"}, r"entry: unknown key 'upstraem' \(closest: upstream\)"),
-        ({"keymap": "    key_map: mmdet"}, r"checkpoint: unknown key 'key_map' \(closest: keymap\)"),
-        ({"fps": "    - {metric: fsp, text: '1', carrier: a}"}, r"published: unknown metric 'fsp' \(closest: fps\)"),
+        ({"keymap": "    key_map: mmdet"}, r"entry\.checkpoint: unknown key 'key_map' \(closest: keymap\)"),
+        (
+            {"fps": "    - {metric: fsp, text: '1', source: a}"},
+            r"published\[1\]\.metric: no 'fsp' \(closest: fps\)",
+        ),
         ({"fps": "    - {metrics: fps}"}, r"published\[1\]: unknown key 'metrics' \(closest: metric\)"),
         ({"license": "  license:"}, r"entry: missing license"),
         ({"format": "    # format"}, r"checkpoint: missing format"),
-        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing carrier"),
-        ({"box": "    - {metric: box_AP, text: 37.40, carrier: a}"}, r"published box_AP: quote the number, 37\.4 has"),
-        ({"box": "    - {metric: box_AP, text: '37,4', carrier: a}"}, r"published box_AP: '37,4' is not a number"),
-        ({"sha256_prefix": "    sha256_prefix: 12345678"}, r"checkpoint\.sha256_prefix: 12345678 is not a string"),
-        ({"sha256_prefix": "    sha256_prefix: 047C8118"}, r"checkpoint\.sha256_prefix: '047C8118' is not"),
+        ({"fps": "    - {metric: fps, text: '1'}"}, r"published\[1\]: missing source"),
+        (
+            {"box": "    - {metric: box_AP, text: 37.40, source: a}"},
+            r"\[0\]\.text: 37\.4 is not a string \(quote it\)",
+        ),
+        (
+            {"box": "    - {metric: box_AP, text: '37,4', source: a}"},
+            r"\[0\]\.text: '37,4' is not a number as printed",
+        ),
+        (
+            {"sha256_prefix": "    sha256_prefix: 12345678"},
+            r"\.sha256_prefix: 12345678 is not a string \(quote it\)",
+        ),
+        (
+            {"sha256_prefix": "    sha256_prefix: 047C8118"},
+            r"\.sha256_prefix: '047C8118' is not 6 to 64 lower",
+        ),
         ({"zoo": "  zoo: paddle"}, r"entry\.name: 'mmdet_a' does not begin with its zoo, 'paddle'"),
         ({"name": "  name: mmdet_b"}, r"entry\.name is 'mmdet_b'"),
         ({"zoo": "  zoo: ["}, r"not valid YAML"),
         (
             {"checkpoint": "  checkpoint: 3\n  more:"},
-            r"entry: unknown key 'more'|checkpoint: expected a mapping, found 3",
+            r"entry: unknown key 'more'|checkpoint: 3 is not a mapping",
         ),
     ],
 )
@@ -83,13 +98,28 @@ def test_a_file_that_is_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_entry("mmdet_a")
 
 
-@pytest.mark.parametrize(("digits", "good"), [("047c8118", True), ("a" * 64, True), ("abc", False), ("g" * 8, False)])
-def test_hashes_are_lower_case_hex(digits: str, good: bool) -> None:
-    if good:
-        assert Checkpoint(urls=(), format="pth", keymap="mmdet", sha256=digits).sha256 == digits
+@pytest.mark.parametrize(
+    ("key", "digits", "expected"),
+    [
+        ("sha256_prefix", "047c8118", None),
+        ("sha256_prefix", "a" * 6, None),
+        ("sha256_prefix", "a" * 64, None),
+        ("sha256_prefix", "a" * 5, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "a" * 65, "6 to 64 lower-case hex digits"),
+        ("sha256_prefix", "g" * 8, "6 to 64 lower-case hex digits"),
+        ("sha256", "0" * 64, None),
+        ("sha256", "0" * 63, "64 lower-case hex digits"),
+        ("sha256", "0" * 65, "64 lower-case hex digits"),
+        ("sha256", "A" * 64, "64 lower-case hex digits"),
+    ],
+)
+def test_hashes_are_lower_case_hex(key: str, digits: str, expected: str | None) -> None:
+    block = {"urls": [], "format": "pth", "keymap": "mmdet", key: digits}
+    if expected is None:
+        assert getattr(Checkpoint.from_mapping(block), key) == digits
         return
-    with pytest.raises(UsageError, match="hex digits"):
-        Checkpoint(urls=(), format="pth", keymap="mmdet", sha256=digits)
+    with pytest.raises(UsageError, match=rf"^checkpoint\.{key}: '{digits}' is not {expected}$"):
+        Checkpoint.from_mapping(block)
 
 
 def test_an_unknown_entry_lists_the_closest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

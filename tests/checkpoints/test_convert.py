@@ -7,6 +7,7 @@ import torch
 
 from zoo.checkpoints.convert import FIXED, REPEATED, Constant, Copy, Drop, Rename, convert
 from zoo.checkpoints.keymaps import key_map
+from zoo.checkpoints.tensor_ops import background_last, take_rows, transpose
 from zoo.errors import ConversionError, UsageError
 
 KEY_MAP = (
@@ -91,3 +92,45 @@ def test_constants_are_compared_and_not_loaded() -> None:
     for other in (bins + 1, bins[:, :3]):
         with pytest.raises(ConversionError, match="other values than the method fixes them to: bins"):
             convert({"bins": other, "a": torch.zeros(2)}, rules, {"x": (2,)})
+
+
+STORED_OTHERWISE = (
+    Rename("score.weight", "logits.weight", ops=(transpose, background_last)),
+    Rename("score.bias", "logits.bias", ops=(background_last,)),
+    Rename("delta.bias", "deltas.bias", ops=(take_rows(4),)),
+)
+
+
+def test_values_go_through_the_operations_of_their_rule_in_order() -> None:
+    given = {
+        "score.weight": torch.tensor([[0.0, 1, 2], [10, 11, 12]]),  # 2 inputs, 3 classes
+        "score.bias": torch.tensor([0.0, 1, 2]),
+        "delta.bias": torch.arange(12.0),
+    }
+    expected = {"logits.weight": (3, 2), "logits.bias": (3,), "deltas.bias": (8,)}
+    converted, report = convert(given, STORED_OTHERWISE, expected)
+    assert converted["logits.weight"].tolist() == [[1, 11], [2, 12], [0, 10]]
+    assert converted["logits.bias"].tolist() == [1, 2, 0]
+    assert converted["deltas.bias"].tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert report.to_json() == {
+        "loaded": 3,
+        "dropped": {},
+        "changed": {
+            "transpose": ["score.weight"],
+            "background_last": ["score.weight", "score.bias"],
+            "take_rows(4:)": ["delta.bias"],
+        },
+    }
+
+
+def test_an_operation_that_does_not_fit_is_listed() -> None:
+    rules = (Rename("a", "x", ops=(transpose,)), Rename("b", "y", ops=(take_rows(4),)))
+    with pytest.raises(
+        ConversionError, match=r"transpose does not fit: a \(not a matrix\); .*take_rows\(4:\) does not"
+    ):
+        convert(tensors("a", "b", shape=(4,)), rules, {"x": (4,), "y": (2,)})
+
+
+def test_the_shape_that_counts_is_the_one_after_the_operations() -> None:
+    with pytest.raises(ConversionError, match=r"shape \[2, 3\] where the model has \[3, 2\]: a -> x"):
+        convert(tensors("a", shape=(3, 2)), (Rename("a", "x", ops=(transpose,)),), {"x": (3, 2)})

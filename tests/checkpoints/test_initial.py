@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from class_names import class_names
 from parity import shapes
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -16,10 +17,11 @@ from torchvision.models import resnet
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
 from zoo.checkpoints.keymaps import key_map
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import ConversionError, UsageError
 from zoo.fetch.hashes import published_prefix_from_name
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "resnet50": resnet.resnet50,
@@ -50,7 +52,7 @@ def shapes_of(name: str) -> Mapping[str, tuple[int, ...]]:
     """Shape of every tensor in a file of conf/initial."""
     if name == "mmdet_caffe_fpn_3x":
         return shapes("mmdet/faster_rcnn_r50_caffe_fpn_1x_coco")
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), SkipInit():
         network = next(make for part, make in ARCHITECTURES.items() if part in name)()
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
@@ -58,8 +60,8 @@ def shapes_of(name: str) -> Mapping[str, tuple[int, ...]]:
 def converted(entry: str, given: Mapping[str, tuple[int, ...]], keymap: str) -> tuple[set[str], dict[str, Any]]:
     """The keys that stay fresh in an entry's model, and the load report."""
     config = compose(entry)
-    with torch.device("meta"), Unfilled():
-        detector = build_model(config, num_classes=len(config["entry"].get("classes") or config["data"]["classes"]))
+    with torch.device("meta"), SkipInit():
+        detector = build_model(config, config["entry"].get("classes") or config["data"]["classes"])
         tensors = {key: torch.empty(shape) for key, shape in given.items()}
     expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
     placed, report = convert(tensors, key_map(keymap), expected)
@@ -77,10 +79,10 @@ def test_files_are_told_by_their_hash(name: str) -> None:
 def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     name = read_entry(entry).parts["initial"]
     fresh, report = converted(entry, shapes_of(name), initial(name).keymap)
-    assert not any(key.startswith("backbone.") or ".stage." in key for key in fresh)
+    assert not any(key.startswith("backbone.") or ".shared." in key for key in fresh)
     whole_images = {"classifies whole images": ["fc.weight", "fc.bias"]}
     if name == "mmdet_caffe_fpn_3x":
-        head = "roi_head.box_head."
+        head = "roi_head.stages.0.box_head."
         assert fresh == {f"{head}{layer}.{p}" for layer in ("logits", "deltas") for p in ("weight", "bias")}
         assert sorted(report["dropped"]["of other classes"]) == [
             f"roi_head.bbox_head.{layer}.{p}" for layer in ("fc_cls", "fc_reg") for p in ("bias", "weight")
@@ -103,7 +105,7 @@ def test_old_files_count_no_batches() -> None:
     ("missing", "stranger", "message"),
     [
         ("layer3.2.bn1.running_var", None, r"lacks model keys: backbone\.layer3\.2\.conv1\.norm\.running_var"),
-        ("layer4.0.downsample.0.weight", None, "lacks model keys: .*layer4|stage"),
+        ("layer4.0.downsample.0.weight", None, "lacks model keys: .*layer4|shared"),
         (None, "se.fc.weight", "no rule for checkpoint keys: se"),
         (None, "layer5.0.conv1.weight", "the model has no place for: layer5"),
     ],
@@ -129,7 +131,7 @@ def test_the_backbone_computes_what_the_classifier_did() -> None:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-    detector = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), num_classes=2).eval()
+    detector = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), class_names(2)).eval()
     expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
     placed, _ = convert(network.state_dict(), key_map("torchvision_resnet"), expected)
     detector.load_state_dict(placed, strict=False)

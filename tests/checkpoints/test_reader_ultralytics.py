@@ -246,9 +246,9 @@ def test_storages_are_as_long_as_the_pickle_says(
     tmp_path: Path, framework: dict[str, type], kind: str, change: str
 ) -> None:
     model = network(framework)
-    whole, spoilt = tmp_path / "whole.pt", tmp_path / "spoilt.pt"
+    whole, corrupt = tmp_path / "whole.pt", tmp_path / "corrupt.pt"
     torch.save(content(model) if kind == "ultralytics" else model.state_dict(), whole)
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(spoilt, "w") as target:
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(corrupt, "w") as target:
         for name in source.namelist():
             data, compression = source.read(name), zipfile.ZIP_STORED
             if name.endswith("/data/0"):
@@ -260,8 +260,8 @@ def test_storages_are_as_long_as_the_pickle_says(
                 data = b"big"
             target.writestr(name, data, compression)
     assert read(whole, kind)
-    with pytest.raises(CheckpointError, match=r"spoilt\.pt: damaged"):
-        read(spoilt, kind)
+    with pytest.raises(CheckpointError, match=r"corrupt\.pt: damaged"):
+        read(corrupt, kind)
 
 
 @pytest.mark.parametrize("model", [None, {"model.0.conv.weight": torch.zeros(2)}, "text"])

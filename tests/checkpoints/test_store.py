@@ -252,28 +252,29 @@ URLS = ["https://host/a.pth", "https://mirror/a.pth"]
 
 
 def test_an_own_file_that_is_the_published_one(store: CheckpointStore, own: Path, lock: Path) -> None:
-    full = store.adopt(own, urls=URLS, published_prefix=None, published_sha256=SHA)
+    full = store.register_local(own, urls=URLS, published_prefix=None, published_sha256=SHA)
     assert (full.path, full.url, full.sha256, full.size) == (own, None, SHA, len(BODY))
     assert full.hash_evidence == "full"
-    assert store.adopt(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "published prefix"
+    assert store.register_local(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "published prefix"
     assert not lock.exists()  # only what an address delivers is pinned
 
 
 def test_an_own_file_that_is_the_pinned_one(store: CheckpointStore, own: Path, lock: Path) -> None:
     Pins([], lock).add(URLS, sha256=SHA, size=len(BODY))
-    assert store.adopt(own, urls=URLS[1:], published_prefix=None).hash_evidence == "first use"
-    assert store.adopt(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "published prefix"
+    assert store.register_local(own, urls=URLS[1:], published_prefix=None).hash_evidence == "first use"
+    assert store.register_local(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "published prefix"
 
 
 def test_an_own_file_that_is_another(store: CheckpointStore, own: Path, lock: Path) -> None:
-    assert store.adopt(own, urls=URLS, published_prefix="00000000").hash_evidence == "other weights"
+    assert store.register_local(own, urls=URLS, published_prefix="00000000").hash_evidence == "other weights"
     assert (
-        store.adopt(own, urls=URLS, published_prefix=None, published_sha256=OTHER_SHA).hash_evidence == "other weights"
+        store.register_local(own, urls=URLS, published_prefix=None, published_sha256=OTHER_SHA).hash_evidence
+        == "other weights"
     )
-    assert store.adopt(own, urls=URLS, published_prefix=None).hash_evidence == "other weights"
+    assert store.register_local(own, urls=URLS, published_prefix=None).hash_evidence == "other weights"
     Pins([], lock).add(URLS, sha256=OTHER_SHA, size=len(OTHER))
-    assert store.adopt(own, urls=URLS, published_prefix=None).hash_evidence == "other weights"
-    assert store.adopt(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "other weights"
+    assert store.register_local(own, urls=URLS, published_prefix=None).hash_evidence == "other weights"
+    assert store.register_local(own, urls=URLS, published_prefix=SHA[:8]).hash_evidence == "other weights"
 
 
 def test_an_own_file_that_is_not_there(store: CheckpointStore, tmp_path: Path) -> None:
@@ -288,5 +289,5 @@ def test_an_own_file_that_is_not_there(store: CheckpointStore, tmp_path: Path) -
     for name, fault in faults.items():
         path = tmp_path / name
         with pytest.raises(CheckpointError, match=re.escape(f"checkpoint.path={path}: {fault}")) as caught:
-            store.adopt(path, urls=URLS, published_prefix=None)
+            store.register_local(path, urls=URLS, published_prefix=None)
         assert "leave checkpoint.path out" in caught.value.next_step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,12 @@ def test_faulty_recipes_are_named() -> None:
     with pytest.raises(UsageError, match="has no schedule to be trained by"):
         settings("run=train", schedule=None)
     assert settings(schedule=None).recipe is None
+
+
+def test_the_identity_of_a_training_holds_bare_names() -> None:
+    train = settings("run=train", "seed=3").train
+    assert train is not None
+    assert set(train.identity) == {"detector", "backbone", "neck", "head", "loss", "schedule", "initial"}
+    assert train.identity["backbone"]["_target_"] == "ResNet"
+    assert "zoo." not in json.dumps(train.identity)
+    assert (train.seed, train.run_dir, train.batch_size) == (3, Path("run"), 16)

@@ -34,18 +34,20 @@ def test_defaults() -> None:
     assert asked.entry.parts["backbone"] == "resnet50"
     assert asked.measure == ("accuracy", "speed", "memory", "complexity")
     assert asked.batch_size == 1
-    assert asked.data.root is None
+    assert asked.asked.data.root is None
     assert asked.results_dir == Path("results")
     assert len(asked.classes) == 80
-    assert asked.changes == ()
+    assert asked.identity.changes == asked.identity.conditions == ()
+    assert asked.overrides == ()
+    assert asked.train is None
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("measure", ["accuracy", "sped"], "measure: no 'sped' \\(closest: speed"),
-        ("measure", [], "measure: \\[\\] is not a list"),
-        ("precision", "fp8", "precision: no 'fp8'"),
+        ("measure", [], "measure: \\[\\] names nothing"),
+        ("precision", "fp8", "precision: 'fp8' is not fp32"),
         ("evaluator", "cocoapi", "evaluator: no 'cocoapi'"),
         ("device", "gpu", "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
         ("device", "cpu:1", "device: 'cpu:1'"),
@@ -78,12 +80,21 @@ def test_one_measurement_needs_no_list() -> None:
         "head.roi_head.detections.score_threshold=0.1",
         "+neck.extra=1",
         "~loss",
-        "protocol.transform.long=1000",
+        "protocol.transform.size_rule.long=1000",
         "entry.checkpoint.sha256_prefix='00000000'",
+        "data.limit=5",
+        "device=cpu",
+        "precision=bf16",
+        "batch_size=8",
+        "evaluator=pycocotools",
+        "protocol.fold_batch_norm=true",
+        "run=train",
+        "run.max_steps=5",
     ],
 )
-def test_changes_to_an_entry_are_noticed(override: str) -> None:
-    assert settings(overrides=(override,)).changes == (override,)
+def test_what_makes_another_run_is_repeated_in_the_record(override: str) -> None:
+    assert settings(overrides=(override,)).overrides == (override,)
+    assert settings(overrides=(override,)).new_record().overrides == [override]
 
 
 @pytest.mark.parametrize(
@@ -91,15 +102,31 @@ def test_changes_to_an_entry_are_noticed(override: str) -> None:
     [
         f"entry={ENTRY}",
         "data.root=/coco",
-        "data.limit=5",
-        "device=cpu",
-        "precision=bf16",
         "checkpoint.path=x.pth",
-        "protocol.fold_batch_norm=true",
-        "protocol.channels_last=true",
+        "checkpoint.url=https://example.org/x.pth",
         "results.dir=/tmp",
         "measure=[speed]",
+        "workers=4",
+        "seed=3",
+        "speed.images=1",
+        "hydra.run.dir=run",
     ],
 )
-def test_how_it_runs_is_no_change(override: str) -> None:
-    assert settings(overrides=(override,)).changes == ()
+def test_how_it_is_carried_out_is_not(override: str) -> None:
+    assert settings(overrides=(override,)).overrides == ()
+
+
+def test_the_seed_of_a_training_is_repeated() -> None:
+    config = compose(ENTRY, ["run=train", "seed=3"])
+    overrides = ("run=train", "seed=3", "run.resume=true", "workers=4")
+    found = RunSettings.from_config(config, overrides=overrides, run_dir=Path("run"), default_results=Path("results"))
+    assert found.overrides == ("run=train", "seed=3")
+    assert found.identity.conditions == ("seed=3",)
+
+
+def test_the_record_before_anything_is_measured() -> None:
+    record = settings(seed=3).new_record()
+    assert (record.entry, record.zoo, record.status, record.seed) == (ENTRY, "mmdet", "failed", 3)
+    assert (record.protocol.name, record.protocol.version) == ("mmdet", CONFIG["protocol"]["version"])
+    assert record.protocol.config["data"] == CONFIG["data"]
+    assert (record.checkpoint, record.data, record.hardware, record.parts) == (None, None, None, {})

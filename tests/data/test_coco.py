@@ -74,19 +74,46 @@ def test_subset_is_the_first_images_by_id(tmp_path: Path) -> None:
         ground_truth.subset(0)
 
 
-def test_with_categories_keeps_images_and_order(tmp_path: Path) -> None:
+def test_labels_are_the_places_of_names_in_the_class_list(tmp_path: Path) -> None:
     chosen = load(tmp_path, DOCUMENT).with_categories(["dog", "car"])
-    assert chosen.category_ids.tolist() == [3, 18]
-    assert chosen.category_names == ["car", "dog"]
+    assert chosen.category_ids.tolist() == [18, 3]
+    assert chosen.category_names == ["dog", "car"]
     assert chosen.image_ids.tolist() == [10, 20, 30]
     assert chosen.annotation_ids.tolist() == [5]
-    assert chosen.category_index.tolist() == [1]
+    assert chosen.category_index.tolist() == [0]
     assert chosen.annotations_of(2) == slice(0, 1)
-    with pytest.raises(DataError, match="no category 'persn'") as raised:
-        load(tmp_path, DOCUMENT).with_categories(["persn"])
+    assert chosen.with_categories(["car", "dog"]).category_index.tolist() == [1]
+
+
+def test_the_ids_of_categories_do_not_matter(tmp_path: Path) -> None:
+    renumbered = {18: 2, 1: 3, 3: 1}  # alphabetically: car, dog, person
+    other = edited(lambda d: [row.update(category_id=renumbered[row["category_id"]]) for row in d["annotations"]])
+    other["categories"] = [{"id": i, "name": name} for i, name in ((3, "person"), (1, "car"), (2, "dog"))]
+    for document, ids in ((DOCUMENT, [1, 3, 18]), (other, [3, 1, 2])):
+        truth = load(tmp_path, document).with_categories(["person", "car", "dog"])
+        assert truth.category_ids.tolist() == ids
+        assert truth.category_index.tolist() == [0, 2, 0]
+
+
+def test_class_lists_that_do_not_fit_name_the_ids(tmp_path: Path) -> None:
+    truth = load(tmp_path, DOCUMENT)
+    with pytest.raises(DataError, match="no category 'persn': id 1 is 'person', 3 is 'car', 18 is 'dog'") as raised:
+        truth.with_categories(["car", "persn"])
     assert "person" in raised.value.next_step
     with pytest.raises(DataError, match="no category is left"):
-        load(tmp_path, DOCUMENT).with_categories([])
+        truth.with_categories([])
+    with pytest.raises(DataError, match="the class list has 'car' more than once"):
+        truth.with_categories(["car", "dog", "car"])
+    twins = load(tmp_path, edited(lambda d: d["categories"][2].update(name="dog")))
+    assert twins.with_categories(["person"]).category_ids.tolist() == [1]
+    with pytest.raises(DataError, match="2 categories of the name 'dog': ids 3, 18"):
+        twins.with_categories(["person", "dog"])
+
+
+def test_of_many_categories_an_error_names_the_first(tmp_path: Path) -> None:
+    many = edited(lambda d: d["categories"].extend({"id": i, "name": f"c{i}"} for i in range(100, 110)))
+    with pytest.raises(DataError, match="106 is 'c106' and 3 more"):
+        load(tmp_path, many).with_categories(["cat"])
 
 
 def test_masks(tmp_path: Path) -> None:

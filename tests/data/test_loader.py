@@ -10,7 +10,8 @@ import pytest
 
 from zoo.data.batching import InOrder
 from zoo.data.loader import ImageDataset, image_loader
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.preprocess import Preprocess
+from zoo.data.size_rules import KeepRatio
 from zoo.errors import DataError
 
 SIZES = [(10, 12)] * 5
@@ -26,7 +27,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_image_once_in_order(files: list[Path], workers: int) -> None:
-    dataset = ImageDataset(files, [50, 40, 30, 20, 10], ResizeKeepRatio(24, 20))
+    dataset = ImageDataset(files, [50, 40, 30, 20, 10], Preprocess(KeepRatio(24, 20)))
     batches = list(image_loader(dataset, InOrder().plan(SIZES, 2, whole=True), workers))
     assert [[s.image_id for s in batch] for batch in batches] == [[50, 40], [30, 20], [10]]
     assert [int(s.pixels[0, 0, 0]) for batch in batches for s in batch] == [0, 10, 20, 30, 40]
@@ -35,7 +36,7 @@ def test_every_image_once_in_order(files: list[Path], workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_is_named_from_a_worker_too(files: list[Path], workers: int) -> None:
     files[3].write_bytes(b"nothing")
-    dataset = ImageDataset(files, range(5), ResizeKeepRatio(24, 20))
+    dataset = ImageDataset(files, range(5), Preprocess(KeepRatio(24, 20)))
     with pytest.raises(DataError, match=r"3\.png") as caught:
         list(image_loader(dataset, InOrder().plan(SIZES, 2, whole=True), workers))
     assert caught.value.next_step

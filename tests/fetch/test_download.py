@@ -15,7 +15,7 @@ from file_server import QUICK, Fault, FileServer
 
 from zoo.errors import DownloadError, HashMismatchError
 from zoo.fetch.download import Download, download
-from zoo.fetch.hashes import Expectation
+from zoo.fetch.hashes import ExpectedFile
 from zoo.fetch.transport import RetryPolicy
 
 BODY = random.Random(0).randbytes(700_000)
@@ -31,8 +31,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         yield server
 
 
-def fetch(*urls: str, to: Path, expect: Expectation | None = None, policy: RetryPolicy = QUICK) -> Download:
-    return download(urls, to, expect=expect or Expectation(), label=to.name, instead=INSTEAD, policy=policy)
+def fetch(*urls: str, to: Path, expect: ExpectedFile | None = None, policy: RetryPolicy = QUICK) -> Download:
+    return download(urls, to, expect=expect or ExpectedFile(), label=to.name, instead=INSTEAD, policy=policy)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ def closed_port() -> str:
 
 def test_a_file_arrives_with_its_hash(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", BODY)
-    expect = Expectation(size=len(BODY), sha256=SHA, sha256_prefix=SHA[:8], md5=hashlib.md5(BODY).hexdigest())  # noqa: S324
+    expect = ExpectedFile(size=len(BODY), sha256=SHA, sha256_prefix=SHA[:8], md5=hashlib.md5(BODY).hexdigest())  # noqa: S324
     got = fetch(url, to=tmp_path / "new" / "a.pth", expect=expect)
     assert got.path.read_bytes() == BODY
     assert (got.url, got.digest.sha256, got.digest.size) == (url, SHA, len(BODY))
@@ -57,7 +57,7 @@ def test_a_file_arrives_with_its_hash(server: FileServer, tmp_path: Path) -> Non
 def test_a_file_that_is_there_is_not_fetched_again(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", BODY)
     fetch(url, to=tmp_path / "a.pth")
-    again = fetch(url, to=tmp_path / "a.pth", expect=Expectation(sha256=SHA))
+    again = fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256=SHA))
     assert again.url is None
     assert len(server.seen) == 1
 
@@ -147,7 +147,7 @@ def test_a_damaged_part_costs_one_fresh_start(server: FileServer, tmp_path: Path
     url = server.serve("/a.pth", BODY)
     (tmp_path / "a.pth.part").write_bytes(bytes(100_000))
     (tmp_path / "a.pth.part.json").write_text(f'{{"url": "{url}", "version": "\\"v1\\""}}')
-    assert fetch(url, to=tmp_path / "a.pth", expect=Expectation(sha256=SHA)).path.read_bytes() == BODY
+    assert fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256=SHA)).path.read_bytes() == BODY
     assert [seen.sent for seen in server.seen] == [len(BODY) - 100_000, len(BODY)]
 
 
@@ -161,14 +161,14 @@ def test_a_body_shorter_than_announced_is_an_error(server: FileServer, tmp_path:
 def test_a_body_longer_than_announced_does_not_fit(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", BODY, Fault(announce=1000), Fault(announce=1000))
     with pytest.raises(HashMismatchError, match=f"published one begins with {SHA[:8]}"):
-        fetch(url, to=tmp_path / "a.pth", expect=Expectation(sha256_prefix=SHA[:8]))
+        fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256_prefix=SHA[:8]))
     with pytest.raises(HashMismatchError, match=r"offers 1,000 bytes instead of 700,000"):
-        fetch(url, to=tmp_path / "a.pth", expect=Expectation(size=len(BODY)))
+        fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(size=len(BODY)))
 
 
 def test_a_body_of_unknown_length_arrives(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", BODY, Fault(announce=-1))
-    assert fetch(url, to=tmp_path / "a.pth", expect=Expectation(sha256=SHA)).path.read_bytes() == BODY
+    assert fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256=SHA)).path.read_bytes() == BODY
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -266,7 +266,7 @@ def test_the_environment_names_the_proxy(server: FileServer, tmp_path: Path, mon
 def test_the_wrong_file_is_kept_aside(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", OTHER)
     with pytest.raises(HashMismatchError) as caught:
-        fetch(url, to=tmp_path / "a.pth", expect=Expectation(sha256=SHA))
+        fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256=SHA))
     other = hashlib.sha256(OTHER).hexdigest()
     assert caught.value.message == (
         f"a.pth: not the file it should be\n  {url}: sha256 is {other}, the published one is {SHA} "
@@ -279,12 +279,12 @@ def test_the_wrong_file_is_kept_aside(server: FileServer, tmp_path: Path) -> Non
 
 def test_a_good_mirror_makes_up_for_a_wrong_one(server: FileServer, tmp_path: Path) -> None:
     wrong, right = server.serve("/wrong.pth", OTHER), server.serve("/a.pth", BODY)
-    assert fetch(wrong, right, to=tmp_path / "a.pth", expect=Expectation(sha256=SHA)).url == right
+    assert fetch(wrong, right, to=tmp_path / "a.pth", expect=ExpectedFile(sha256=SHA)).url == right
 
 
 def test_md5_is_checked_where_it_is_all_there_is(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(HashMismatchError, match=r"md5 is .*, the published one is 0000"):
-        fetch(server.serve("/a.zip", BODY), to=tmp_path / "a.zip", expect=Expectation(md5="0" * 32))
+        fetch(server.serve("/a.zip", BODY), to=tmp_path / "a.zip", expect=ExpectedFile(md5="0" * 32))
 
 
 def test_failures_are_logged_as_they_happen(

@@ -17,7 +17,7 @@ from file_server import QUICK, Fault, FileServer
 
 from zoo.errors import DownloadError
 from zoo.fetch.download import Download, download
-from zoo.fetch.hashes import Expectation
+from zoo.fetch.hashes import ExpectedFile
 
 BODY = random.Random(0).randbytes(700_000)
 
@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 
 def fetch(url: str, to: Path) -> Download:
-    return download([url], to, expect=Expectation(), label=to.name, instead="", policy=QUICK)
+    return download([url], to, expect=ExpectedFile(), label=to.name, instead="", policy=QUICK)
 
 
 class FullDisk:
@@ -84,9 +84,9 @@ import logging, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with Ctrl-C ignored
 from zoo.fetch.download import download
-from zoo.fetch.hashes import Expectation
+from zoo.fetch.hashes import ExpectedFile
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-download([sys.argv[1]], Path(sys.argv[2]), expect=Expectation(), label="a.pth", instead="")
+download([sys.argv[1]], Path(sys.argv[2]), expect=ExpectedFile(), label="a.pth", instead="")
 """
 
 

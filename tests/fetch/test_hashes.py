@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.fetch.hashes import Digest, Expectation, hash_file, published_prefix_from_name
+from zoo.fetch.hashes import Digest, ExpectedFile, hash_file, published_prefix_from_name
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 DIGEST = Digest(size=7, sha256=SHA, md5="ab" * 16)
@@ -37,26 +37,48 @@ def test_the_prefix_in_a_name(name: str, prefix: str | None) -> None:
 
 
 def test_a_file_that_fits() -> None:
-    assert Expectation().mismatch(DIGEST) is None
-    known = Expectation(size=7, md5="ab" * 16, sha256=SHA, sha256_prefix=SHA[:8], pinned_on="2025-01-01")
+    assert ExpectedFile().mismatch(DIGEST) is None
+    known = ExpectedFile(size=7, md5="ab" * 16, sha256=SHA, sha256_prefix=SHA[:8], pinned_on="2025-01-01")
     assert known.mismatch(DIGEST) is None
 
 
 @pytest.mark.parametrize(
     ("expect", "message"),
     [
-        (Expectation(size=8000), "has 7 bytes instead of 8,000"),
-        (Expectation(sha256_prefix="00"), f"sha256 is {SHA}, but the published one begins with 00"),
-        (Expectation(sha256="00"), f"sha256 is {SHA}, the published one is 00"),
+        (ExpectedFile(size=8000), "has 7 bytes instead of 8,000"),
+        (ExpectedFile(sha256_prefix="00"), f"sha256 is {SHA}, but the published one begins with 00"),
+        (ExpectedFile(sha256="00"), f"sha256 is {SHA}, the published one is 00"),
         (
-            Expectation(sha256="00", pinned_on="2025-01-01"),
+            ExpectedFile(sha256="00", pinned_on="2025-01-01"),
             f"has changed since it was pinned on 2025-01-01: sha256 is {SHA}, the pinned one is 00",
         ),
-        (Expectation(md5="00"), f"md5 is {DIGEST.md5}, the published one is 00"),
+        (ExpectedFile(md5="00"), f"md5 is {DIGEST.md5}, the published one is 00"),
     ],
 )
-def test_a_file_that_does_not_fit(expect: Expectation, message: str) -> None:
+def test_a_file_that_does_not_fit(expect: ExpectedFile, message: str) -> None:
     assert expect.mismatch(DIGEST) == message
+
+
+def off_at(digits: str, position: int) -> str:
+    """Digits of which one is another."""
+    return digits[:position] + ("0" if digits[position] != "0" else "1") + digits[position + 1 :]
+
+
+@pytest.mark.parametrize("length", [6, 8, 64])
+def test_every_digit_of_a_prefix_counts(length: int) -> None:
+    prefix = SHA[:length]
+    assert ExpectedFile(sha256_prefix=prefix).mismatch(DIGEST) is None
+    for position in range(length):
+        assert ExpectedFile(sha256_prefix=off_at(prefix, position)).mismatch(DIGEST) is not None, position
+
+
+def test_every_digit_of_a_whole_hash_counts() -> None:
+    for position in range(64):
+        assert ExpectedFile(sha256=off_at(SHA, position)).mismatch(DIGEST) is not None, position
+    for position in range(32):
+        assert ExpectedFile(md5=off_at("ab" * 16, position)).mismatch(DIGEST) is not None, position
+    for size in (6, 8):
+        assert ExpectedFile(size=size).mismatch(DIGEST) == f"has 7 bytes instead of {size}"
 
 
 def test_hashing_a_file(tmp_path: Path) -> None:

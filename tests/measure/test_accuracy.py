@@ -13,8 +13,9 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.accuracy import Accuracy, Evaluator, Rounding
-from zoo.types import Detections, Rle
+from zoo.measure.accuracy import Accuracy, Rounding
+from zoo.models.boxes import BoxConvention
+from zoo.types import Detections, Evaluator, Rle
 
 
 def square_mask(left: int, top: int, side: int) -> Rle:
@@ -24,18 +25,29 @@ def square_mask(left: int, top: int, side: int) -> Rle:
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 
+CLASSES = ["cat", "bird", "dog"]
+
+
 @pytest.fixture
 def ground_truth(tmp_path: Path) -> CocoGroundTruth:
-    """Two images; a cat (32 x 32) in the first, two dogs (10 x 10, 40 x 40) in the second, no bird."""
-    boxes = [(10, 1, [0, 0, 32, 32]), (20, 7, [0, 0, 10, 10]), (20, 7, [50, 50, 40, 40])]
+    return make_ground_truth(tmp_path, cat=1, bird=3, dog=7)
+
+
+def make_ground_truth(folder: Path, **ids: int) -> CocoGroundTruth:
+    """Two images; a cat (32 x 32) in the first, two dogs (10 x 10, 40 x 40) in the second, no bird.
+
+    Args:
+        ids: of the categories, in the order of the file.
+    """
+    boxes = [(10, "cat", [0, 0, 32, 32]), (20, "dog", [0, 0, 10, 10]), (20, "dog", [50, 50, 40, 40])]
     document = {
         "images": [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in (20, 10)],
-        "categories": [{"id": i, "name": name} for i, name in ((1, "cat"), (3, "bird"), (7, "dog"))],
+        "categories": [{"id": i, "name": name} for name, i in ids.items()],
         "annotations": [
             {
                 "id": position + 1,
                 "image_id": image,
-                "category_id": category,
+                "category_id": ids[category],
                 "bbox": box,
                 "area": box[2] * box[3],
                 "iscrowd": 0,
@@ -44,9 +56,9 @@ def ground_truth(tmp_path: Path) -> CocoGroundTruth:
             for position, (image, category, box) in enumerate(boxes)
         ],
     }
-    path = tmp_path / "annotations.json"
+    path = folder / "annotations.json"
     path.write_text(json.dumps(document))
-    return CocoGroundTruth.load(path)
+    return CocoGroundTruth.load(path).with_categories(CLASSES)
 
 
 def found(boxes: Any, scores: Any, labels: Any, masks: list[Rle] | None = None) -> Detections:
@@ -67,7 +79,7 @@ def feed(metric: Accuracy) -> None:
     metric.update([10, 20], [cat, dogs])
 
 
-@pytest.mark.parametrize("evaluator", ["columns", "pycocotools"])
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
 def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> None:
     metric = Accuracy(ground_truth, evaluator=evaluator, iou_types=("bbox", "segm"))
     feed(metric)
@@ -86,6 +98,19 @@ def test_points_by_hand(ground_truth: CocoGroundTruth, evaluator: Evaluator) -> 
         assert result[f"{prefix}_AP_large"] is None
     assert len(result) == 2 * 12 + 1
     json.dumps(result)  # plain numbers throughout
+
+
+@pytest.mark.parametrize("evaluator", ["vectorized", "pycocotools"])
+def test_the_ids_of_categories_do_not_matter(tmp_path: Path, evaluator: Evaluator) -> None:
+    results = []
+    for ids in ({"cat": 1, "bird": 3, "dog": 7}, {"dog": 3, "cat": 2, "bird": 1}, {"cat": 90, "bird": 5, "dog": 1}):
+        metric = Accuracy(make_ground_truth(tmp_path, **ids), evaluator=evaluator, iou_types=("bbox", "segm"))
+        feed(metric)
+        assert metric.columns().category_id.tolist() == [ids["cat"], ids["dog"], ids["bird"]]
+        results.append(metric.result())
+    assert results[1] == results[2] == results[0]
+    assert results[0]["per_class"]["box_AP"]["cat"] == pytest.approx(100)
+    assert results[0]["per_class"]["box_AP"]["dog"] == pytest.approx(51 / 101 * 100)
 
 
 def test_both_evaluators_give_the_same_dictionary(ground_truth: CocoGroundTruth) -> None:
@@ -117,7 +142,7 @@ def test_reset_forgets(ground_truth: CocoGroundTruth) -> None:
 
 
 def test_extent_is_a_float32_difference(ground_truth: CocoGroundTruth) -> None:
-    metric, inclusive = Accuracy(ground_truth), Accuracy(ground_truth, inclusive=True)
+    metric, inclusive = Accuracy(ground_truth), Accuracy(ground_truth, convention=BoxConvention(inclusive=True))
     x1, x2 = np.float32(0.1), np.float32(70.3)
     for each in (metric, inclusive):
         each.update([10], [found([[x1, x1, x2, x2]], [0.7], [2])])
@@ -178,7 +203,7 @@ def test_errors_teach(ground_truth: CocoGroundTruth) -> None:
         Accuracy(ground_truth, iou_types=("segm",)).update([10], [found([[0, 0, 1, 1]], [0.5], [0])])
     with pytest.raises(UsageError, match="no evaluator 'colums'") as raised:
         Accuracy(ground_truth, evaluator="colums")  # type: ignore[arg-type]
-    assert "columns" in raised.value.next_step
+    assert "vectorized" in raised.value.next_step
 
 
 def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: CocoGroundTruth, tmp_path: Path) -> None:
@@ -193,6 +218,16 @@ def test_rounding_is_of_what_is_evaluated_not_of_what_is_written(ground_truth: C
         points.append(metric.result()["per_class"]["box_AP"]["cat"])
     assert written[0] == written[1]
     assert points == pytest.approx([100.0, 50.0])
+
+
+@pytest.mark.parametrize(("rounding", "expected"), [(None, 0.0), (Rounding(box=3, score=5), 10.0)])
+def test_boxes_and_scores_have_decimals_of_their_own(
+    ground_truth: CocoGroundTruth, rounding: Rounding | None, expected: float
+) -> None:
+    # A little less than half of the cat; with three decimals it is half, and counts at the lowest of ten thresholds.
+    metric = Accuracy(ground_truth, rounding=rounding)
+    metric.update([10], [found([[0, 0, 32, 15.9996]], [0.9], [0])])
+    assert metric.result()["per_class"]["box_AP"]["cat"] == pytest.approx(expected)
 
 
 def test_rounding_is_that_of_decimal_text() -> None:

@@ -13,7 +13,6 @@ from pycocotools import mask as coco_mask
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, ZooError
 from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
-from zoo.measure.coco_eval.overlap import mask_areas
 from zoo.measure.coco_eval.ranking import order_by
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.types import Rle
@@ -301,12 +300,6 @@ def test_what_cannot_be_evaluated(evaluator: Any) -> None:
         evaluator(ground_truth, found([[0, 0, 40, 40]], [np.nan]), iou_type="bbox")
     with pytest.raises(ZooError, match="no masks"):
         evaluator(ground_truth, found([[0, 0, 40, 40]], [0.9]), iou_type="segm")
-
-
-def test_areas_of_more_masks_than_pycocotools_takes_at_once() -> None:
-    bitmap = np.zeros((4, 4), dtype=np.uint8)
-    bitmap[0, :3] = 1
-    assert mask_areas([compressed(bitmap)] * 600).tolist() == [3.0] * 600
 
 
 @pytest.mark.parametrize("largest", [10, 2**62])

@@ -1,49 +1,62 @@
-"""Memory: the peak is a peak, is reset, and is called by its name."""
+"""Memory: the peak is a peak, above what was there before, and the same whatever ran before."""
 
 from __future__ import annotations
 
-import gc
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from conftest import ENTRY
+from subjects import SMALL, make_subject
 
-from zoo.measure.memory import CLEAR_REFS, Memory, peak_rss
+from zoo.measure.memory import MEASUREMENT, DevicePeak, HostPeak
 
 MB = 1 << 20
 
 
-def test_the_peak_stays_after_the_memory_is_gone() -> None:
-    gc.collect()  # what earlier tests left must not go away while this one looks
-    memory = Memory(torch.device("cpu"))
-    memory.reset()
-    before = peak_rss()
-    block = np.ones(512 * MB, dtype=np.uint8)
-    del block
-    peak = memory.result()["memory"]
-    assert peak["kind"] == "host RSS"
-    assert peak["peak_rss_bytes"] >= before + 256 * MB
+def block(megabytes: int) -> torch.Tensor:
+    return torch.ones(megabytes * MB, dtype=torch.uint8)
 
 
-@pytest.mark.skipif(not CLEAR_REFS.exists(), reason="this system cannot reset the peak")
-def test_reset_begins_a_new_peak() -> None:
-    block = np.ones(256 * MB, dtype=np.uint8)
-    high = peak_rss()
-    del block
-    memory = Memory(torch.device("cpu"))
-    memory.reset()
-    result = memory.result()["memory"]
-    assert result["since"] == "reset"
-    assert result["peak_rss_bytes"] < high - 200 * MB
+def test_the_peak_is_the_most_at_one_time() -> None:
+    with HostPeak() as host:
+        first = block(64)
+        second = block(32)
+        del first, second
+        third = block(48)
+    assert len(third) == 48 * MB
+    assert host.peak_bytes == pytest.approx(96 * MB, rel=1e-3)
+
+
+def test_what_was_there_before_does_not_count() -> None:
+    kept, gone = block(64), block(128)
+    del gone
+    with HostPeak() as host:
+        own = block(16)
+        del kept  # what it gives back is not what it took
+        own = own + 1
+    assert len(own) == 16 * MB
+    assert host.peak_bytes <= 32 * MB * 1.001
+
+
+def test_the_place_in_a_sweep_does_not_matter(tiny_coco: Path, tmp_path: Path) -> None:
+    subject = make_subject(ENTRY, tiny_coco, tmp_path, SMALL)
+    first: Any = MEASUREMENT.run(subject)["memory"]
+    kept = [torch.rand(1000, 1000) for _ in range(20)]
+    del kept[::2]
+    last: Any = MEASUREMENT.run(subject)["memory"]
+    weights = sum(tensor.nbytes for tensor in subject.detector.state_dict().values())
+    assert first["kind"] == "host"
+    assert first["peak_allocated_bytes"] > weights
+    assert last["peak_allocated_bytes"] == pytest.approx(first["peak_allocated_bytes"], rel=0.02)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_peaks() -> None:
-    memory = Memory(torch.device("cuda", 0))
-    memory.reset()
-    block = torch.ones(64 * MB, dtype=torch.uint8, device="cuda")
-    del block
-    peak = memory.result()["memory"]
-    assert peak["kind"] == "cuda"
-    assert peak["peak_reserved_bytes"] >= peak["peak_allocated_bytes"] >= 64 * MB
+    device = DevicePeak(torch.device("cuda", 0))
+    taken = torch.ones(64 * MB, dtype=torch.uint8, device="cuda")
+    del taken
+    peaks = device.result()
+    assert peaks["peak_reserved_bytes"] >= peaks["peak_allocated_bytes"] >= 64 * MB

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
 
-from zoo.config.compose import build_model
+from zoo.config.build import build_model
 from zoo.measure.speed import Speed
 from zoo.run.timing import PhaseTimes, time_phases
 
@@ -17,7 +20,7 @@ def test_worked_numbers() -> None:
     for index, times in seconds.items():
         for total in times:
             speed.update(index, PhaseTimes(pre=0.1 * total, model=0.7 * total, post=0.2 * total))
-    result = speed.result()
+    result: dict[str, Any] = speed.result()
     assert result["fps"] == pytest.approx(5.0)  # rounds of 5, 5 and 2 images a second
     assert result["fps_rounds"] == {"lowest": pytest.approx(2.0), "highest": pytest.approx(5.0)}
     assert result["latency_ms"]["p50"] == pytest.approx(250.0)
@@ -36,7 +39,7 @@ def test_reset_forgets() -> None:
 
 
 def test_every_image_in_every_round_after_the_warm_up(small_parts: dict[str, object]) -> None:
-    detector = build_model(small_parts, num_classes=80).eval()
+    detector = build_model(small_parts, class_names(80)).eval()
     image = np.full((40, 60, 3), 128, dtype=np.uint8)
     samples = [detector.transform(image, i) for i in (1, 2)]
     seen: list[int] = []

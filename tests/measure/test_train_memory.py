@@ -11,72 +11,62 @@ import pytest
 import torch
 from conftest import ENTRY
 from made_up import cell, make_entry, make_record
+from subjects import SMALL, make_subject
 
 from zoo import bench
-from zoo.config.compose import build_model, compose
-from zoo.config.settings import RunSettings
-from zoo.data.coco import CocoGroundTruth
-from zoo.measure.memory import Memory, published_gigabytes
-from zoo.measure.train_memory import MEMORY_STEPS, train_memory
+from zoo.measure import memory
+from zoo.measure.train_memory import MEASUREMENT, STEPS, published_gigabytes
 from zoo.results.diff import render_diff
 from zoo.results.verdict import judge
-from zoo.train.config import Recipe
 
-SMALL = [
-    *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
-]
+PEAKS = {"peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99, "peak_reserved_bytes": 2**32}
 
 
-class Counter(Memory):
-    """Counts 3 GiB and a bit on any device, and notes what happened when."""
-
-    def __init__(self, optimizer_steps: list[int]) -> None:
-        super().__init__(torch.device("cpu"))
-        self.seen: list[int] = []
-        self.optimizer_steps = optimizer_steps
-
-    def reset(self) -> None:
-        self.seen.append(len(self.optimizer_steps))
-
-    def result(self) -> dict[str, Any]:
-        self.seen.append(len(self.optimizer_steps))
-        peaks = {"peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99, "peak_reserved_bytes": 2**32}
-        return {"memory": {"kind": "cuda", **peaks}}
-
-
-def test_real_steps_are_taken_between_reset_and_result(tiny_coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
+def test_real_steps_are_taken_while_the_peak_is_watched(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
     plain_step = torch.optim.SGD.step
 
+    class Counter:
+        """Counts 3 GiB and a bit on any device, and notes what happened when."""
+
+        def __init__(self, device: torch.device) -> None:
+            seen.append("begin")
+
+        def result(self) -> dict[str, int]:
+            seen.append("result")
+            return PEAKS
+
     def step(self: torch.optim.SGD, *arguments: Any) -> Any:
-        steps.append(len(self.param_groups))
+        seen.append("step")
         return plain_step(self, *arguments)
 
+    monkeypatch.setattr(memory, "DevicePeak", Counter)
     monkeypatch.setattr(torch.optim.SGD, "step", step)
-    config = compose(ENTRY, SMALL)
-    recipe = RunSettings.from_config(config, overrides=(), run_dir=Path("run"), default_results=Path("results")).recipe
-    assert isinstance(recipe, Recipe)
-    detector = build_model(config, num_classes=80)
-    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-    truth = CocoGroundTruth.load(tiny_coco / "annotations" / "instances_val2017.json")
-    files = [tiny_coco / "val2017" / name for name in truth.file_names]
-    counter = Counter(steps)
-    measured = train_memory(recipe, detector, truth, files, memory=counter, seed=0, workers=0)
-    assert counter.seen == [0, MEMORY_STEPS]
-    assert any(not torch.equal(tensor, before[name]) for name, tensor in detector.state_dict().items())
+    subject = make_subject(ENTRY, tiny_coco, tmp_path, SMALL)
+    before = {name: tensor.clone() for name, tensor in subject.detector.state_dict().items()}
+    measured = MEASUREMENT.run(subject)
+    assert seen == ["begin", *["step"] * STEPS, "result"]
     assert measured == {
         "train_memory_gb": 3.5,
         "train_memory": {
-            "steps": MEMORY_STEPS,
+            "steps": STEPS,
             "images_per_gpu": 2,
             "precision": "fp32",
             "largest_input": [64, 64],
-            "kind": "cuda",
-            "peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99,
-            "peak_reserved_bytes": 2**32,
+            **PEAKS,
         },
     }
+    trained = subject.fresh().state_dict()
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in trained.items())
+    measured_on = subject.detector.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in measured_on.items()), "a model of its own"
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_what_it_needs(tiny_coco: Path, tmp_path: Path) -> None:
+    assert MEASUREMENT.refuses(make_subject(ENTRY, tiny_coco, tmp_path, SMALL)) == "needs a CUDA device"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +78,7 @@ def test_the_unit_of_the_tables(allocated: int, gigabytes: float) -> None:
 
 
 def run(coco: Path, weights: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    sizes = ["protocol.transform.long=128", "protocol.transform.short=96"]
+    sizes = ["protocol.transform.size_rule={long:128,short:96}"]
     where = [f"data.root={coco}", f"checkpoint.path={weights}", "results.dir=results", "hydra.run.dir=run"]
     status = bench.main([f"entry={ENTRY}", "device=cpu", *sizes, *where, *arguments])
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))
@@ -106,7 +96,8 @@ def test_on_a_cpu_the_rest_is_measured(
     status, record = run(tiny_coco, faster_rcnn_pth, "measure=[complexity,train_memory]")
     assert (status, record["status"]) == (0, "measured")
     assert record["measured"]["params"] > 0
-    assert record["measured"]["unmeasured"] == {"train_memory_gb": "train_memory needs a CUDA device"}
+    assert record["skipped"] == {"train_memory": "train_memory needs a CUDA device"}
+    assert list(record["parts"]) == ["complexity"]
     assert "warning: train_memory is not measured: train_memory needs a CUDA device" in caplog.text
     status, record = run(tiny_coco, faster_rcnn_pth, "measure=train_memory")
     assert (status, record["status"]) == (1, "blocked")
@@ -115,10 +106,10 @@ def test_on_a_cpu_the_rest_is_measured(
 
 def test_what_could_not_be_measured_is_blocked_alone() -> None:
     entry = make_entry(cell("37.4"), cell("4.0", metric="train_memory_gb", hardware="V100"))
-    record = make_record(measured={"box_AP": 37.41, "unmeasured": {"train_memory_gb": "needs CUDA"}})
+    record = make_record(skipped={"train_memory": "needs CUDA"})
     found = judge(record, entry)
-    assert [found[metric]["verdict"] for metric in ("box_AP", "train_memory_gb")] == ["EXACT", "BLOCKED"]
-    assert found["train_memory_gb"]["reason"] == "needs CUDA"
+    assert [found[metric].verdict for metric in ("box_AP", "train_memory_gb")] == ["EXACT", "BLOCKED"]
+    assert found["train_memory_gb"].reason == "needs CUDA"
     assert "| BLOCKED    | h200-sxm | 4.0 GB      | V100 |" in render_diff([record], {"mmdet_a": entry})
     record.measured = {"box_AP": 37.41, "train_memory_gb": 3.9}
-    assert judge(record, entry)["train_memory_gb"]["verdict"] == "NOT-COMPARED"
+    assert judge(record, entry)["train_memory_gb"].verdict == "NOT-COMPARED"

@@ -1,14 +1,18 @@
-"""Anchors: worked numbers, order, no rounding."""
+"""Anchors: worked numbers, order, rounding."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from zoo.models.anchors import AnchorGenerator
+from zoo.models.anchors import CentredAnchors, RoundedAnchors, cells_within
+
+CPU = torch.device("cpu")
+RATIOS = [0.5, 1.0, 2.0]
 
 
-def test_base_anchors_are_not_rounded() -> None:
-    base = AnchorGenerator([4], ratios=[0.5, 1.0, 2.0], scales=[8]).base(4)
+def test_centred_anchors_are_not_rounded() -> None:
+    base = CentredAnchors(RATIOS, scales=[8]).base(4)
     side = 32 / 2**0.5
     expected = [
         [-32 / 2**0.5, -side / 2, 32 / 2**0.5, side / 2],
@@ -19,19 +23,73 @@ def test_base_anchors_are_not_rounded() -> None:
 
 
 def test_ratios_outside_scales_inside() -> None:
-    base = AnchorGenerator([16], ratios=[0.5, 1.0], scales=[1, 2]).base(16)
+    base = CentredAnchors([0.5, 1.0], scales=[1, 2]).base(16)
     widths = base[:, 2] - base[:, 0]
     assert torch.allclose(widths, torch.tensor([16 * 2**0.5, 32 * 2**0.5, 16, 32]))
 
 
+def test_scales_outside_ratios_inside() -> None:
+    base = CentredAnchors([0.5, 1.0], scales=[1, 2], order="size_major").base(16)
+    widths = base[:, 2] - base[:, 0]
+    assert torch.allclose(widths, torch.tensor([16 * 2**0.5, 16, 32 * 2**0.5, 32]))
+
+
+@pytest.mark.parametrize(
+    ("stride", "sizes"),
+    [
+        (4, [(6, 3), (4, 4), (3, 6)]),
+        (8, [(11, 6), (8, 8), (6, 12)]),
+        (16, [(23, 12), (16, 16), (11, 22)]),
+        (32, [(45, 23), (32, 32), (23, 46)]),
+        (64, [(91, 46), (64, 64), (45, 90)]),
+    ],
+)
+def test_rounded_anchors_of_a_pyramid(stride: int, sizes: list[tuple[int, int]]) -> None:
+    # What PaddleDetection's first zoos have, 8 times as large; they count pixels, so corners are a pixel nearer.
+    base = RoundedAnchors(RATIOS, scales=[8], rounding="away").base(stride)
+    assert (base[:, 2:] - base[:, :2] + 1).tolist() == [[8.0 * w, 8.0 * h] for w, h in sizes]
+    assert bool(((base[:, :2] + base[:, 2:]) / 2 == (stride - 1) / 2).all())
+
+
+def test_rounding_of_halves() -> None:
+    assert RoundedAnchors([0.5], scales=[1], rounding="even").base(32).tolist() == [[-6.5, 5, 37.5, 26]]  # 45 x 22
+    assert RoundedAnchors([0.5], scales=[1], rounding="away").base(32).tolist() == [[-6.5, 4.5, 37.5, 26.5]]  # 45 x 23
+
+
+def test_rounded_anchors_of_one_map() -> None:
+    # The first and the last of py-faster-rcnn's list for windows of 16 pixels.
+    base = RoundedAnchors(RATIOS, scales=[8, 16, 32], rounding="even").base(16)
+    assert base[0].tolist() == [-84, -40, 99, 55]
+    assert base[-1].tolist() == [-168, -344, 183, 359]
+    by_size = RoundedAnchors(RATIOS, scales=[8, 16, 32], rounding="even", order="size_major").base(16)
+    assert torch.equal(by_size, base.view(3, 3, 4).transpose(0, 1).reshape(9, 4))
+
+
+def test_unknown_rules() -> None:
+    with pytest.raises(ValueError, match="rounding: 'up'"):
+        RoundedAnchors(RATIOS, scales=[8], rounding="up")  # type: ignore[arg-type] # on purpose
+    with pytest.raises(ValueError, match="order: 'random'"):
+        CentredAnchors(RATIOS, scales=[8], order="random")  # type: ignore[arg-type] # on purpose
+
+
 def test_grid_walks_along_rows_first() -> None:
-    (grid,) = AnchorGenerator([4], ratios=[1.0], scales=[1]).grid([(2, 3)], torch.device("cpu"))
+    (grid,) = CentredAnchors([1.0], scales=[1]).grid([(2, 3)], [4], CPU)
     centres = (grid[:, :2] + grid[:, 2:]) / 2
     assert centres.tolist() == [[0, 0], [4, 0], [8, 0], [0, 4], [4, 4], [8, 4]]
 
 
+def test_grids_of_other_strides_are_others() -> None:
+    anchors = CentredAnchors([1.0], scales=[1])
+    assert [float(anchors.grid([(1, 2)], [stride], CPU)[0][1, 2]) for stride in (4, 8)] == [6, 12]
+
+
 def test_grid_exists_when_built_on_the_meta_device() -> None:
     with torch.device("meta"):
-        generator = AnchorGenerator([4], ratios=[1.0], scales=[8])
-        (grid,) = generator.grid([(1, 1)], torch.device("cpu"))
+        anchors = CentredAnchors([1.0], scales=[8])
+        (grid,) = anchors.grid([(1, 1)], [4], CPU)
     assert grid.tolist() == [[-16, -16, 16, 16]]
+
+
+def test_cells_within_a_size_begin_before_its_end() -> None:
+    within = cells_within([(3, 4), (1, 1)], [8, 16], (17, 16), CPU)
+    assert within.tolist() == [True, True, False, False] * 3 + [True]

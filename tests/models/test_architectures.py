@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mmdet_cases import ARCHITECTURES, build, num_classes
+from mmdet_cases import ARCHITECTURES, build, classes
 from torch import nn
 
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import norms
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 from zoo.types import Detections, Sample, Target
 
 KINDS = {
@@ -25,16 +25,16 @@ TRAINED = [pytest.param(case, marks=() if case in KINDS else pytest.mark.nightly
 HEIGHT, WIDTH = 64, 96
 BOXES = torch.tensor([[8.0, 8, 48, 48], [56, 16, 88, 60]])
 FEW = (
-    "head.rpn_head.proposals.per_image=32",
-    "head.rpn_head.training_proposals.per_image=32",
-    "head.roi_head.sampler.number=16",
+    "head.rpn_head.proposals.post_nms_top_n=32",
+    "head.rpn_head.training_proposals.post_nms_top_n=32",
+    "head.roi_head.stages.first.sampler.num_samples=32",
 )
 """Overrides of two-stage architectures for small images."""
 
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
 def test_maps_are_what_is_published(case: str) -> None:
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), SkipInit():
         detector = build(case).eval()
         features = detector.backbone(torch.empty(1, 3, 128, 256))
         pyramid = detector.neck(features)
@@ -45,7 +45,7 @@ def test_maps_are_what_is_published(case: str) -> None:
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
 def test_normalisation_in_training(case: str) -> None:
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), SkipInit():
         detector = build(case).train()
     modules = [(name, module) for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)]
     fixed = {name for name, module in modules if not module.training}
@@ -87,7 +87,7 @@ def give_statistics(detector: Detector, images: list[Sample]) -> None:
 def test_losses_fall_and_detections_come(case: str) -> None:
     torch.manual_seed(0)
     detector = build(case, () if case.startswith("retinanet") else FEW)
-    images, targets = [scene(0), scene(1)], [target(num_classes(case))] * 2
+    images, targets = [scene(0), scene(1)], [target(len(classes(case)))] * 2
     give_statistics(detector, images)
     optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=2e-5)
     totals = []

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+from zoo.models.boxes import BoxConvention
 
 
 def strips(*heights: float) -> Tensor:
@@ -32,37 +33,44 @@ def test_among_equals_the_first_box_wins() -> None:
     assert MaxIoUAssigner(0.5, 0.5)(strips(8), strips(4, 8, 8)).tolist() == [1]
 
 
-def test_a_box_claims_all_that_reach_its_best_overlap() -> None:
+def test_a_box_takes_all_that_reach_its_best_overlap() -> None:
     # The box of height 8 is reached best, by 1/2, by two candidates; the third reaches only 1/4.
     candidates = strips(4, 4, 2)
     assert MaxIoUAssigner(0.7, 0.3)(candidates, strips(8)).tolist() == [IGNORED, IGNORED, NEGATIVE]
-    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(candidates, strips(8)).tolist() == [0, 0, NEGATIVE]
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3)(candidates, strips(8)).tolist() == [0, 0, NEGATIVE]
 
 
-def test_a_claim_needs_its_minimum() -> None:
-    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.25)(strips(2), strips(8)).tolist() == [0]
-    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.26)(strips(2), strips(8)).tolist() == [NEGATIVE]
+def test_a_low_quality_match_needs_its_minimum() -> None:
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.25)(strips(2), strips(8)).tolist() == [0]
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.26)(strips(2), strips(8)).tolist() == [NEGATIVE]
 
 
-def test_a_claim_beats_a_better_overlap_and_a_later_claim_an_earlier() -> None:
+def test_a_low_quality_match_beats_a_better_overlap_and_a_later_one_an_earlier() -> None:
     # One candidate, best for every box: the last takes it, though the first fits it perfectly.
-    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(8), strips(8, 4, 6)).tolist() == [2]
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3)(strips(8), strips(8, 4, 6)).tolist() == [2]
     assert MaxIoUAssigner(0.7, 0.3)(strips(8), strips(8, 4, 6)).tolist() == [0]
 
 
-def test_a_box_that_nothing_overlaps_claims_nothing() -> None:
-    matches = MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(8, 1), torch.cat((strips(8), FAR)))
+def test_a_box_that_nothing_overlaps_takes_nothing() -> None:
+    matches = MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3)(strips(8, 1), torch.cat((strips(8), FAR)))
     assert matches.tolist() == [0, NEGATIVE]
 
 
 def test_without_ground_truth_all_is_negative() -> None:
-    matches = MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(strips(1, 2), NOTHING)
+    matches = MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3)(strips(1, 2), NOTHING)
     assert matches.tolist() == [NEGATIVE, NEGATIVE]
     assert matches.dtype == torch.int64
 
 
 def test_without_candidates_there_is_nothing_to_match() -> None:
-    assert MaxIoUAssigner(0.7, 0.3, low_quality_iou=0.3)(NOTHING, strips(8)).shape == (0,)
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3)(NOTHING, strips(8)).shape == (0,)
+
+
+def test_overlaps_are_taken_by_the_convention() -> None:
+    # Strips of 4 and 9 units are 5 and 10 pixels high: overlaps 4/9 and 1/2.
+    candidates, boxes = strips(4), strips(9)
+    assert MaxIoUAssigner(0.5, 0.5)(candidates, boxes).tolist() == [NEGATIVE]
+    assert MaxIoUAssigner(0.5, 0.5, convention=BoxConvention(inclusive=True))(candidates, boxes).tolist() == [0]
 
 
 def test_thresholds_out_of_order() -> None:

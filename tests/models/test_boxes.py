@@ -1,80 +1,75 @@
-"""Overlap, clipping and suppression on boxes small enough to check by hand."""
+"""Sizes, overlap and clipping on boxes small enough to check by hand, under both conventions."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
-from zoo.models import boxes as box_ops
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
+
+INCLUSIVE = BoxConvention(inclusive=True)
+BOTH = pytest.mark.parametrize("convention", [EXCLUSIVE, INCLUSIVE])
 
 
-def test_pairwise_iou() -> None:
+def test_iou_of_points() -> None:
     boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 0, 0]])
     others = torch.tensor([[1.0, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6]])
     expected = torch.tensor([[1 / 7, 1.0, 0.0], [0, 0, 0]])
-    assert torch.allclose(box_ops.pairwise_iou(boxes, others), expected)
+    assert torch.allclose(EXCLUSIVE.iou(boxes, others), expected)
+
+
+def test_iou_of_pixels() -> None:
+    # 3 x 3 pixels and 3 x 3 share 2 x 2; a single pixel is one of nine; neighbours share none.
+    boxes = torch.tensor([[0.0, 0, 2, 2], [1, 1, 1, 1]])
+    others = torch.tensor([[1.0, 1, 3, 3], [0, 0, 2, 2], [3, 0, 5, 2]])
+    expected = torch.tensor([[4 / 14, 1.0, 0.0], [1 / 9, 1 / 9, 0]])
+    assert torch.allclose(INCLUSIVE.iou(boxes, others), expected)
+
+
+@BOTH
+def test_iou_agrees_with_counted_pixels(convention: BoxConvention) -> None:
+    generator = torch.Generator().manual_seed(0)
+    near = torch.randint(0, 8, (12, 2), generator=generator)
+    boxes = torch.cat((near, near + torch.randint(1, 6, (12, 2), generator=generator)), dim=1)
+    masks = torch.zeros(12, 20, 20, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, (boxes + torch.tensor([0, 0, 1, 1]) * convention.inclusive), strict=True):
+        mask[y1:y2, x1:x2] = True
+    shared = (masks[:, None] & masks[None]).sum(dim=(2, 3))
+    joint = (masks[:, None] | masks[None]).sum(dim=(2, 3))
+    assert torch.allclose(convention.iou(boxes.float(), boxes.float()), shared / joint)
+    assert torch.equal(convention.area(boxes.float()), masks.sum(dim=(1, 2)).float())
+
+
+def test_unions_are_taken_for_at_least_a_millionth() -> None:
+    """Small boxes have their true overlap; only below a thousandth of a pixel a side does it fall towards 0."""
+    sides = torch.tensor([0.05, 1e-3, 1e-4])
+    boxes = torch.stack((torch.zeros(3), torch.zeros(3), sides, sides), dim=1)
+    assert torch.allclose(EXCLUSIVE.iou(boxes, boxes).diagonal(), torch.tensor([1.0, 1.0, 0.01]))
 
 
 def test_clip_includes_the_far_edge() -> None:
     boxes = torch.tensor([[-5.0, -5, 50, 50]])
-    assert box_ops.clip(boxes, (20, 30)).tolist() == [[0, 0, 30, 20]]
+    assert EXCLUSIVE.clip(boxes, (20, 30)).tolist() == [[0, 0, 30, 20]]
 
 
-def test_not_empty_is_strict() -> None:
-    boxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, 0, 1], [2, 2, 3, 1]])
-    assert box_ops.not_empty(boxes).tolist() == [True, False, False]
+def test_clip_of_pixels_ends_with_the_last_one() -> None:
+    # An image of 800 x 1066.6667, not rounded: PaddleDetection clips to 1065.6667.
+    boxes = torch.tensor([[-5.0, -5, 5000, 5000]])
+    assert INCLUSIVE.clip(boxes, (800.0, 1066.6667))[0].tolist() == pytest.approx([0, 0, 1065.6667, 799])
 
 
-def suppress(boxes: Tensor, scores: list[float], groups: list[int], threshold: float) -> list[int]:
-    return box_ops.grouped_nms(boxes, torch.tensor(scores), torch.tensor(groups), threshold).tolist()
+@pytest.mark.parametrize(
+    ("convention", "centre", "size"), [(EXCLUSIVE, [6.0, 12], [8.0, 16]), (INCLUSIVE, [6.5, 12.5], [9.0, 17])]
+)
+def test_centres_and_sizes(convention: BoxConvention, centre: list[float], size: list[float]) -> None:
+    box = torch.tensor([2.0, 4, 10, 20])
+    found: tuple[Tensor, Tensor] = convention.centre_size(box)
+    assert [values.tolist() for values in found] == [centre, size]
+    assert torch.equal(convention.corners(*found), box)
 
 
-def test_nms_keeps_groups_apart() -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
-    assert suppress(boxes, [0.5, 0.9, 0.8], [0, 0, 1], 0.5) == [1, 2]
-    assert suppress(boxes, [0.5, 0.9, 0.8], [0, 0, 0], 0.5) == [1]
-
-
-def test_nms_threshold_is_strict_and_a_float32() -> None:
-    # IoU of these two is 7/10, whose nearest float32 is below the double 0.7: only a float32 threshold keeps both.
-    boxes = torch.tensor([[0.0, 0, 10, 1], [0, 0, 7, 1]])
-    assert suppress(boxes, [0.9, 0.8], [0, 0], 0.7) == [0, 1]
-    assert suppress(boxes, [0.9, 0.8], [0, 0], 0.69) == [0]
-
-
-def test_nms_shifts_groups_in_float32() -> None:
-    # Group 79 lies 79 * 2001 pixels away, where float32 resolves 1/64: an overlap just above one half is rounded to it.
-    boxes = torch.tensor([[0.0, 0, 2000, 2000], [100, 100, 102, 101], [100, 100, 101.002, 101]])
-    alone = suppress(boxes[1:], [0.9, 0.8], [0, 0], 0.5)
-    shifted = suppress(boxes, [1.0, 0.9, 0.8], [0, 79, 79], 0.5)
-    assert alone == [0]
-    assert shifted == [0, 1, 2]
-
-
-def test_nms_of_many_boxes_agrees_with_nms_of_few() -> None:
-    generator = torch.Generator().manual_seed(0)
-    corner = torch.randint(0, 200, (box_ops.SPLIT_FROM, 2), generator=generator).float()
-    size = torch.randint(8, 64, (box_ops.SPLIT_FROM, 2), generator=generator).float()
-    boxes = torch.cat((corner, corner + size), dim=1)
-    scores = torch.randperm(len(boxes), generator=generator).float()  # no ties
-    groups = torch.randint(0, 3, (len(boxes),), generator=generator)
-    split = box_ops.grouped_nms(boxes, scores, groups, 0.5)
-    joint = torch.cat(
-        [box_ops.grouped_nms(boxes[groups == g], scores[groups == g], groups[groups == g], 0.5) for g in range(3)]
-    )
-    assert len(split) == len(joint)
-    assert (scores[split].diff() < 0).all()
-
-
-def test_nms_of_many_boxes_goes_group_by_group_but_shifted_all_the_same() -> None:
-    # The borderline pair of the test above, among so many boxes that group 79 is done by itself.
-    pair = torch.tensor([[100.0, 100, 102, 101], [100, 100, 101.002, 101]])
-    others = torch.tensor([[0.0, 0, 2000, 2000]]).expand(box_ops.SPLIT_FROM - 2, -1)
-    scores = [0.5] * len(others) + [0.9, 0.8]
-    kept = suppress(torch.cat((others, pair)), scores, [0] * len(others) + [79, 79], 0.5)
-    assert kept[:2] == [len(others), len(others) + 1]
-    assert len(kept) == 3
-
-
-def test_nms_of_nothing() -> None:
-    assert suppress(torch.zeros(0, 4), [], [], 0.5) == []
+def test_what_coco_writes() -> None:
+    box = torch.tensor([[2.0, 4, 10, 20]])
+    assert EXCLUSIVE.to_xywh(box).tolist() == [[2, 4, 8, 16]]
+    assert INCLUSIVE.to_xywh(box).tolist() == [[2, 4, 9, 17]]

@@ -114,7 +114,7 @@ def test_gradients_of_losses_on_boxes(kind: type[BoxLoss]) -> None:
 
 
 def test_what_each_loss_compares() -> None:
-    assert {kind.__name__: kind.on for kind in BOX_LOSSES} == {
+    assert {kind.__name__: kind.target_space for kind in BOX_LOSSES} == {
         "L1Loss": "deltas",
         "SmoothL1Loss": "deltas",
         "IoULoss": "boxes",

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
 from torch import nn
 
-from zoo.config.compose import build_model, compose
-from zoo.data.mask_targets import decode
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.data.rle import decode
+from zoo.errors import UsageError
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.mask_head import ConvMaskHead
@@ -21,7 +24,7 @@ SMALL = ["backbone=resnet10_small", "neck=fpn64", "head=mask_rcnn_small"]
 
 def make(classes: int = 3) -> TwoStageDetector:
     torch.manual_seed(0)
-    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), num_classes=classes)
+    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), class_names(classes))
     assert isinstance(model, TwoStageDetector)
     return model
 
@@ -59,26 +62,26 @@ def test_head_doubles_the_size_and_gives_a_mask_a_class(norm: bool) -> None:
 def test_key_names() -> None:
     keys = {key.split(".")[0] for key in ConvMaskHead(6, 3, 4).state_dict()}
     assert keys == {"convs", "upsample", "logits"}
-    assert {key.split(".")[1] for key in make().state_dict() if key.startswith("roi_head")} == {"box_head", "mask_head"}
+    assert {key.split(".")[1] for key in make().state_dict() if key.startswith("roi_head")} == {"stages", "mask_head"}
 
 
 def test_a_box_only_model_has_no_mask_head() -> None:
     with torch.device("meta"):
         overrides = [*SMALL[:2], "head=faster_rcnn_small"]
-        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", overrides), num_classes=3)
+        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", overrides), class_names(3))
     assert not any("mask" in key for key in model.state_dict())
 
 
 def test_small_models_stay_small() -> None:
     with torch.device("meta"):
-        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), num_classes=8)
+        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", SMALL), class_names(8))
     assert sum(parameter.numel() for parameter in model.parameters()) < 1_000_000
 
 
 def test_big_sisters_differ_in_what_the_papers_say() -> None:
     head = compose("mmdet_faster_rcnn_r50_fpn_1x", ["head=mask_rcnn"])["head"]
     assert head["roi_head"]["mask_head"]["channels"] == 256
-    assert head["roi_head"]["assigner"]["low_quality_iou"] == 0.5
+    assert head["roi_head"]["stages"]["first"]["assigner"]["min_pos_iou"] == 0.5
     assert head["rpn_head"] == compose("mmdet_faster_rcnn_r50_fpn_1x")["head"]["rpn_head"]
 
 
@@ -120,6 +123,12 @@ def test_without_objects_the_mask_loss_is_zero_and_part_of_the_graph(detector: T
     gradient = detector.roi_head.mask_head.upsample.weight.grad
     assert gradient is not None
     assert not gradient.any()
+
+
+def test_masks_are_predicted_on_boxes_of_the_input() -> None:
+    overrides = [*SMALL, "head.roi_head.detections.nms_frame=original"]
+    with torch.device("meta"), pytest.raises(UsageError, match="suppressed in the input's pixels"):
+        build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", overrides), class_names(3))
 
 
 def test_a_mask_head_needs_masks(detector: TwoStageDetector) -> None:
@@ -169,16 +178,16 @@ def test_scale_is_taken_out_after_the_suppression() -> None:
     with torch.inference_mode():
         batch = model.eval().prepare([image])
         outputs = model.network(batch)
-    assert outputs.found is not None
+    assert outputs.detections is not None
     found = find(model, image)
-    assert torch.equal(found.boxes, outputs.found[0].boxes / torch.tensor([2.0, 1.5, 2.0, 1.5]))
-    assert torch.equal(found.scores, outputs.found[0].scores)
+    assert torch.equal(found.boxes, outputs.detections[0].boxes / torch.tensor([2.0, 1.5, 2.0, 1.5]))
+    assert torch.equal(found.scores, outputs.detections[0].scores)
 
 
 def test_nothing_found() -> None:
     model = eager()
-    assert isinstance(model.roi_head.box_head, TwoFcBoxHead)
-    model.roi_head.box_head.logits.bias.data = torch.tensor([0.0, 0, 0, 99])  # background
+    assert isinstance(model.roi_head.last_stage.box_head, TwoFcBoxHead)
+    model.roi_head.last_stage.box_head.logits.bias.data = torch.tensor([0.0, 0, 0, 99])  # background
     found = find(model, sample())
     assert len(found) == 0
     assert found.masks == []

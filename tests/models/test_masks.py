@@ -1,4 +1,4 @@
-"""Masks: pasting and encoding against their plain definitions, and the targets of a mask head."""
+"""Masks: pasting against its plain definition, and the targets of a mask head."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.models.masks import crop, encode_window, paste
+from zoo.models.masks import crop, paste
 from zoo.types import Rle, Size
 
 SIZE = (60, 80)
@@ -77,26 +75,6 @@ def test_a_box_without_pixels_has_an_empty_mask(box: list[float]) -> None:
 
 def test_no_detections_no_masks() -> None:
     assert paste(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_a_window_is_encoded_as_its_image(data: st.DataObject) -> None:
-    height, width = (data.draw(st.integers(1, 9)) for _ in range(2))
-    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    bottom, right = data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
-    share = data.draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
-    generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
-    image = np.zeros((height, width), dtype=np.bool_)
-    image[top:bottom, left:right] = generator.random((bottom - top, right - left)) < share
-    found = encode_window(image[top:bottom, left:right], (top, left), (height, width))
-    assert found == encode_image(image)
-
-
-def test_long_runs_are_encoded_as_pycocotools_does() -> None:
-    image = np.zeros((480, 640), dtype=np.bool_)
-    image[:, 100:400] = True  # one run over 300 columns
-    assert encode_window(image, (0, 0), (480, 640)) == encode_image(image)
 
 
 def test_targets_are_cut_from_the_own_mask_and_thresholded() -> None:

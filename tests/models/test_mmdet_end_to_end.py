@@ -14,8 +14,8 @@ from mmdet_cases import ARCHITECTURES, load
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 from torch import Tensor
 
-from zoo.data.mask_targets import decode
-from zoo.models.boxes import pairwise_iou
+from zoo.data.rle import decode
+from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.two_stage import TwoStageOutputs
 from zoo.types import Detections
 
@@ -85,7 +85,7 @@ def assert_detections(found: Detections, answers: dict[str, npt.NDArray[Any]]) -
     """
     boxes, labels = torch.from_numpy(answers["boxes"]), torch.from_numpy(answers["labels"])
     assert len(found) == len(boxes)
-    overlaps, partners = (pairwise_iou(boxes, found.boxes) * (labels[:, None] == found.labels)).max(dim=1)
+    overlaps, partners = (EXCLUSIVE.iou(boxes, found.boxes) * (labels[:, None] == found.labels)).max(dim=1)
     assert len(set(partners.tolist())) == len(boxes)
     assert float(overlaps.min()) >= 0.99
     assert float((boxes - found.boxes[partners]).abs().max()) <= 0.02

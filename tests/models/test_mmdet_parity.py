@@ -12,10 +12,10 @@ from mmdet_cases import ARCHITECTURES, load
 from parity import GOLDEN, assert_stage, golden
 from torch import Tensor
 
+from zoo.models.backbones.resnet import NextStage
 from zoo.models.detectors.base import Detector
-from zoo.models.detectors.one_stage import OneStageDetector
+from zoo.models.detectors.dense import DenseDetector
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.heads.box_head import StageBoxHead
 from zoo.models.layers.conv import fold_batch_norm
 
 CASE = "faster_rcnn_r50_fpn_1x_coco"
@@ -39,13 +39,15 @@ def stages(detector: Detector, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     if len(pyramid) > 1:
         names = [f"p{(images.shape[3] // x.shape[3]).bit_length() - 1}" for x in pyramid]
         yield from zip(names, pyramid, strict=True)
-    if isinstance(detector, OneStageDetector):
-        for name, logits, deltas in zip(names, *detector.dense_head(pyramid), strict=True):
+    if isinstance(detector, DenseDetector):
+        outputs = detector.dense_head(pyramid)
+        for name, logits, deltas in zip(names, outputs.logits, outputs.deltas, strict=True):
             yield f"cls_{name}", logits
             yield f"reg_{name}", deltas
         return
     assert isinstance(detector, TwoStageDetector)
-    for name, logits, deltas in zip(names, *detector.rpn_head(pyramid), strict=True):
+    outputs = detector.rpn_head(pyramid)
+    for name, logits, deltas in zip(names, outputs.logits, outputs.deltas, strict=True):
         yield f"rpn_cls_{name}", logits
         yield f"rpn_reg_{name}", deltas
     yield from roi_stages(detector, pyramid)
@@ -53,14 +55,16 @@ def stages(detector: Detector, images: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 def roi_stages(detector: TwoStageDetector, pyramid: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
     head, rois = detector.roi_head, torch.tensor(ROIS, dtype=torch.float32)
-    pooled = head.pooler(pyramid, rois)
-    class_logits, class_deltas = head.box_head(pooled)
+    stage = head.last_stage
+    pooled = stage.pooler(pyramid, rois)
+    shared = stage.shared(pooled)
+    class_logits, class_deltas = stage.box_head(shared)
     yield "roi_feat", pooled
-    if isinstance(head.box_head, StageBoxHead):
-        yield "roi_shared", head.box_head.stage(pooled)
+    if isinstance(stage.shared, NextStage):
+        yield "roi_shared", shared
     yield "roi_cls", class_logits
     yield "roi_reg", class_deltas
-    if head.mask_head is not None:
+    if head.mask_head is not None and head.mask_pooler is not None:
         mask_pooled = head.mask_pooler(pyramid, rois)
         yield "roi_mask_feat", mask_pooled
         yield "roi_mask", head.mask_head(mask_pooled)

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.heads.rpn import flatten_anchors
+from zoo.models.boxes import BoxConvention
+from zoo.models.heads.anchor_head import flatten_anchors
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.padding import PadToMultiple
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.necks.fpn import FPN
 from zoo.types import FeatureSpec, Sample
@@ -128,12 +130,21 @@ def test_pooler_levels() -> None:
     assert pooler.levels(rois).tolist() == [0, 0, 1, 2, 3, 3]
 
 
+def test_pooler_measures_regions_by_the_convention() -> None:
+    # 111 x 111 by its corners, 112 x 112 in pixels, from which regions leave the finest level.
+    specs, region = [FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], torch.tensor([[0.0, 0, 0, 111, 111]])
+    assert RoiPooler(specs, output_size=7).levels(region).tolist() == [0]
+    assert RoiPooler(specs, output_size=7, convention=BoxConvention(inclusive=True)).levels(region).tolist() == [1]
+
+
 def test_pooler_adds_its_epsilon_before_the_logarithm() -> None:
     # Added after it, as others do, this region would belong to the next level.
     pooler = RoiPooler([FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], output_size=7)
     side = 447.9997
     assert pooler.levels(torch.tensor([[0, 0, 0, side, side]])).tolist() == [2]
     assert math.floor(4 + math.log2(side / 224) + 1e-6) - 2 == 3
+    # Within the epsilon of the border, 56 * 8 pixels a side, it does.
+    assert pooler.levels(torch.tensor([[0, 0, 0, 447.99997, 447.99997]])).tolist() == [3]
 
 
 def test_pooler_averages_its_level() -> None:
@@ -172,21 +183,21 @@ def sample(height: int, width: int, value: int) -> Sample:
 
 
 def test_normalizer_swaps_normalises_and_then_pads_with_zero() -> None:
-    normalizer = PixelNormalizer(mean=[10, 20, 30], std=[2, 4, 5], channels="rgb", divisor=4)
+    normalizer = PixelNormalizer(mean=[10, 20, 30], std=[2, 4, 5], channels="rgb", padding=PadToMultiple(4))
     batch = normalizer([sample(2, 3, 50), sample(5, 2, 50)], torch.device("cpu"))
     assert tuple(batch.images.shape) == (2, 3, 8, 4)
     assert batch.images[0, :, 0, 0].tolist() == [20, 7.5, -6]  # red, green, blue
     assert batch.images[0, :, 2:].abs().sum() == 0
     assert batch.images[0, :, :, 3:].abs().sum() == 0
-    assert batch.sizes == [(2, 3), (5, 2)]
+    assert [geometry.size for geometry in batch.geometries] == [(2, 3), (5, 2)]
     assert batch.image_ids == [7, 7]
 
 
 def test_normalizer_keeps_bgr() -> None:
-    normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", divisor=1)
+    normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", padding=PadToMultiple(1))
     assert normalizer([sample(1, 1, 9)], torch.device("cpu")).images.flatten().tolist() == [0, 9, 9]
 
 
 def test_normalizer_knows_two_orders() -> None:
     with pytest.raises(ValueError, match="'gbr'"):
-        PixelNormalizer(mean=[0], std=[1], channels="gbr", divisor=1)
+        PixelNormalizer(mean=[0], std=[1], channels="gbr", padding=PadToMultiple(1))

@@ -6,30 +6,41 @@ import math
 
 import pytest
 import torch
+from class_names import class_names
+from geometries import batch_of, geometry
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.errors import UsageError
-from zoo.models.anchors import AnchorGenerator
+from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
-from zoo.models.heads.retina import ConvTower, RetinaHead
-from zoo.models.heads.roi import DetectionSettings
-from zoo.models.losses.classification import sigmoid_focal_loss
+from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.retina import HeadTower, RetinaHead
+from zoo.models.losses.classification import FocalLoss, sigmoid_focal_loss
+from zoo.models.losses.regression import L1Loss
+from zoo.models.samplers import AllSampler
+from zoo.models.selection import DetectionSelector
 from zoo.types import Detections, FeatureSpec, Target
 
 NO_OBJECTS = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
 
-def tiny_head(classes: int = 2, per_level: int = 1000, per_image: int = 100) -> RetinaHead:
+def tiny_head(classes: int = 2, pre_nms_top_n: int = 1000, max_detections: int = 100) -> RetinaHead:
     """One anchor a cell, 8 x 8 pixels, on one level of stride 8."""
     return RetinaHead(
         [FeatureSpec(1, 8)],
         classes,
-        AnchorGenerator([8], ratios=[1.0], scales=[1]),
-        DetectionSettings(score_threshold=0.05, iou_threshold=0.5, per_image=per_image),
+        CentredAnchors(ratios=[1.0], scales=[1]),
+        DeltaCoder(),
+        DetectionSelector(0.05, 0.5, max_detections, pre_nms_top_n=pre_nms_top_n, min_size=0),
         MaxIoUAssigner(0.5, 0.5, 0.0),
-        per_level=per_level,
+        AllSampler(),
+        FocalLoss(),
+        L1Loss(),
+        "positives",
         channels=1,
         depth=1,
     )
@@ -68,7 +79,7 @@ def test_focal_loss_without_anchors_is_zero() -> None:
 
 
 def test_levels_share_convolutions_and_have_their_own_normalisation() -> None:
-    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=5, norm=True)
+    tower = HeadTower(in_channels=3, channels=4, depth=2, levels=5, norm=True)
     shapes = {name: tuple(p.shape) for name, p in tower.named_parameters()}
     assert {name for name in shapes if name.startswith("convs")} == {"convs.0.weight", "convs.1.weight"}
     norms = {name for name in shapes if name.startswith("norms") and name.endswith("weight")}
@@ -85,7 +96,7 @@ def test_levels_share_convolutions_and_have_their_own_normalisation() -> None:
 
 def test_a_shared_convolution_learns_from_every_level() -> None:
     torch.manual_seed(0)
-    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=5, norm=True).train()
+    tower = HeadTower(in_channels=3, channels=4, depth=2, levels=5, norm=True).train()
     maps = [torch.rand(2, 3, 2 ** (6 - level), 8) for level in range(5)]
     first = tower.convs[0].weight
     assert isinstance(first, Tensor)
@@ -98,7 +109,7 @@ def test_a_shared_convolution_learns_from_every_level() -> None:
 
 def test_equal_maps_give_equal_answers_without_normalisation() -> None:
     torch.manual_seed(0)
-    tower = ConvTower(in_channels=3, channels=4, depth=2, levels=2, norm=False)
+    tower = HeadTower(in_channels=3, channels=4, depth=2, levels=2, norm=False)
     assert {name for name, _ in tower.named_parameters()} == {
         f"convs.{i}.{v}" for i in (0, 1) for v in ("weight", "bias")
     }
@@ -121,7 +132,7 @@ def test_scores_begin_at_their_prior() -> None:
 
 def detect(head: RetinaHead, scores: Tensor, deltas: Tensor, scale: tuple[float, float] = (1.0, 1.0)) -> Detections:
     """Detections in an image of 16 x 24 pixels from scores (K, 2, 3) and deltas (4, 2, 3)."""
-    (found,) = head.detect([scores.logit()[None]], [deltas[None]], [(16, 24)], [scale])
+    (found,) = head.detect(AnchorOutputs([scores.logit()[None]], [deltas[None]]), batch_of(geometry((16, 24), scale)))
     return found
 
 
@@ -162,9 +173,9 @@ def test_overlapping_boxes_of_one_class_fall() -> None:
 
 def test_a_level_and_an_image_keep_their_best() -> None:
     scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).view(1, 2, 3)
-    found = detect(tiny_head(classes=1, per_level=4), scores, torch.zeros(4, 2, 3))
+    found = detect(tiny_head(classes=1, pre_nms_top_n=4), scores, torch.zeros(4, 2, 3))
     assert found.scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
-    found = detect(tiny_head(classes=1, per_image=2), scores, torch.zeros(4, 2, 3))
+    found = detect(tiny_head(classes=1, max_detections=2), scores, torch.zeros(4, 2, 3))
     assert found.scores.tolist() == pytest.approx([0.6, 0.5])
 
 
@@ -176,7 +187,7 @@ def test_anchors_learn_their_class_background_or_nothing() -> None:
     # 3 x 4 cells; the image itself reaches 3 rows and 2 columns of them. The object is the anchor of cell (1, 1).
     head, cells = tiny_head(), [(3, 4)]
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([1]))
-    wanted = head.assign(cells, [target], [(24, 16)], torch.device("cpu"))
+    wanted = head.assign(cells, [target], [geometry((24, 16))], torch.device("cpu"))
     background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 1, IGNORED, IGNORED], background]
     assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
@@ -187,7 +198,8 @@ def test_losses_are_divided_by_the_objects() -> None:
     head = tiny_head()
     objects = torch.tensor([[6.0, 4, 14, 12], [18, 4, 26, 12]])  # two anchors moved by 2 pixels: dx = 1/4
     target = Target(objects, torch.tensor([0, 1]))
-    losses = head.losses([torch.zeros(1, 2, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], [(24, 32)])
+    outputs = AnchorOutputs([torch.zeros(1, 2, 3, 4)], [torch.zeros(1, 4, 3, 4)])
+    losses = head.losses(outputs, [target], batch_of(geometry((24, 32))))
     assert float(losses["loss_bbox"]) == pytest.approx(2 * 0.25 / 2, rel=1e-5)
     assert float(losses["loss_cls"]) == pytest.approx((22 * 0.75 + 2 * 0.25) * math.log(2) / 4 / 2, rel=1e-5)
 
@@ -196,27 +208,28 @@ def test_an_image_without_objects_counts_as_one() -> None:
     head = tiny_head()
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))
     logits, deltas = torch.zeros(2, 2, 3, 4), torch.zeros(2, 4, 3, 4)
-    losses = head.losses([logits], [deltas], [target, NO_OBJECTS], [(24, 32)] * 2)
+    batch = batch_of(geometry((24, 32)), geometry((24, 32)))
+    losses = head.losses(AnchorOutputs([logits], [deltas]), [target, NO_OBJECTS], batch)
     assert float(losses["loss_bbox"]) == 0
     assert float(losses["loss_cls"]) == pytest.approx((47 * 0.75 + 0.25) * math.log(2) / 4 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["focal", "cross_entropy", "giou", "iou", "bounded_iou", "smooth_l1"])
 def test_losses_by_name(loss: str) -> None:
-    head = build_model(compose("shapes_retinanet_r10_fpn", [f"loss={loss}"]), 6).dense_head
+    head = build_model(compose("shapes_retinanet_r10_fpn", [f"loss={loss}"]), class_names(6)).dense_head
     assert isinstance(head, RetinaHead)
     logits = [torch.zeros(1, 9 * 6, 2, 2)]
     deltas = [torch.zeros(1, 9 * 4, 2, 2)]
-    head.anchors = AnchorGenerator(strides=[8], ratios=[0.5, 1.0, 2.0], scales=[2.0, 2.5, 3.2])
+    head.strides = (8,)
     target = Target(torch.tensor([[-4.0, -4.0, 4.0, 5.0]]), torch.tensor([1]))
-    classes, boxes = head.level_losses(logits, deltas, [target], [(16, 16)])
+    classes, boxes = head.level_losses(AnchorOutputs(logits, deltas), [target], [geometry((16, 16))])
     if loss == "cross_entropy":  # all of 36 anchors and 6 classes undecided, over one object and more
-        objects = float(head.assign([(2, 2)], [target], [(16, 16)], logits[0].device).objects.sum())
+        objects = float(head.assign([(2, 2)], [target], [geometry((16, 16))], logits[0].device).positive.sum())
         assert float(classes) == pytest.approx(36 * 6 * math.log(2) / objects, rel=1e-4)
     assert float(classes) > 0
     assert float(boxes) > 0
 
 
 def test_a_loss_that_no_head_takes_is_an_error() -> None:
-    with pytest.raises(UsageError, match="class_loss is taken by none of RpnHead, RoiHead"):
-        build_model(compose("shapes_faster_rcnn_r10_fpn", ["loss=focal"]), 6)
+    with pytest.raises(UsageError, match="class_loss is taken by none of rpn_head, roi_head"):
+        build_model(compose("shapes_faster_rcnn_r10_fpn", ["loss=focal"]), class_names(6))

@@ -25,7 +25,8 @@ def regions(number: int, height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("size", [7, 14])
 @pytest.mark.parametrize("extra", ["", "without extent", "none"])
-def test_gradients_are_torchvisions(size: int, extra: str) -> None:
+@pytest.mark.parametrize(("aligned", "ratio"), [(True, 0), (False, 0), (False, 2), (True, 2)])
+def test_gradients_are_torchvisions(size: int, extra: str, aligned: bool, ratio: int) -> None:
     torch.manual_seed(0)
     feature = torch.randn(2, 3, 25, 38, dtype=torch.float64)
     rois = regions(0 if extra == "none" else 60, 25 * STRIDE, 38 * STRIDE)
@@ -33,8 +34,8 @@ def test_gradients_are_torchvisions(size: int, extra: str) -> None:
         rois[:5, 3] = rois[:5, 1]
     weights = torch.randn(len(rois), 3, size, size, dtype=torch.float64)
     own, its = (feature.clone().requires_grad_() for _ in range(2))
-    pooled = roi_align(own, rois, size, STRIDE)
-    expected = torchvision_roi_align(its, rois, size, 1 / STRIDE, sampling_ratio=0, aligned=True)
+    pooled = roi_align(own, rois, size, STRIDE, aligned, ratio)
+    expected = torchvision_roi_align(its, rois, size, 1 / STRIDE, sampling_ratio=ratio, aligned=aligned)
     assert torch.equal(pooled, expected)
     (pooled * weights).sum().backward()  # type: ignore[no-untyped-call] # torch's own
     (expected * weights).sum().backward()

@@ -60,7 +60,7 @@ def test_only_the_best_are_taken() -> None:
     sides = torch.linspace(40, 20, 12)
     predicted = [[20 - s / 2, 20 - s / 2, 20 + s / 2, 20 + s / 2] for s in sides.tolist()]
     assert assign([[20.0, 20]] * 12, predicted, [LEFT]).matches.tolist() == [0] * 10 + [NEGATIVE] * 2
-    assert assign([[20.0, 20]] * 12, predicted, [LEFT], top=3).matches.tolist() == [0] * 3 + [NEGATIVE] * 9
+    assert assign([[20.0, 20]] * 12, predicted, [LEFT], topk=3).matches.tolist() == [0] * 3 + [NEGATIVE] * 9
 
 
 def test_a_point_that_two_boxes_want_goes_to_the_better_overlap() -> None:

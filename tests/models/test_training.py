@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
+from geometries import geometry
+from small_heads import make_rpn
 
-from zoo.config.compose import build_model, compose
-from zoo.models.anchors import AnchorGenerator
-from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.models.anchors import CentredAnchors
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.heads.rpn import ProposalSettings, RpnHead
+from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.rpn import RpnHead
 from zoo.models.losses.regression import BoundedIoULoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
-from zoo.models.samplers import AllSampler
 from zoo.types import Detections, FeatureSpec, Sample, Size, Target
 
 LOSSES = ["loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"]
@@ -23,7 +27,7 @@ NO_OBJECTS = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 @pytest.fixture(scope="module")
 def detector() -> TwoStageDetector:
     torch.manual_seed(0)
-    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), num_classes=3)
+    model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x"), class_names(3))
     assert isinstance(model, TwoStageDetector)
     return model
 
@@ -51,7 +55,7 @@ def test_images_without_objects_are_all_background(detector: TwoStageDetector) -
     assert float(losses["loss_cls"].detach()) > 0
     detector.zero_grad()
     torch.autograd.backward(list(losses.values()))
-    gradient = detector.roi_head.box_head.deltas.weight.grad
+    gradient = detector.roi_head.last_stage.box_head.deltas.weight.grad
     assert gradient is not None  # every parameter takes part, as data-parallel training needs it
     assert not gradient.any()
 
@@ -88,8 +92,8 @@ def test_training_needs_a_target_an_image(detector: TwoStageDetector, targets: l
 
 def test_training_has_its_own_number_of_proposals(detector: TwoStageDetector) -> None:
     head = detector.rpn_head
-    assert (head.proposals.per_level, head.proposals.per_image) == (1000, 1000)
-    assert (head.training_proposals.per_level, head.training_proposals.per_image) == (2000, 1000)
+    assert (head.proposals.pre_nms_top_n, head.proposals.post_nms_top_n) == (1000, 1000)
+    assert (head.training_proposals.pre_nms_top_n, head.training_proposals.post_nms_top_n) == (2000, 1000)
 
 
 @pytest.mark.parametrize(
@@ -104,25 +108,29 @@ def test_training_has_its_own_number_of_proposals(detector: TwoStageDetector) ->
 )
 def test_the_composition_chooses_the_box_loss(name: str, kind: type, weight: float) -> None:
     with torch.device("meta"):
-        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", [f"loss={name}"]), num_classes=3)
+        model = build_model(compose("mmdet_faster_rcnn_r50_fpn_1x", [f"loss={name}"]), class_names(3))
     assert isinstance(model, TwoStageDetector)
-    assert type(model.roi_head.box_loss) is kind
-    assert model.roi_head.box_loss.weight == weight
+    box_loss = model.roi_head.last_stage.box_loss
+    assert type(box_loss) is kind
+    assert box_loss.weight == weight
     assert type(model.rpn_head.box_loss) is L1Loss
 
 
 def tiny_rpn(inside_only: bool = False) -> RpnHead:
     """One anchor a cell, 8 x 8 pixels, on one level of stride 8."""
-    settings, assigner = ProposalSettings(), MaxIoUAssigner(0.7, 0.3, 0.3)
-    anchors = AnchorGenerator([8], ratios=[1.0], scales=[1])
-    return RpnHead([FeatureSpec(1, 8)], anchors, settings, settings, assigner, AllSampler(), inside_only=inside_only)
+    return make_rpn([FeatureSpec(1, 8)], CentredAnchors(ratios=[1.0], scales=[1]), inside_only=inside_only)
+
+
+def anchor_outputs(height: int, width: int) -> AnchorOutputs:
+    """Logits and deltas of 0."""
+    return AnchorOutputs([torch.zeros(1, 1, height, width)], [torch.zeros(1, 4, height, width)])
 
 
 def test_cells_in_the_padding_of_a_batch_are_not_trained_on() -> None:
     # 3 x 4 cells; the image itself reaches 17 pixels down and 16 across: 3 rows and 2 columns of them.
     head, cells = tiny_rpn(), [(3, 4)]
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))  # exactly the anchor of the cell (1, 1)
-    wanted = head.assign(cells, [target], [(17, 16)], [(17, 16)], torch.device("cpu"))
+    wanted = head.assign(cells, [target], [geometry((17, 16))], torch.device("cpu"))
     background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 0, IGNORED, IGNORED], background]
     assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
@@ -132,7 +140,7 @@ def test_anchors_may_have_to_lie_inside_the_image() -> None:
     # Anchors reach 4 pixels around multiples of 8, and the image to 28 down and 20 across: the far edges touch those
     # of the fourth row, which is outside, and of the third column, likewise; padding does not count.
     head, cells = tiny_rpn(inside_only=True), [(4, 4)]
-    wanted = head.assign(cells, [NO_OBJECTS], [(28, 20)], [(32, 32)], torch.device("cpu"))
+    wanted = head.assign(cells, [NO_OBJECTS], [geometry((28, 20), padded_size=(32, 32))], torch.device("cpu"))
     outside, inside = [IGNORED] * 4, [IGNORED, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(4, 4).tolist() == [outside, inside, inside, outside]
 
@@ -140,7 +148,7 @@ def test_anchors_may_have_to_lie_inside_the_image() -> None:
 def test_an_image_smaller_than_every_anchor_trains_nothing() -> None:
     head = tiny_rpn(inside_only=True)
     target = Target(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0]))
-    losses = head.losses([torch.zeros(1, 1, 1, 1)], [torch.zeros(1, 4, 1, 1)], [target], [(5, 5)], [(8, 8)])
+    losses = head.losses(anchor_outputs(1, 1), [target], [geometry((5, 5), padded_size=(8, 8))])
     assert [float(loss) for loss in losses.values()] == [0, 0]
 
 
@@ -148,21 +156,19 @@ def test_rpn_losses_are_divided_by_all_that_is_sampled() -> None:
     # Logits 0 cost log 2 an anchor. The one object is its anchor moved by (2, 0): dx = 1/4.
     head = tiny_rpn()
     target = Target(torch.tensor([[6.0, 4, 14, 12]]), torch.tensor([0]))
-    size = [(24, 32)]
-    losses = head.losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [target], size, size)
+    losses = head.losses(anchor_outputs(3, 4), [target], [geometry((24, 32))])
     assert float(losses["loss_rpn_cls"]) == pytest.approx(np.log(2), rel=1e-5)
     assert float(losses["loss_rpn_bbox"]) == pytest.approx(0.25 / 12, rel=1e-5)
 
 
 def test_rpn_divisor_counts_at_least_one_of_each_kind() -> None:
-    size = [(24, 32)]
-    losses = tiny_rpn().losses([torch.zeros(1, 1, 3, 4)], [torch.zeros(1, 4, 3, 4)], [NO_OBJECTS], size, size)
+    losses = tiny_rpn().losses(anchor_outputs(3, 4), [NO_OBJECTS], [geometry((24, 32))])
     assert float(losses["loss_rpn_cls"]) == pytest.approx(12 * np.log(2) / 13, rel=1e-5)
 
 
 def test_ground_truth_comes_before_the_proposals(detector: TwoStageDetector) -> None:
     proposals = torch.tensor([[200.0, 200, 220, 220], [4, 4, 40, 49]])
-    chosen = detector.roi_head.assign(proposals, OBJECTS)
+    chosen = detector.roi_head.last_stage.assign(proposals, OBJECTS)
     assert torch.equal(chosen.regions, torch.cat((OBJECTS.boxes, proposals.flip(0))))
     assert chosen.labels.tolist() == [0, 2, 0, 3]
     assert torch.equal(chosen.boxes, OBJECTS.boxes[[0, 1, 0]])

@@ -9,22 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from class_names import class_names
 from mmdet_cases import ARCHITECTURES, load
 from parity import SHARED, golden, needs_coco, needs_shared, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
-from zoo.data.augment import View
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.data.augment import mmdet
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.mask_targets import rasterise
-from zoo.data.training import trainable_objects, xyxy
-from zoo.models.boxes import pairwise_iou
+from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.base import Detector
-from zoo.models.detectors.one_stage import OneStageDetector
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs
 from zoo.models.layers.conv import norms
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import AllSampler
+from zoo.models.selection import Proposals
 from zoo.types import Batch, Target
 
 # Their graphs take several GB: one at a time.
@@ -56,8 +58,7 @@ class Step:
     Attributes:
         parameters: by the key of the checkpoint each was loaded from, those with a known gradient.
         features: that the heads got.
-        logits: of the anchors, a level each.
-        deltas: likewise.
+        outputs: what the head that slides over them said of the anchors.
         proposals: (P, 4) an image, of the model's own first stage; the second got those of the golden answers.
     """
 
@@ -68,17 +69,12 @@ class Step:
     losses: dict[str, Tensor]
     parameters: dict[str, Tensor]
     features: list[Tensor]
-    logits: list[Tensor]
-    deltas: list[Tensor]
+    outputs: AnchorOutputs
     proposals: list[Tensor]
 
     @property
     def answers(self) -> Answers:
         return golden(f"mmdet/{self.case}", "loss")
-
-    @property
-    def padded_sizes(self) -> list[tuple[int, int]]:
-        return [self.model.normalizer.padded_size(size) for size in self.batch.sizes]
 
 
 @pytest.fixture(scope="module", params=GRADIENTS)
@@ -94,16 +90,16 @@ def step(request: pytest.FixtureRequest) -> Step:
     seen: dict[str, Any] = {"proposals": []}
 
     def watch(_module: torch.nn.Module, inputs: Any, outputs: Any) -> None:
-        seen.update(features=inputs[0], logits=outputs[0], deltas=outputs[1])
+        seen.update(features=inputs[0], outputs=outputs)
 
-    with pytest.MonkeyPatch.context() as patch, dense_head(model).register_forward_hook(watch):
+    with pytest.MonkeyPatch.context() as patch, anchor_head(model).register_forward_hook(watch):
         if isinstance(model, TwoStageDetector):
-            model.rpn_head.sampler = model.roi_head.sampler = AllSampler()
+            model.rpn_head.sampler = model.roi_head.last_stage.sampler = AllSampler()
             propose = model.rpn_head.propose
 
-            def propose_golden(*arguments: Any) -> list[tuple[Tensor, Tensor]]:
-                seen.update(proposals=[boxes for boxes, _ in propose(*arguments)])
-                return [(boxes, boxes[:, 0]) for boxes in golden_proposals(answers)]
+            def propose_golden(*arguments: Any) -> list[Proposals]:
+                seen.update(proposals=[found.boxes for found in propose(*arguments)])
+                return [Proposals(boxes, boxes[:, 0]) for boxes in golden_proposals(answers)]
 
             patch.setattr(model.rpn_head, "propose", propose_golden)
         losses = model(batch, targets)
@@ -112,12 +108,11 @@ def step(request: pytest.FixtureRequest) -> Step:
     return Step(case, model, batch, targets, losses, parameters, **seen)
 
 
-def dense_head(model: Detector) -> torch.nn.Module:
+def anchor_head(model: Detector) -> AnchorHead:
     """The head that slides over the maps."""
-    if isinstance(model, OneStageDetector):
-        return model.dense_head
-    assert isinstance(model, TwoStageDetector)
-    return model.rpn_head
+    head = model.rpn_head if isinstance(model, TwoStageDetector) else model.get_submodule("dense_head")
+    assert isinstance(head, AnchorHead)
+    return head
 
 
 def by_checkpoint_key(model: Detector, case: str) -> dict[str, Tensor]:
@@ -140,17 +135,14 @@ def golden_proposals(answers: Answers) -> list[Tensor]:
 def read_targets(batch: Batch, masks: bool) -> list[Target]:
     """What is trained on in each image, in pixels of the resized image."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
-    boxes, trainable = xyxy(truth.boxes), trainable_objects(truth)
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, mmdet.LABELS)
     targets = []
-    for image_id, size, original in zip(batch.image_ids, batch.sizes, batch.original_sizes, strict=True):
-        all_of_image = truth.annotations_of(int(np.searchsorted(truth.image_ids, image_id)))
-        objects = np.arange(all_of_image.start, all_of_image.stop)
-        objects = objects[trainable[objects]]
-        view = View(original=original, resized=size, crop=(0, 0, *size), flipped=False)
-        target = Target(torch.from_numpy(view.boxes(boxes[objects])), torch.from_numpy(truth.category_index[objects]))
+    for image_id, geometry in zip(batch.image_ids, batch.geometries, strict=True):
+        view = images.load(int(np.searchsorted(images.image_ids, image_id))).resize(geometry.size).clip()
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            bitmaps = rasterise([truth.rle(int(annotation)) for annotation in objects], original)
-            target.masks = torch.from_numpy(view.masks(bitmaps))
+            target.masks = torch.from_numpy(view.bitmaps())
         targets.append(target)
     return targets
 
@@ -182,7 +174,7 @@ def test_training_proposals(step: Step) -> None:
     # Of some cases the answers hold the best of each image only.
     for own, expected in zip(step.proposals, golden_proposals(step.answers) if step.proposals else [], strict=True):
         assert len(own) >= len(expected)
-        overlaps = pairwise_iou(expected, own[: len(expected)]).amax(dim=1)
+        overlaps = EXCLUSIVE.iou(expected, own[: len(expected)]).amax(dim=1)
         assert float((overlaps > 0.99).float().mean()) > 0.99
 
 
@@ -195,14 +187,11 @@ def test_losses(step: Step) -> None:
 
 
 def test_each_level_has_its_share(step: Step) -> None:
-    if isinstance(step.model, TwoStageDetector):
-        sizes = (step.batch.sizes, step.padded_sizes)
-        shares = step.model.rpn_head.level_losses(step.logits, step.deltas, step.targets, *sizes)
+    targets, names = step.targets, ("loss_cls", "loss_bbox")
+    if isinstance(step.model, TwoStageDetector):  # any class is an object
+        targets = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
         names = ("loss_rpn_cls", "loss_rpn_bbox")
-    else:
-        assert isinstance(step.model, OneStageDetector)
-        shares = step.model.dense_head.level_losses(step.logits, step.deltas, step.targets, step.padded_sizes)
-        names = ("loss_cls", "loss_bbox")
+    shares = anchor_head(step.model).level_losses(step.outputs, targets, step.batch.geometries)
     for name, share in zip(names, shares, strict=True):
         assert_close(name, share, step.answers[f"{name}_levels"], 1e-4)
 
@@ -210,12 +199,10 @@ def test_each_level_has_its_share(step: Step) -> None:
 def test_numbers_of_positives_and_negatives(step: Step) -> None:
     if not isinstance(step.model, TwoStageDetector):
         pytest.skip("a dense head trains on all anchors")
-    rpn, roi = step.model.rpn_head, step.model.roi_head
-    cells = [(x.shape[2], x.shape[3]) for x in step.logits]
-    wanted = rpn.assign(cells, step.targets, step.batch.sizes, step.padded_sizes, torch.device("cpu"))
-    counts = torch.stack((wanted.objects.sum(dim=1), (wanted.used & ~wanted.objects).sum(dim=1)), dim=1)
-    assert counts.tolist() == step.answers["rpn_pos_neg"].tolist()
-    chosen = [roi.assign(*image).labels for image in zip(golden_proposals(step.answers), step.targets, strict=True)]
+    rpn, stage = step.model.rpn_head, step.model.roi_head.last_stage
+    assigned = rpn.assign(step.outputs.cells, step.targets, step.batch.geometries, torch.device("cpu"))
+    assert torch.stack(assigned.counts, dim=1).tolist() == step.answers["rpn_pos_neg"].tolist()
+    chosen = [stage.assign(*image).labels for image in zip(golden_proposals(step.answers), step.targets, strict=True)]
     regions = [[int((row < 80).sum()), int((row == 80).sum())] for row in chosen]
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
@@ -238,7 +225,7 @@ def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.
     assert isinstance(step.model, TwoStageDetector)
     head = step.model.roi_head
     features = [feature.detach() for feature in step.features]
-    monkeypatch.setattr(head, "box_loss", composed_box_loss(loss))
+    head.last_stage.box_loss = composed_box_loss(loss)
     losses = head.losses(features, golden_proposals(answers), step.targets)
     for name, value in losses.items():
         assert_close(name, value, answers[name], 1e-4)
@@ -251,6 +238,6 @@ def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.
 def composed_box_loss(loss: str) -> BoxLoss:
     """The box loss of the entry composed with another `loss`."""
     with torch.device("meta"):
-        model = build_model(compose(ARCHITECTURES["faster_rcnn_r50_fpn_1x_coco"], [f"loss={loss}"]), num_classes=80)
+        model = build_model(compose(ARCHITECTURES["faster_rcnn_r50_fpn_1x_coco"], [f"loss={loss}"]), class_names(80))
     assert isinstance(model, TwoStageDetector)
-    return model.roi_head.box_loss
+    return model.roi_head.last_stage.box_loss

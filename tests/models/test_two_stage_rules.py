@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from class_names import class_names
+from geometries import geometry
+from small_heads import make_roi_head, make_rpn
+from torch import Tensor, nn
 
-from zoo.models.anchors import AnchorGenerator
-from zoo.models.assigners.max_iou import MaxIoUAssigner
-from zoo.models.heads.box_head import StageBoxHead
-from zoo.models.heads.roi import DetectionSettings, RoiHead
-from zoo.models.heads.rpn import ProposalSettings, RpnHead
-from zoo.models.losses.regression import L1Loss
-from zoo.models.samplers import AllSampler
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.errors import UsageError
+from zoo.models.anchors import CentredAnchors
+from zoo.models.backbones.resnet import ResNet
+from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.selection import ProposalSelector
 from zoo.types import FeatureSpec
 
 SIZE = (32, 32)
 
 
-class SameAnchors(AnchorGenerator):
+class SameAnchors(CentredAnchors):
     """One anchor a cell, of the same size on every level."""
 
     def base(self, stride: int) -> Tensor:
         return super().base(16)
 
 
-def make_rpn(settings: ProposalSettings) -> RpnHead:
-    """16 x 16 pixels an anchor, on levels of stride 8 and 16."""
-    anchors = SameAnchors([8, 16], ratios=[1.0], scales=[1])
+def propose(fine: Tensor, coarse: Tensor, deltas: Tensor | None = None, **settings: Any) -> tuple[Tensor, Tensor]:
+    """Proposals from logits (4, 4) and (2, 2), and deltas (4, 4, 4) of the fine level; 16 x 16 pixels an anchor."""
+    selector = ProposalSelector(**{"pre_nms_top_n": 1000, "post_nms_top_n": 1000, **settings})
     specs = [FeatureSpec(1, 8), FeatureSpec(1, 16)]
-    return RpnHead(specs, anchors, settings, settings, MaxIoUAssigner(0.7, 0.3, 0.3), AllSampler()).eval()
-
-
-def propose(fine: Tensor, coarse: Tensor, deltas: Tensor | None = None, **settings: float) -> tuple[Tensor, Tensor]:
-    """Proposals from logits (4, 4) and (2, 2), and deltas (4, 4, 4) of the fine level."""
-    head = make_rpn(ProposalSettings(**settings))  # type: ignore[arg-type] # numbers
+    head = make_rpn(specs, SameAnchors(ratios=[1.0], scales=[1]), selector).eval()
     fine_deltas = torch.zeros(4, 4, 4) if deltas is None else deltas
-    ((boxes, scores),) = head.propose(
-        [fine[None, None], coarse[None, None]], [fine_deltas[None], torch.zeros(1, 4, 2, 2)], [SIZE]
-    )
+    outputs = AnchorOutputs([fine[None, None], coarse[None, None]], [fine_deltas[None], torch.zeros(1, 4, 2, 2)])
+    ((boxes, scores),) = head.propose(outputs, [geometry(SIZE)])
     return boxes, scores
 
 
@@ -55,9 +54,9 @@ def test_proposals_are_suppressed_within_their_level() -> None:
 
 def test_the_best_of_a_level_are_taken_before_the_best_of_all() -> None:
     fine, coarse = torch.arange(16.0).view(4, 4), torch.full((2, 2), -9.0)
-    _, scores = propose(fine, coarse, per_level=1)
+    _, scores = propose(fine, coarse, pre_nms_top_n=1)
     assert scores.tolist() == pytest.approx([1 / (1 + math.exp(-15)), 1 / (1 + math.exp(9))])
-    _, scores = propose(fine, coarse, per_level=1, per_image=1)
+    _, scores = propose(fine, coarse, pre_nms_top_n=1, post_nms_top_n=1)
     assert len(scores) == 1
 
 
@@ -75,16 +74,10 @@ def test_empty_proposals_are_dropped() -> None:
     assert float(scores.max()) < 0.5
 
 
-def make_roi_head(num_classes: int = 2) -> RoiHead:
-    return RoiHead(
-        [FeatureSpec(1, 16)], num_classes, DetectionSettings(), MaxIoUAssigner(0.5, 0.5), AllSampler(), L1Loss()
-    )
-
-
 def test_boxes_are_divided_by_the_factor_of_their_axis() -> None:
     proposals = torch.tensor([[8.0, 8, 24, 40]])
     logits = torch.tensor([[9.0, 0, 0]])
-    found = make_roi_head().detect(logits, torch.zeros(1, 8), proposals, (48, 32), scale=(2.0, 4.0))
+    found = make_roi_head().detect(logits, torch.zeros(1, 8), proposals, geometry((48, 32), (2.0, 4.0)))
     assert found.boxes.tolist() == [[4, 2, 12, 10]]
     assert found.labels.tolist() == [0]
 
@@ -94,7 +87,7 @@ def test_boxes_are_suppressed_in_pixels_of_the_original() -> None:
     proposals = torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 14], [0, 0, 16, 2]])
     logits = torch.tensor([[9.0, 0, 0], [8.0, 0, 0], [7.0, 0, 0]])
     for scale in ((1.0, 1.0), (2.0, 0.5)):
-        found = make_roi_head().detect(logits, torch.zeros(3, 8), proposals, SIZE, scale)
+        found = make_roi_head().detect(logits, torch.zeros(3, 8), proposals, geometry(SIZE, scale))
         assert found.boxes[:, 3].tolist() == [16 / scale[1], 2 / scale[1]]
 
 
@@ -102,23 +95,93 @@ def test_one_map_serves_regions_of_every_size() -> None:
     head = make_roi_head()
     ramp = torch.arange(64.0).expand(1, 1, 64, 64)
     rois = torch.tensor([[0.0, 160, 160, 176, 176], [0, 0, 0, 1024, 1024]])
-    pooled = head.pooler([ramp], rois)
+    pooled = head.last_stage.pooler([ramp], rois)
     assert pooled.shape == (2, 1, 7, 7)
     assert pooled[:, 0, :, 3].mean(dim=1).tolist() == pytest.approx([10, 31.5])  # half-pixel centres, stride 16
 
 
-def test_a_stage_as_head_halves_averages_and_keeps_its_normalisation() -> None:
-    head = StageBoxHead(in_channels=1024, pooled_size=14, num_classes=3, depth=50, style="caffe").train()
-    assert not any(module.training for name, module in head.named_modules() if name.endswith("norm"))
-    frozen = {name.split(".")[-2] for name, p in head.named_parameters() if not p.requires_grad}
+def test_the_next_stage_of_a_backbone_halves_and_keeps_its_normalisation() -> None:
+    with torch.device("meta"):
+        stage = ResNet(50, style="caffe", norm_trained=False, out_stages=[3]).next_stage().train()
+    assert not any(module.training for name, module in stage.named_modules() if name.endswith("norm"))
+    frozen = {name.split(".")[-2] for name, p in stage.named_parameters() if not p.requires_grad}
     assert frozen == {"norm"}
-    with torch.inference_mode():
-        pooled = torch.rand(2, 1024, 14, 14)
-        logits, deltas = head(pooled)
-        assert head.stage(pooled).shape == (2, 2048, 7, 7)
-    assert (logits.shape, deltas.shape) == ((2, 4), (2, 12))
+    assert stage(torch.empty(2, 1024, 14, 14, device="meta")).shape == (2, 2048, 7, 7)
+    assert stage.spec == FeatureSpec(2048, 2)
 
 
-def test_a_stage_as_head_needs_an_even_size() -> None:
-    with pytest.raises(ValueError, match="pooled_size: 7"), torch.device("meta"):
-        StageBoxHead(in_channels=1024, pooled_size=7, num_classes=3)
+def test_the_next_stage_is_of_the_backbones_own_kind() -> None:
+    with torch.device("meta"):
+        stage = ResNet(101, groups=32, base_width=8, out_stages=[3]).next_stage()
+    convs = [conv for conv in stage.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3)]
+    assert [(conv.stride, conv.groups, conv.out_channels) for conv in convs] == [
+        ((2, 2), 32, 2048),
+        *[((1, 1), 32, 2048)] * 2,
+    ]
+    assert all(parameter.requires_grad for parameter in stage.parameters())
+
+
+def test_the_last_stage_has_no_next() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match="out_stages"):
+        ResNet(50).next_stage()
+
+
+C4 = "mmdet_faster_rcnn_r50_caffe_c4_1x"
+
+
+def test_a_c4_head_takes_everything_from_the_backbone() -> None:
+    with torch.device("meta"):
+        model = build_model(compose(C4, ["backbone.depth=101", "backbone.style=pytorch"]), class_names(3))
+    assert isinstance(model, TwoStageDetector)
+    stage = model.roi_head.last_stage
+    assert stage.shared.get_submodule("blocks.0.conv2.conv").stride == (2, 2)  # pytorch style
+    assert stage.box_head.logits.in_features == 2048
+    assert model.rpn_head.conv.out_channels == 1024
+    assert model.rpn_head.strides == (16,)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("head.roi_head.stages.first.pooler.output_size=7", "7 is no multiple"),
+        ("backbone=resnet50_caffe", r"out_stages \(1, 2, 3, 4\)"),
+        ("backbone=csp_n", "leaves no stage"),
+        ("head.roi_head.stages.first.shared=everything", "'everything'"),
+        ("+head.rpn_head.anchors.strides=[32]", "strides"),
+        ("+head.roi_head.stages.first.box_head.depth=50", "depth"),
+    ],
+)
+def test_parts_that_contradict_each_other(override: str, message: str) -> None:
+    with torch.device("meta"), pytest.raises(UsageError, match=f"do not fit together: .*{message}"):
+        build_model(compose(C4, [override]), class_names(3))
+
+
+def test_anchors_lie_on_the_strides_of_the_maps() -> None:
+    overrides = ["backbone.strides=[1,2,2,2]", "backbone.dilations=[1,1,1,1]"]
+    with torch.device("meta"):
+        model = build_model(compose("mmdet_faster_rcnn_r50_caffe_dc5_1x", overrides), class_names(3))
+    assert isinstance(model, TwoStageDetector)
+    assert model.rpn_head.strides == model.roi_head.last_stage.pooler.strides == (32,)
+
+
+def test_a_detector_knows_the_names_of_its_classes() -> None:
+    with torch.device("meta"):
+        model = build_model(compose(C4), ["cat", "dog"])
+    assert model.classes == ("cat", "dog")
+
+
+def test_the_convention_of_the_protocol_reaches_every_part() -> None:
+    with torch.device("meta"):
+        model = build_model(compose(C4, ["protocol.boxes.inclusive=true"]), class_names(3))
+    assert isinstance(model, TwoStageDetector)
+    rpn, stage, detections = model.rpn_head, model.roi_head.last_stage, model.roi_head.detections
+    parts = (rpn.coder, rpn.assigner, rpn.proposals, stage.coder, stage.assigner, stage.pooler, detections)
+    assert all(part.convention.inclusive for part in parts)
+
+
+def test_several_stages_are_not_known() -> None:
+    (first,) = compose(C4)["head"]["roi_head"]["stages"].values()
+    parts = compose(C4)
+    parts["head"]["roi_head"]["stages"]["second"] = first
+    with torch.device("meta"), pytest.raises(UsageError, match="stages: first, second"):
+        build_model(parts, class_names(3))

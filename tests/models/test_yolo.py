@@ -10,18 +10,23 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from class_names import class_names
+from geometries import geometry
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
-from zoo.models.heads.roi import DetectionSettings
-from zoo.models.heads.yolo import BINS, YoloHead, YoloMaps
+from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
-from zoo.models.layers.letterbox import corner
+from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
+from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
-from zoo.types import Detections, FeatureSpec, Rle, Size
+from zoo.models.selection import DetectionSelector
+from zoo.types import Batch, Detections, FeatureSpec, ImageGeometry, Rle, Size
 
 SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
 CELLS = [(4, 6), (2, 3), (1, 2)]  # of an input of 32 x 48, the coarsest rounded up
@@ -40,36 +45,54 @@ def test_backbone_and_neck_publish_what_they_return() -> None:
             assert tuple(x.shape) == (1, spec.channels, 64 // spec.stride, 96 // spec.stride)
 
 
+def test_neck_needs_maps_each_half_as_large() -> None:
+    with pytest.raises(ValueError, match=r"strides \[8, 16, 64\]"):
+        PAN([FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 64)], blocks=1)
+
+
+def test_prototypes_are_of_stride_4() -> None:
+    with pytest.raises(ValueError, match="a finest map of stride 8, not 4"):
+        PrototypeMasks([FeatureSpec(8, 4)])
+
+
 def test_backbone_needs_a_number_for_every_stage() -> None:
     with pytest.raises(ValueError, match="4 and 4 numbers where 5 and 4"):
         CspBackbone(channels=[4, 8, 16, 24], blocks=[1, 2, 2, 1])
 
 
+def test_trainings_begin_with_torchs_own_convolutions() -> None:
+    detector = build_model(compose("shapes_yolov8_p"), class_names(4))
+    for module in detector.modules():
+        if isinstance(module, ConvNorm):  # uniform within 1 / sqrt(values that an output sums), not He's normal
+            bound = module.conv.weight[0].numel() ** -0.5
+            assert float(module.conv.weight.detach().abs().max()) == pytest.approx(bound, rel=0.1)
+
+
 def head(**more: Any) -> YoloHead:
-    settings = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=300)
+    settings = DetectionSelector(score_threshold=0.001, iou_threshold=0.7, max_detections=300)
     return YoloHead(SPECS, num_classes=3, **{"detections": settings, **more}).eval()
 
 
 def empty_maps() -> YoloMaps:
     """One image in which nothing is."""
     return YoloMaps(
-        sides=[torch.zeros(1, 4 * BINS, *cells) for cells in CELLS],
+        box_dist=[torch.zeros(1, 4 * REG_MAX, *cells) for cells in CELLS],
         logits=[torch.full((1, 3, *cells), -20.0) for cells in CELLS],
     )
 
 
 def put(
-    maps: YoloMaps, level: int, row: int, column: int, bins: tuple[int, int, int, int], scores: list[float]
+    maps: YoloMaps, level: int, row: int, column: int, distances: tuple[int, int, int, int], scores: list[float]
 ) -> None:
     """Make a cell sure of its distances, in cells, and give it scores."""
-    sides = torch.full((4, BINS), -100.0)
-    sides[range(4), list(bins)] = 100.0
-    maps.sides[level][0, :, row, column] = sides.flatten()
+    sides = torch.full((4, REG_MAX), -100.0)
+    sides[range(4), list(distances)] = 100.0
+    maps.box_dist[level][0, :, row, column] = sides.flatten()
     maps.logits[level][0, :, row, column] = torch.tensor(list(scores)).logit()
 
 
-def detect(head: YoloHead, maps: YoloMaps) -> Detections:
-    (found,) = head.detect(head.decode(maps), (32, 48), [(32, 48)], [(1.0, 1.0)], [(32, 48)])
+def detect(head: YoloHead, maps: YoloMaps, placed: ImageGeometry | None = None) -> Detections:
+    (found,) = head.detect(head.decode(maps), Batch(torch.empty(1, 3, 32, 48), [placed or geometry((32, 48))], [0]))
     return found
 
 
@@ -87,9 +110,9 @@ def test_a_box_is_so_many_cells_about_its_cells_centre() -> None:
 def test_distances_are_expectations() -> None:
     maps = empty_maps()
     put(maps, 1, 0, 0, (1, 1, 1, 1), [0.9, 0.0, 0.0])
-    sides = torch.full((4, BINS), -100.0)
+    sides = torch.full((4, REG_MAX), -100.0)
     sides[:, 2], sides[:, 3] = 0.0, float(torch.tensor(3.0).log())  # a quarter at 2 cells, the rest at 3
-    maps.sides[1][0, :, 0, 1] = sides.flatten()
+    maps.box_dist[1][0, :, 0, 1] = sides.flatten()
     boxes = head().decode(maps).boxes[0, 4 * 6 + 1]  # the second cell of the second level
     assert boxes.tolist() == pytest.approx([(1.5 - 2.75) * 16, (0.5 - 2.75) * 16, (1.5 + 2.75) * 16, (0.5 + 2.75) * 16])
 
@@ -107,16 +130,17 @@ def test_only_the_best_candidates_and_detections_are_kept() -> None:
     maps = empty_maps()
     for column in range(6):
         put(maps, 0, 0, column, (0, 0, 0, 1), [0.1 + 0.1 * column, 0.0, 0.0])
-    assert detect(head(candidates=4), maps).scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
-    few = DetectionSettings(score_threshold=0.001, iou_threshold=0.7, per_image=2)
+    assert detect(head(max_nms=4), maps).scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.3])
+    few = DetectionSelector(score_threshold=0.001, iou_threshold=0.7, max_detections=2)
     assert detect(head(detections=few), maps).scores.tolist() == pytest.approx([0.6, 0.5])
 
 
 def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     maps = empty_maps()
     put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
-    top, left = corner((32, 48), (25, 41))
-    (found,) = head().detect(head().decode(maps), (32, 48), [(25, 41)], [(2.0, 4.0)], [(6, 20)])
+    top, left = letterbox_offset((32, 48), (25, 41))
+    placed = ImageGeometry((25, 41), (25, 41), (2.0, 4.0), (6, 20), (32, 48), offset=(left, top))
+    found = detect(head(), maps, placed)
     assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
 
 
@@ -126,16 +150,16 @@ def encode(masks: npt.NDArray[np.uint8]) -> list[Rle]:
 
 
 def the_plain_way(
-    sums: Tensor, boxes: Tensor, canvas: Size, size: Size, original_size: Size, method: MaskMethod
+    sums: Tensor, boxes: Tensor, input_shape: Size, size: Size, original_size: Size, method: MaskMethod
 ) -> npt.NDArray[np.uint8]:
-    """Every mask on the whole canvas, by torch and OpenCV."""
+    """Every mask on the whole input, by torch and OpenCV."""
     grids = sums.sigmoid() if method == "probabilities" else sums
-    values = F.interpolate(grids[None], canvas, mode="bilinear", align_corners=False)[0]
-    rows, columns = torch.arange(canvas[0])[None, :, None], torch.arange(canvas[1])[None, None, :]
+    values = F.interpolate(grids[None], input_shape, mode="bilinear", align_corners=False)[0]
+    rows, columns = torch.arange(input_shape[0])[None, :, None], torch.arange(input_shape[1])[None, None, :]
     x1, y1, x2, y2 = (boxes[:, i, None, None] for i in range(4))
     inside = (columns >= x1) & (columns < x2) & (rows >= y1) & (rows < y2)
     masks = (values > (0.5 if method == "probabilities" else 0)) & inside
-    top, left = corner(canvas, size)
+    top, left = letterbox_offset(input_shape, size)
     masks = masks[:, top : top + size[0], left : left + size[1]]
     if size == original_size:
         return masks.numpy().astype(np.uint8)
@@ -149,16 +173,18 @@ def the_plain_way(
 def test_masks_are_those_of_the_plain_way(method: MaskMethod, original_size: Size) -> None:
     generator = torch.Generator().manual_seed(0)
     branch = PrototypeMasks(SPECS, count=4, method=method)
-    canvas, size = (64, 96), (53, 90)
+    input_shape, size = (64, 96), (53, 90)
     coefficients, prototypes = torch.randn(40, 4, generator=generator), torch.randn(4, 16, 24, generator=generator)
     corners = torch.rand(40, 2, 2, generator=generator) * torch.tensor([110.0, 80.0]) - 8
     boxes = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
     boxes[0] = torch.tensor([-5.0, -5.0, 200.0, 200.0])
     boxes[1] = torch.tensor([20.0, 10.0, 20.0, 30.0])  # without area
     boxes[2] = torch.tensor([90.0, 60.0, 95.0, 63.0])  # in the border
-    masks = branch.paste(coefficients, prototypes, boxes, canvas, size, original_size)
+    top, left = letterbox_offset(input_shape, size)
+    placed = ImageGeometry(size, size, (1.0, 1.0), original_size, input_shape, offset=(left, top))
+    masks = branch.paste(coefficients, prototypes, boxes, input_shape, placed)
     sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
-    expected = the_plain_way(sums, boxes, canvas, size, original_size, method)
+    expected = the_plain_way(sums, boxes, input_shape, size, original_size, method)
     assert masks == encode(expected)
     assert expected.any(axis=(1, 2)).sum() > 30
 
@@ -176,4 +202,4 @@ def test_a_stretched_mask_is_torchs_to_the_bit(size: Size, other: Size) -> None:
 
 def test_methods_have_names() -> None:
     with pytest.raises(UsageError, match="method: 'guess' is none of logits, probabilities"):
-        build_model(compose("ultralytics_yolov8n_seg", ["head.dense_head.mask_branch.method=guess"]), num_classes=80)
+        build_model(compose("ultralytics_yolov8n_seg", ["head.dense_head.mask_branch.method=guess"]), class_names(80))

@@ -12,7 +12,8 @@ from parity import SHARED, cases, golden, needs_coco, needs_shared, sample
 from pycocotools import mask as coco_mask
 from test_yolo_parity import EVERY_NIGHT, load
 
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Detections, Rle
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[str, YoloDetector]:
+def case(request: pytest.FixtureRequest) -> tuple[str, DenseDetector]:
     """As it runs: with folded normalisation."""
     detector = load(request.param)
     fold_batch_norm(detector)
@@ -32,12 +33,12 @@ def case(request: pytest.FixtureRequest) -> tuple[str, YoloDetector]:
 
 
 @torch.inference_mode()
-def found_in(detector: YoloDetector, image: str, answers: dict[str, npt.NDArray[Any]], *, square: bool) -> Detections:
+def found_in(detector: DenseDetector, image: str, answers: dict[str, npt.NDArray[Any]], *, square: bool) -> Detections:
     """What is found in an image, whose input is the original's."""
     one = detector.transform(SHARED / "coco" / "val2017" / f"{image}.jpg")
     assert one.scale == pytest.approx(answers["scale"], abs=1e-6)
     if square:
-        one.canvas = (640, 640)
+        one.batch_shape = (640, 640)
     batch = detector.prepare([one])
     assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
     assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6
@@ -71,7 +72,7 @@ def assert_masks(masks: list[Rle], expected: npt.NDArray[Any]) -> None:
 
 @pytest.mark.parametrize("variant", ["e2e", "e2e_square"])
 @pytest.mark.parametrize("image", IMAGES)
-def test_detections(case: tuple[str, YoloDetector], image: str, variant: str) -> None:
+def test_detections(case: tuple[str, DenseDetector], image: str, variant: str) -> None:
     name, detector = case
     answers = golden(name, f"{variant}/{image}")
     found = found_in(detector, image, answers, square=variant == "e2e_square")
@@ -82,7 +83,7 @@ def test_detections(case: tuple[str, YoloDetector], image: str, variant: str) ->
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_prediction_does_not_depend_on_folding(case: tuple[str, YoloDetector], image: str) -> None:
+def test_the_prediction_does_not_depend_on_folding(case: tuple[str, DenseDetector], image: str) -> None:
     name, _ = case
     plain = load(name.removeprefix("ultralytics/"))
     answers = golden(name, f"e2e/{image}")
@@ -100,6 +101,7 @@ METHODS: dict[MaskMethod, str] = {"logits": "mask_area", "probabilities": "mask_
 def test_masks_by_both_methods(file: str, image: str, method: MaskMethod) -> None:
     detector = load("yolov8n-seg")
     fold_batch_norm(detector)
+    assert isinstance(detector.dense_head, YoloHead)
     assert detector.dense_head.mask_branch is not None
     detector.dense_head.mask_branch.method = method
     answers = golden(f"ultralytics/{file}", f"e2e/{image}")

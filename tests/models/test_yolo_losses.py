@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
 import pytest
 import torch
+from geometries import geometry
 from torch import Tensor
 
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
-from zoo.models.heads.roi import DetectionSettings
 from zoo.models.heads.yolo import YoloHead
-from zoo.models.heads.yolo_losses import Predictions, YoloLosses
+from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
-from zoo.models.losses.masks import NOBODY, instance_map, prototype_mask_losses
+from zoo.models.heads.yolo_outputs import REG_MAX, BoxDistributions, YoloOutputs
+from zoo.models.losses.masks import NO_INSTANCE, instance_map, prototype_mask_losses
 from zoo.models.losses.regression import complete_iou, distribution_focal_loss
-from zoo.types import FeatureSpec, Target
+from zoo.models.selection import DetectionSelector
+from zoo.types import Batch, FeatureSpec, ImageGeometry, Target
 
 
 def box(*corners: float) -> Tensor:
@@ -84,40 +87,44 @@ def test_a_cell_needs_two_of_its_four_middle_pixels() -> None:
     masks[0, 1, 1:3] = 1  # two of the middle
     masks[0, 1, 5] = masks[0, :, 4] = 1  # one, and the border
     masks[0, 2, 9:11] = masks[0, 1, 9] = 1  # three
-    assert instance_map(masks, (4, 12), (0, 0)).tolist() == [[0, NOBODY, 0]]
+    assert instance_map(masks, (4, 12), (0, 0)).tolist() == [[0, NO_INSTANCE, 0]]
 
 
 def test_masks_lie_where_their_image_does() -> None:
     masks = torch.ones(1, 4, 4, dtype=torch.uint8)
-    assert instance_map(masks, (12, 8), (4, 4)).tolist() == [[NOBODY, NOBODY], [NOBODY, 0], [NOBODY, NOBODY]]
-    assert instance_map(masks[:0], (8, 4), (0, 0)).tolist() == [[NOBODY], [NOBODY]]
+    expected = torch.full((4, 2), NO_INSTANCE)
+    expected[2, 1] = 0
+    assert torch.equal(instance_map(masks, (16, 8), offset=(4, 8)), expected)
+    assert instance_map(masks[:0], (8, 4), (0, 0)).tolist() == [[NO_INSTANCE], [NO_INSTANCE]]
 
 
 def test_mask_losses_count_inside_the_box_alone() -> None:
     prototypes = torch.stack((torch.ones(4, 4), torch.arange(16.0).reshape(4, 4)))
-    wanted = torch.full((4, 4), NOBODY)
-    wanted[1, 1] = 0
+    instances = torch.full((4, 4), NO_INSTANCE)
+    instances[1, 1] = 0
     losses = prototype_mask_losses(
-        torch.tensor([[2.0, 0.0]]), prototypes, wanted, box(0.5, 1.0, 2.5, 2.0), torch.tensor([0])
+        torch.tensor([[2.0, 0.0]]), prototypes, instances, box(0.5, 1.0, 2.5, 2.0), torch.tensor([0])
     )
     # Columns 1 and 2 of row 1, over an area of 2 cells; every logit is 2.
     hit, miss = math.log1p(math.exp(-2)), math.log1p(math.exp(2))
     torch.testing.assert_close(losses, torch.tensor([(hit + miss) / 2]))
 
 
-def predictions(images: int = 1, prototypes: bool = False) -> Predictions:
+def outputs(images: int = 1, prototypes: bool = False) -> YoloOutputs:
     """Four points at stride 8 in the middle of the quarters of 16 x 16 pixels, each with the box of its cell."""
     points = torch.tensor([[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]])
     cells = torch.cat((points - 0.5, points + 0.5), dim=1)
-    return Predictions(
+    return YoloOutputs(
+        boxes=(cells * 8).expand(images, 4, 4),
         logits=torch.zeros(images, 4, 2),
-        bins=torch.zeros(images, 4, 4, 16),
-        boxes=cells.expand(images, 4, 4),
-        points=points,
-        strides=torch.full((4, 1), 8.0),
         coefficients=torch.zeros(images, 4, 1) if prototypes else None,
         prototypes=torch.zeros(images, 1, 4, 4) if prototypes else None,
+        box_dist=BoxDistributions(torch.zeros(images, 4, 4, REG_MAX), points, torch.full((4, 1), 8.0)),
     )
+
+
+def batch_of(*geometries: ImageGeometry, side: int = 16) -> Batch:
+    return Batch(torch.empty(len(geometries), 3, side, side), list(geometries), list(range(len(geometries))))
 
 
 def target(*boxes: list[float], masks: bool = False) -> Target:
@@ -128,14 +135,14 @@ def target(*boxes: list[float], masks: bool = False) -> Target:
     return found
 
 
-def losses(given: Predictions, *targets: Target, **options: bool) -> dict[str, float]:
+def losses(given: YoloOutputs, *targets: Target, **options: bool) -> dict[str, float]:
     criterion = YoloLosses(TaskAlignedAssigner(smallest_side=None), **options)
-    named = criterion(given, targets, (16, 16), [(16, 16)] * len(targets))
+    named = criterion(given, targets, batch_of(*[geometry((16, 16))] * len(targets)))
     return {name: value.item() for name, value in named.items()}
 
 
 def test_one_object_found_exactly() -> None:
-    found = losses(predictions(), target([0, 0, 8, 8]))
+    found = losses(outputs(), target([0, 0, 8, 8]))
     # One point with the target 1: every logit says 1/2, which costs log 2; every side is spread over 16 numbers.
     assert found["loss_box"] == pytest.approx(0, abs=1e-5)
     assert found["loss_cls"] == pytest.approx(0.5 * 8 * math.log(2), rel=1e-5)
@@ -143,7 +150,7 @@ def test_one_object_found_exactly() -> None:
 
 
 def test_images_without_objects_are_background() -> None:
-    assert losses(predictions(), target()) == pytest.approx(
+    assert losses(outputs(), target()) == pytest.approx(
         {"loss_box": 0, "loss_cls": 0.5 * 8 * math.log(2), "loss_dfl": 0}
     )
 
@@ -151,15 +158,16 @@ def test_images_without_objects_are_background() -> None:
 def test_targets_are_shifted_by_the_borders_of_their_image() -> None:
     criterion = YoloLosses(TaskAlignedAssigner(smallest_side=None))
     # An image of 8 x 16 pixels in the middle of the square: its top is at row 4.
-    named = criterion(predictions(), [target([0, 0, 8, 8])], (16, 16), [(8, 16)])
-    shifted = losses(predictions(), target([0, 4, 8, 12]))
+    placed = dataclasses.replace(geometry((8, 16)), offset=(0, 4))
+    named = criterion(outputs(), [target([0, 0, 8, 8])], batch_of(placed))
+    shifted = losses(outputs(), target([0, 4, 8, 12]))
     assert {name: value.item() for name, value in named.items()} == pytest.approx(shifted)
 
 
 def test_masks_per_positive_or_per_image() -> None:
     # The first image has one positive, the second two; each pays log 2 a cell of its box, times a factor.
     targets = target([0, 0, 8, 8], masks=True), target([0, 0, 8, 8], [8, 8, 16, 16], masks=True)
-    given = predictions(2, prototypes=True)
+    given = outputs(2, prototypes=True)
     assert given.coefficients is not None
     assert losses(given, *targets)["loss_seg"] == pytest.approx(7.5 * math.log(2), rel=1e-5)
     given.prototypes = torch.ones(2, 1, 4, 4)
@@ -173,7 +181,7 @@ def test_masks_per_positive_or_per_image() -> None:
     assert mean != pytest.approx(per_image)
 
 
-def mean_of_cells(given: Predictions, targets: tuple[Target, ...]) -> list[list[float]]:
+def mean_of_cells(given: YoloOutputs, targets: tuple[Target, ...]) -> list[list[float]]:
     """The loss of each object of each image, from the map of instances."""
     found = []
     for i, one in enumerate(targets):
@@ -194,26 +202,36 @@ def test_losses_are_taken_in_float32_whatever_the_network_ran_in() -> None:
     torch.manual_seed(0)
     specs = [FeatureSpec(16, stride) for stride in (8, 16)]
     head = YoloHead(
-        specs, 2, DetectionSettings(0.001, 0.7, 300), mask_branch=functools.partial(PrototypeMasks, count=4)
+        specs, 2, DetectionSelector(0.001, 0.7, 300), mask_branch=functools.partial(PrototypeMasks, count=4)
     )
-    maps = head([torch.randn(1, 16, 64 // spec.stride, 64 // spec.stride) for spec in specs])
+    features = [torch.randn(1, 16, 64 // spec.stride, 64 // spec.stride) for spec in specs]
+    found = head(features)
     given = target([4, 4, 40, 30])
     given.masks = torch.ones(1, 64, 64, dtype=torch.uint8)
-    plain = head.losses(maps, [given], (64, 64), [(64, 64)])
+    batch = batch_of(geometry((64, 64)), side=64)
+    plain = head.losses(found, [given], batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = head.losses(maps, [given], (64, 64), [(64, 64)])
+        mixed = head.losses(found, [given], batch)
+        assert head.decode(head.maps(features)).boxes.dtype == torch.float32
     assert list(mixed) == ["loss_box", "loss_cls", "loss_dfl", "loss_seg"]
     assert all(torch.equal(mixed[name], value) for name, value in plain.items())
 
 
 def test_scores_begin_low() -> None:
-    head = YoloHead([FeatureSpec(16, 8), FeatureSpec(16, 32)], 4, DetectionSettings(0.001, 0.7, 300))
+    head = YoloHead([FeatureSpec(16, 8), FeatureSpec(16, 32)], 4, DetectionSelector(0.001, 0.7, 300))
     # 5 objects of 4 classes, spread over 80 x 80 and over 20 x 20 cells.
     for branch, cells in zip(head.class_branches, (6400, 400), strict=True):
         assert branch[-1].bias.exp().tolist() == pytest.approx([5 / 4 / cells] * 4)  # type: ignore[index]
     assert all(branch[-1].bias.tolist() == [1.0] * 64 for branch in head.box_branches)  # type: ignore[index]
 
 
+def test_outputs_of_an_exported_network_are_not_trained_on() -> None:
+    given = outputs()
+    given.box_dist = None
+    with pytest.raises(ValueError, match="an exported network cannot be trained"):
+        losses(given, target([0, 0, 8, 8]))
+
+
 def test_a_mask_branch_needs_masks() -> None:
     with pytest.raises(ValueError, match="needs the masks of its targets"):
-        losses(predictions(prototypes=True), target([0, 0, 8, 8]))
+        losses(outputs(prototypes=True), target([0, 0, 8, 8]))

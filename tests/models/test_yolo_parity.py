@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from class_names import class_names
 from parity import assert_stage, golden, weights
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
-from zoo.models.detectors.yolo import YoloDetector
-from zoo.models.heads.yolo import YoloOutputs
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
+from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.conv import fold_batch_norm
 
 EVERY_NIGHT = ("yolov8l-seg", "yolov8x")
@@ -19,12 +22,12 @@ CASES = ("yolov8n", "yolov8n-seg", "yolov8s-seg", "yolov8m", *EVERY_NIGHT)
 ALL = [pytest.param(case, marks=pytest.mark.nightly if case in EVERY_NIGHT else ()) for case in CASES]
 
 
-def load(case: str) -> YoloDetector:
+def load(case: str) -> DenseDetector:
     """The detector of a case, with its weights."""
     with torch.device("meta"):
-        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), num_classes=80)
+        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}"), class_names(80))
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
-    assert isinstance(model, YoloDetector)
+    assert isinstance(model, DenseDetector)
     return model.eval()
 
 
@@ -38,23 +41,25 @@ def as_the_original_gives_it(outputs: YoloOutputs) -> Tensor:
 
 
 @torch.inference_mode()
-def assert_stages(detector: YoloDetector, case: str, tolerance: float = 1e-4) -> None:
+def assert_stages(detector: DenseDetector, case: str, tolerance: float = 1e-4) -> None:
     answers = golden(f"ultralytics/{case}")
     shape = tuple(answers["shape"].astype(int))
     images = torch.from_numpy(np.random.RandomState(0).standard_normal(shape).astype(np.float32))
     features = detector.backbone(images)
     pyramid = detector.neck(features)
-    maps = detector.dense_head(pyramid)
+    head = detector.dense_head
+    assert isinstance(head, YoloHead)
+    maps = head.maps(pyramid)
     for i in range(3):
         assert_stage(f"c{i + 3}", features[i], answers, tolerance)
         assert_stage(f"p{i + 3}", pyramid[i], answers, tolerance)
-        assert_stage(f"reg_{i}", maps.sides[i], answers, tolerance)
+        assert_stage(f"reg_{i}", maps.box_dist[i], answers, tolerance)
         assert_stage(f"cls_{i}", maps.logits[i], answers, tolerance)
         if maps.coefficients is not None:
             assert_stage(f"mask_{i}", maps.coefficients[i], answers, tolerance)
     if maps.prototypes is not None:
         assert_stage("proto", maps.prototypes, answers, tolerance)
-    assert_stage("decoded", as_the_original_gives_it(detector.dense_head.decode(maps)), answers, tolerance)
+    assert_stage("decoded", as_the_original_gives_it(head.decode(maps)), answers, tolerance)
     assert detector.has_masks == ("proto/shape" in answers)
 
 

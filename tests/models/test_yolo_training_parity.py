@@ -9,20 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from class_names import class_names
 from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
 from test_yolo_parity import EVERY_NIGHT
 from torch import Tensor
 
-from zoo.config.compose import build_model, compose, load_weights
+from zoo.config.build import build_model, load_weights
+from zoo.config.compose import compose
+from zoo.data.augment import ultralytics
+from zoo.data.augment.operations import LetterboxSquare, ResizeRelative, apply
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
-from zoo.data.scene import letterboxed, resized_scene
-from zoo.data.yolo_labels import fill_outlines, read_labels
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment
-from zoo.models.detectors.yolo import YoloDetector
+from zoo.models.detectors.dense import DenseDetector
+from zoo.models.heads.yolo import YoloHead
+from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.layers.conv import norms
-from zoo.models.layers.unfilled import Unfilled
+from zoo.models.layers.skip_init import SkipInit
 from zoo.models.losses.masks import instance_map
 from zoo.types import Sample, Target
 
@@ -40,7 +44,7 @@ class Step:
     """One training step: what went in, what was assigned, what it cost."""
 
     case: str
-    model: YoloDetector
+    model: DenseDetector
     samples: list[Sample]
     targets: list[Target]
     assigned: list[Assignment]
@@ -72,39 +76,46 @@ def step(request: pytest.FixtureRequest) -> Step:
     for norm in norms(model):
         norm.eval()
     assigned: list[Assignment] = []
-    assign = model.dense_head.criterion.assign
+    criterion = criterion_of(model)
+    assign = criterion.assign
 
     def watched(*given: Any) -> list[Assignment]:
         assigned.extend(assign(*given))
         return list(assigned)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.dense_head.criterion, "assign", watched)
+        patch.setattr(criterion, "assign", watched)
         losses = model(samples, targets)
     assert isinstance(losses, dict)
     return Step(request.param, model, samples, targets, assigned, losses)
 
 
-def load(case: str, *overrides: str) -> YoloDetector:
-    with torch.device("meta"), Unfilled():
-        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), num_classes=80)
+def load(case: str, *overrides: str) -> DenseDetector:
+    with torch.device("meta"), SkipInit():
+        model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), class_names(80))
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
-    assert isinstance(model, YoloDetector)
+    assert isinstance(model, DenseDetector)
     return model
+
+
+def criterion_of(model: DenseDetector) -> YoloLosses:
+    assert isinstance(model.dense_head, YoloHead)
+    return model.dense_head.criterion
 
 
 def examples(masks: bool) -> tuple[list[Sample], list[Target]]:
     """The images on squares, not augmented."""
     truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth, files, ultralytics.LABELS)
     samples, targets = [], []
     for image_id in IMAGES:
-        labels = read_labels(truth, int(np.searchsorted(truth.image_ids, image_id)))
-        pixels = decode(SHARED / "coco" / "val2017" / f"{image_id:012}.jpg")
-        scene = letterboxed(resized_scene(pixels, labels, SIDE), SIDE)
-        square = Sample(torch.from_numpy(scene.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), canvas=(SIDE, SIDE))
-        target = Target(torch.from_numpy(scene.boxes), torch.from_numpy(scene.labels))
+        image = images.load(int(np.searchsorted(images.image_ids, image_id)))
+        view = apply((ResizeRelative(SIDE), LetterboxSquare(SIDE)), image, np.random.default_rng(0))
+        square = Sample(torch.from_numpy(view.pixels), image_id, (SIDE, SIDE), (1.0, 1.0), batch_shape=(SIDE, SIDE))
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if masks:
-            target.masks = torch.from_numpy(fill_outlines(scene.outlines, scene.size))
+            target.masks = torch.from_numpy(view.bitmaps())
         samples.append(square)
         targets.append(target)
     return samples, targets
@@ -167,7 +178,7 @@ def fingerprint(values: Tensor) -> int:
 
 
 def test_losses_of_the_first_release(step: Step) -> None:
-    criterion = load(step.case, "loss=yolo_v800").dense_head.criterion
+    criterion = criterion_of(load(step.case, "loss=yolo_v800"))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(step.model.dense_head, "criterion", criterion)
         losses = step.model(step.samples, step.targets)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_up import cell, make_entry, make_record
+from made_up import ROW, cell, make_entry, make_record
 
 from zoo.catalog.entry import Entry
 from zoo.errors import UsageError
 from zoo.results.diff import ABSENT, compare_records, diff_rows, passes, render_comparison, render_diff
 from zoo.results.record import Record
+from zoo.runtime.provenance import Code
 
 R50 = make_entry(cell("37.4", line=25), cell("21.4", metric="fps", hardware="V100"), name="mmdet_r50")
 R101 = make_entry(cell("39.4", line=31), cell("15.6", metric="fps", hardware="V100"), name="mmdet_r101")
@@ -21,7 +22,7 @@ ENTRIES = {entry.name: entry for entry in (R50, R101, X101, YOLO)}
 
 def record_of(entry: Entry, box: float, fps: float | None = None, /, **more: Any) -> Record:
     measured = {"box_AP": box} if fps is None else {"box_AP": box, "fps": fps}
-    return make_record(**{"entry": entry.name, "zoo": entry.zoo, "measured": measured, **more})
+    return make_record(**{"entry": entry.name, "measured": measured, **more})
 
 
 def cells_of(text: str, *starts: str) -> list[str]:
@@ -91,7 +92,7 @@ def test_latencies_of_onnx_compare_on_one_cpu_only() -> None:
     new = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 33.0}})
     deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
     assert deltas["onnx_latency_ms.p50"] == 3.0
-    new.measured["onnx_latency_ms"]["cpu"] = "Xeon 8275CL"
+    new = record_of(YOLO, 37.3, measured={"onnx_latency_ms": {**ONNX, "p50": 33.0, "cpu": "Xeon 8275CL"}})
     deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
     assert deltas["onnx_latency_ms.p50"] is None
 
@@ -103,7 +104,7 @@ def test_a_speed_not_asked_for_is_shown_without_a_ratio() -> None:
 
 
 def test_machines_are_reported_apart() -> None:
-    text = render_diff([record_of(R50, 37.4, 60.0), record_of(R101, 39.4, 4.0, hardware={"id": "cpu"})], ENTRIES)
+    text = render_diff([record_of(R50, 37.4, 60.0), record_of(R101, 39.4, 4.0, hardware="cpu")], ENTRIES)
     assert text.index("Measured on cpu") < text.index("Measured on h200-sxm")
     assert cells_of(text, "mmdet_r50", "fps")[-2:] == ["1.00x", "1.00x"], "no ratio to another machine"
 
@@ -113,13 +114,15 @@ def test_machines_are_reported_apart() -> None:
     [
         ({}, True),
         ({"measured": {"box_AP": 37.46}}, True),  # NUMERIC
-        ({"data": {"name": "coco2017", "partial": True}}, True),
-        ({"checkpoint": {"hash_evidence": "other weights"}}, True),
-        ({"entry": "mmdet_r50+neck", "based_on": "mmdet_r50"}, True),
+        ({"partial": True, "measured": {"box_AP": 36.9}}, True),
+        ({"hash_evidence": "other weights", "measured": {"box_AP": 36.9}}, True),
+        ({"changes": ("neck=pafpn",), "measured": {"box_AP": 36.9}}, True),
+        ({"conditions": ("precision=bf16",), "measured": {"box_AP": 36.9}}, True),
+        ({"known": False, "measured": {"box_AP": 36.9}}, True),
         ({"measured": {"box_AP": 36.9}}, False),  # DRIFT
-        ({"status": "blocked", "reason": "link dead", "measured": {}}, False),
-        ({"status": "failed", "reason": "out of memory", "measured": {}}, False),
-        ({"entry": "mmdet_gone", "status": "failed", "reason": "out of memory", "measured": {}}, False),
+        ({"status": "blocked", "reason": "link dead"}, False),
+        ({"status": "failed", "reason": "out of memory"}, False),
+        ({"entry": "mmdet_gone", "status": "failed", "reason": "out of memory"}, False),
     ],
 )
 def test_what_passes(changes: dict[str, Any], good: bool) -> None:
@@ -127,7 +130,7 @@ def test_what_passes(changes: dict[str, Any], good: bool) -> None:
 
 
 def test_conflicting_carriers_do_not_pass() -> None:
-    torn = make_entry(cell("41.2"), cell("41.5", carrier="metafile.yml"), name="mmdet_r50")
+    torn = make_entry(cell("41.2"), cell("41.5", source="metafile.yml"), name="mmdet_r50")
     assert not passes(diff_rows([record_of(R50, 41.2)], {"mmdet_r50": torn}))
 
 
@@ -136,10 +139,10 @@ def test_no_records_do_not_pass() -> None:
 
 
 def test_records_without_a_row_of_the_catalogue_are_shown() -> None:
-    changed = record_of(R50, 38.0, entry="mmdet_r50+neck", based_on="mmdet_r50")
+    changed = record_of(R50, 38.0, name="with_pafpn", changes=("neck=pafpn",))
     left = record_of(R50, 38.0, entry="mmdet_gone")
     text = render_diff([changed, left], ENTRIES)
-    assert cells_of(text, "mmdet_r50+neck")[4:] == [
+    assert cells_of(text, "with_pafpn")[4:] == [
         "38.00",
         ABSENT,
         "NOT-COMPARED",
@@ -153,21 +156,28 @@ def test_a_reason_cannot_break_the_table() -> None:
     assert "404 \\| gone \\|" in render_diff([blocked], ENTRIES)
 
 
-def test_versions_of_a_protocol_are_not_mixed() -> None:
-    old, new = record_of(R50, 37.4), record_of(R101, 39.4, protocol={"name": "mmdet", "version": 2})
-    with pytest.raises(UsageError, match=r"'mmdet' in 2 versions .* 1 \(mmdet_r50\), 2 \(mmdet_r101\)"):
+def test_versions_of_one_measurement_are_not_mixed() -> None:
+    old, new = record_of(R50, 37.4), record_of(R101, 39.4, version=2)
+    found = r"accuracy by protocol 'mmdet' in 2 versions .* 1 \(mmdet_r50\), 2 \(mmdet_r101\)"
+    with pytest.raises(UsageError, match=found):
         render_diff([old, new], ENTRIES)
     with pytest.raises(UsageError, match="2 versions"):
-        compare_records(old, record_of(R50, 37.4, protocol={"name": "mmdet", "version": 2}))
+        compare_records(old, record_of(R50, 37.4, version=2))
     with pytest.raises(UsageError, match="two protocols, mmdet and paddle"):
-        compare_records(old, record_of(R50, 37.4, protocol={"name": "paddle", "version": 1}))
-    blocked = record_of(R101, 0.0, status="blocked", protocol={}, measured={})
-    assert "BLOCKED" in render_diff([old, blocked], ENTRIES), "a run without a protocol mixes nothing"
+        compare_records(old, record_of(R50, 37.4, protocol="paddle"))
+    blocked = record_of(R101, 0.0, status="blocked", version=2, measured={})
+    assert "BLOCKED" in render_diff([old, blocked], ENTRIES), "a run without a number mixes nothing"
+    timed = record_of(R101, 0.0, measured={"fps": 45.0}, version=2)
+    assert "45.00" in render_diff([old, timed], ENTRIES), "its speed is of the one version that speed has"
+    other = record_of(R101, 0.0, measured={"fps": 45.0}, versions={"speed": 7})
+    assert "45.00" in render_diff([old, other], ENTRIES), "the first has no speed"
+    with pytest.raises(UsageError, match=r"speed in 2 versions .* 1 \(mmdet_r50\), 7 \(mmdet_r101\)"):
+        render_diff([record_of(R50, 37.4, 60.0), other], ENTRIES)
 
 
 def test_two_records_of_one_entry() -> None:
-    old = record_of(R50, 37.4, 60.0, code={"commit": "aaa"})
-    new = record_of(R50, 37.5, 66.0, code={"commit": "bbb"})
+    old = record_of(R50, 37.4, 60.0, code=Code(version="1", commit="aaa"))
+    new = record_of(R50, 37.5, 66.0, code=Code(version="1", commit="bbb"))
     compared = compare_records(old, new)
     assert [(c.metric, c.old, c.new) for c in compared.changes] == [("box_AP", 37.4, 37.5), ("fps", 60.0, 66.0)]
     assert [c.delta for c in compared.changes] == pytest.approx([0.1, 6.0])
@@ -177,16 +187,24 @@ def test_two_records_of_one_entry() -> None:
     assert cells_of(text, "commit") == ["commit", "aaa", "bbb"]
 
 
+def test_two_conditions_of_one_entry() -> None:
+    old, new = record_of(R50, 37.4), record_of(R50, 37.3, conditions=("precision=bf16",), row="b" * 64)
+    assert compare_records(old, new).circumstances == {
+        "composition": (ROW, "b" * 64),
+        "precision": ("fp32", "bf16"),
+    }
+
+
 def test_two_machines_compare_in_accuracy_only() -> None:
-    old = record_of(R50, 37.4, measured={"box_AP": 37.4, "fps": 4.0, "memory": {"peak_rss_bytes": 1}})
+    old = record_of(R50, 37.4, measured={"box_AP": 37.4, "fps": 4.0, "memory": {"peak_bytes": 1}})
     new = record_of(
         R50,
         37.4,
-        hardware={"id": "cpu"},
-        measured={"box_AP": 37.4, "fps": 60.0, "memory": {"peak_rss_bytes": 2}, "box_AP50": 58.1},
+        hardware="cpu",
+        measured={"box_AP": 37.4, "fps": 60.0, "memory": {"peak_bytes": 2}, "box_AP50": 58.1},
     )
     deltas = {change.metric: change.delta for change in compare_records(old, new).changes}
-    assert deltas == {"box_AP": 0.0, "fps": None, "memory.peak_rss_bytes": None, "box_AP50": None}
+    assert deltas == {"box_AP": 0.0, "fps": None, "memory.peak_bytes": None, "box_AP50": None}
     assert compare_records(old, new).circumstances == {"hardware": ("h200-sxm", "cpu")}
 
 

@@ -7,23 +7,31 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from made_up import make_record
 
 from zoo.errors import UsageError, ZooError
 from zoo.files import result_errors, write_atomically
-from zoo.results.record import SCHEMA_VERSION, Ledger, Record
+from zoo.results import record as module
+from zoo.results.record import SCHEMA_VERSION, LoadReport, Record, Verdict
+from zoo.runtime.provenance import Code
 
 
 def test_a_record_survives_its_json(tmp_path: Path) -> None:
     record = make_record(
-        measured={"box_AP": 37.41234567890123, "latency_ms": {"p50": 1 / 3}},
-        verdict={"box_AP": {"verdict": "EXACT", "published": "37.4", "measured": 37.4, "delta": 0.0, "reason": None}},
+        measured={"box_AP": 37.41234567890123, "latency_ms": {"p50": 1 / 3}, "timed": {"images": 8}},
+        verdict={"box_AP": Verdict("EXACT", "37.4", 37.4, 0.0)},
+        skipped={"train_memory": "needs a CUDA device"},
+        changes=("neck=pafpn",),
+        conditions=("precision=bf16",),
+        code=Code(version="1", commit="6ff6315", dirty=False),
         reason="Straße",
         seed=7,
     )
+    assert record.checkpoint is not None
+    record.checkpoint.load_report = LoadReport(loaded=3, dropped={"optimizer": ["a", "b"]})
     path = tmp_path / "deep" / "record.json"
     record.write(path)
     assert Record.read(path) == record
@@ -44,10 +52,12 @@ def test_not_a_number_is_not_json() -> None:
         ('{"entry": "mmdet_a", ', "not valid JSON"),
         ("[]", "not a zoo record"),
         ("{}", "not a zoo record"),
-        ('{"entry": "a", "zoo": "b", "schema_version": 99}', "schema version 99, this zoo reads version 1"),
+        ('{"entry": "a", "zoo": "b", "schema_version": 99}', "schema version 99, this zoo reads up to version 2"),
         ('{"entry": "a", "zoo": "b"}', "schema version None"),
-        ('{"entry": "a", "zoo": "b", "schema_version": 1, "extra": 1}', "unknown keys extra"),
-        ('{"entry": "a", "schema_version": 1}', "missing zoo"),
+        ('{"entry": "a", "schema_version": 2}', "missing zoo"),
+        (make_record().to_json().replace('"seed": 0', '"seed": 0, "sed": 1'), "unknown key 'sed'"),
+        (make_record().to_json().replace('"images": 5000', '"images": "5000"'), "data.images: '5000' is not"),
+        (make_record().to_json().replace('"measured",', '"meassured",'), "status: no 'meassured' \\(closest: measured"),
     ],
 )
 def test_a_damaged_record_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -67,21 +77,36 @@ def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "rank"),
+    ("changes", "belongs"),
     [
-        ({}, 2),
-        ({"data": {"partial": True}}, 1),
-        ({"data": {}}, 1),
-        ({"checkpoint": {"hash_evidence": "other weights"}}, 1),
-        ({"based_on": "mmdet_b"}, 1),
-        ({"status": "blocked"}, 0),
-        ({"status": "failed"}, 0),
+        ({}, True),
+        ({"conditions": ("precision=bf16",)}, True),
+        ({"trained": True, "hash_evidence": "none"}, True),
+        ({"partial": True}, False),
+        ({"known": False}, False),
+        ({"images": None}, False),
+        ({"hash_evidence": "other weights"}, False),
+        ({"trained": True, "config": {"checkpoint": {"path": "mine.pth", "url": None}}}, False),
+        ({"changes": ("neck=pafpn",)}, False),
+        ({"status": "blocked"}, False),
+        ({"status": "failed"}, False),
     ],
 )
-def test_what_a_record_says(changes: dict[str, Any], rank: int) -> None:
-    record = make_record(**changes)
-    assert record.rank == rank
-    assert record.compared is (rank == 2)
+def test_what_is_filed_under_the_row(changes: dict[str, Any], belongs: bool) -> None:
+    assert make_record(**changes).belongs_to_the_row is belongs
+
+
+def test_values_by_dotted_name() -> None:
+    record = make_record(measured={"fps": 3, "latency_ms": {"p50": 1.5}, "memory": {"kind": "host"}, "box_AP": None})
+    assert (record.number("fps"), record.number("latency_ms.p50"), record.text("memory.kind")) == (3.0, 1.5, "host")
+    assert (record.number("memory.kind"), record.number("box_AP"), record.number("fps.p50")) == (None, None, None)
+    assert record.text("latency_ms") is None
+
+
+def test_a_run_is_called_by_its_row_and_what_is_unlike_it() -> None:
+    assert make_record().label == "mmdet_a"
+    assert make_record(conditions=("precision=bf16", "batch_size=8")).label == "mmdet_a (precision=bf16, batch_size=8)"
+    assert make_record(name="mine", conditions=("precision=bf16",)).label == "mine"
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,58 +146,15 @@ def test_a_folder_in_the_way_is_an_error_with_a_next_step(tmp_path: Path) -> Non
         write_atomically(path, "new")
 
 
-def test_the_ledger_files_by_machine_and_entry(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    for hardware, entry in (("h200", "mmdet_b"), ("cpu", "mmdet_b"), ("h200", "mmdet_a")):
-        assert ledger.add(make_record(entry=entry, hardware={"id": hardware})) is None
-    assert ledger.add(make_record(hardware={})) is None
-    assert [(r.hardware.get("id"), r.entry) for r in ledger.records()] == [
-        ("cpu", "mmdet_b"),
-        ("h200", "mmdet_a"),
-        ("h200", "mmdet_b"),
-        (None, "mmdet_a"),
-    ]
-    assert (tmp_path / "records" / "unknown" / "mmdet_a.json").is_file()
+SECTIONS = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
 
 
-def test_an_empty_ledger(tmp_path: Path) -> None:
-    assert list(Ledger(tmp_path / "nowhere").records()) == []
+@pytest.mark.parametrize("section", filter(dataclasses.is_dataclass, SECTIONS), ids=lambda section: section.__name__)
+def test_every_field_is_documented(section: type) -> None:
+    documented = section.__doc__ or ""
+    assert [f.name for f in dataclasses.fields(section) if f"        {f.name}: " not in documented] == []
 
 
-BLOCKED = {"status": "blocked", "measured": {}}
-PARTIAL = {"data": {"partial": True}}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kept"),
-    [
-        ({}, BLOCKED, True),
-        ({}, PARTIAL, True),
-        (PARTIAL, BLOCKED, True),
-        (BLOCKED, PARTIAL, False),
-        (PARTIAL, {}, False),
-        ({}, {"seed": 1}, False),  # an equal is newer
-        (BLOCKED, {"status": "failed"}, False),
-    ],
-)
-def test_the_ledger_keeps_the_richer_record(
-    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], kept: bool
-) -> None:
-    ledger, before, after = Ledger(tmp_path), make_record(**old), make_record(**new)
-    ledger.add(before)
-    assert ledger.add(after) == (before if kept else None)
-    assert list(ledger.records()) == [before if kept else after]
-
-
-def test_a_damaged_record_does_not_stop_its_own_replacement(tmp_path: Path) -> None:
-    ledger, record = Ledger(tmp_path), make_record()
-    ledger.path(record).parent.mkdir(parents=True)
-    ledger.path(record).write_text("{", encoding="utf-8")
-    assert ledger.add(record) is None
-    assert list(ledger.records()) == [record]
-
-
-def test_every_field_is_documented() -> None:
-    documented = Record.__doc__ or ""
-    undocumented = [f.name for f in dataclasses.fields(Record) if f"{f.name}:" not in documented]
-    assert undocumented == ["schema_version"]
+def test_no_field_of_a_record_is_an_untyped_mapping() -> None:
+    untyped = [name for name, hint in get_type_hints(Record).items() if hint in (dict, dict[str, Any], Any, object)]
+    assert untyped == []

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import make_catalogue, make_record
+from made_up import make_catalogue, make_hardware, make_record
 
 from zoo import cli
 from zoo.errors import UsageError, ZooError
 from zoo.results.diff import ABSENT
-from zoo.results.record import Ledger
+from zoo.results.ledger import Ledger
 from zoo.results.report.page import write_report
 from zoo.results.report.plots import Delta, Point, pareto_front, scatter_plot, strip_plot, ticks, verdict_class
+from zoo.runtime.provenance import Code
 
 MEASURED: dict[str, Any] = {
     "box_AP": 37.4123,
@@ -65,17 +66,18 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Rows measured, drifting, blocked, failed and changed on one machine, one more row on another."""
     make_catalogue(tmp_path, monkeypatch, "mmdet_a", "mmdet_b", "paddle_a", "paddle_c", "ultralytics_d")
     folder = tmp_path / "results"
-    add(folder, "mmdet_a", measured=MEASURED, code={"commit": "6ff6315abcdef", "dirty": True})
-    add(folder, "mmdet_a", measured={"box_AP": 37.47}, hardware={"id": "cpu"})
-    add(folder, "mmdet_b", status="blocked", reason=f"link dead {HOSTILE}", next_step="try later", measured={})
+    add(folder, "mmdet_a", measured=MEASURED, code=Code(version="1", commit="6ff6315abcdef", dirty=True))
+    add(folder, "mmdet_a", measured={"box_AP": 37.47}, hardware="cpu")
+    add(folder, "mmdet_b", status="blocked", reason=f"link dead {HOSTILE}", next_step="try later")
     add(folder, "paddle_a", measured={"box_AP": 34.0, "latency_ms": {"p50": 9.0}})
-    add(folder, "paddle_c", status="failed", reason="out of memory", measured={}, checkpoint={}, protocol={})
-    add(folder, "mmdet_a+1", based_on="mmdet_a", changes=["neck=pafpn", "note=a b$c"], measured={"box_AP": 36.0})
+    add(folder, "paddle_c", status="failed", reason="out of memory", weights=None)
+    changes = ["neck=pafpn", "note=a b$c"]
+    add(folder, "mmdet_a", changes=changes, overrides=changes, name="with_pafpn", measured={"box_AP": 36.0})
     return folder
 
 
-def add(folder: Path, name: str, **changes: Any) -> None:
-    assert Ledger(folder).add(make_record(entry=name, zoo=name.split("_", 1)[0], **changes)) is None
+def add(folder: Path, entry: str, **changes: Any) -> None:
+    Ledger(folder).file(make_record(entry, **changes))
 
 
 def read(results: Path) -> Page:
@@ -108,7 +110,7 @@ def test_numbers_are_the_records(results: Path) -> None:
 
 
 def test_commands_repeat_the_run(results: Path) -> None:
-    add(results, "ultralytics_d", protocol={"name": "u", "version": 1, "config": {"run": {"name": "train"}}})
+    add(results, "ultralytics_d", trained=True, overrides=["run=train"])
     text = read(results).text
     assert "repeat it make reproduce MODEL=a " in text
     assert "make reproduce MODEL=paddle_a " in text, "the short name is another zoo's"
@@ -119,7 +121,7 @@ def test_commands_repeat_the_run(results: Path) -> None:
 
 def test_what_a_record_says_is_text(results: Path) -> None:
     name = "mmdet_<script>x&y"  # a slash would not fit into a file name
-    add(results, name, measured=MEASURED, hardware={"id": '"><b>', "device": HOSTILE})
+    add(results, name, measured=MEASURED, hardware=make_hardware('"><b>', device=HOSTILE))
     page = read(results)
     assert not page.tags & {"script", "b", "img", "link"}
     assert f"link dead {HOSTILE}" in page.text
@@ -149,7 +151,7 @@ def test_no_records_are_an_error_with_a_next_step(tmp_path: Path, capsys: pytest
 
 
 def test_two_versions_of_a_protocol_do_not_share_a_page(results: Path) -> None:
-    add(results, "ultralytics_d", protocol={"name": "mmdet", "version": 2})
+    add(results, "ultralytics_d", version=2)
     with pytest.raises(UsageError, match="2 versions"):
         write_report(results)
 
@@ -160,11 +162,35 @@ def test_the_command_says_where_the_page_is(results: Path, capsys: pytest.Captur
 
 
 def test_only_whole_runs_of_an_entry_are_filled_points(results: Path) -> None:
-    partial = {"name": "coco2017", "split": "val2017", "images": 8, "partial": True}
-    add(results, "ultralytics_d", data=partial, measured={"box_AP": 50.0, "latency_ms": {"p50": 1.0}})
+    add(results, "ultralytics_d", images=8, partial=True, measured={"box_AP": 50.0, "latency_ms": {"p50": 1.0}})
     html = write_report(results).read_text(encoding="utf-8")
     assert html.count('class="dot"') == 2
     assert html.count('class="dot hollow"') == 1
+
+
+def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
+    for seed, box in enumerate((37.2, 37.5, 37.8)):
+        measured = {"box_AP": box, "latency_ms": {"p50": 16.0}}
+        add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
+    page = read(results)
+    assert f"mmdet_a (trained, 3 seeds) {ABSENT} box NUMERIC +0.10" in page.text
+    assert "trained here, 3 seeds: within ±0.39" in page.text
+    assert page.text.count("mmdet_a (trained, 3 seeds)") >= 3, "matrix, heading and plot"
+    assert "mmdet_a_trained_3_seeds" in page.ids
+
+
+def test_attempts_stand_beside_the_row(results: Path) -> None:
+    add(results, "mmdet_a", status="failed", reason="the disk is full")
+    add(results, "mmdet_a", measured={"box_AP": 36.1}, weights="1" * 64, hash_evidence="other weights")
+    add(results, "mmdet_a", measured={"box_AP": 30.0}, images=7, partial=True, conditions=("data.limit=7",))
+    page = read(results)
+    assert "box_AP 37.4 37.412 +0.012 EXACT" in page.text, "the row itself"
+    assert "FAILED the disk is full" in page.text
+    assert f"box_AP 37.4 36.100 {ABSENT} OTHER-WEIGHTS" in page.text
+    assert f"box_AP 37.4 30.000 {ABSENT} PARTIAL not the whole split: 7 images" in page.text
+    assert "h200-sxm 8 5 1 2" in page.text, "attempted, measured, blocked, failed"
+    cells = "box NUMERIC +0.07 box EXACT +0.01 box FAILED box OTHER-WEIGHTS"
+    assert f"mmdet_a {cells} mmdet_a (data.limit=7) {ABSENT} box PARTIAL" in page.text
 
 
 # --- the plots: an axis of ±0.2 AP from x = 330 to 640 is 775 pixels an AP point -------------------

@@ -9,10 +9,8 @@ import pytest
 from made_up import cell, make_entry, make_record
 
 from zoo.catalog.entry import PublishedCell
-from zoo.results.record import Record
+from zoo.results.record import Record, Verdict
 from zoo.results.verdict import (
-    Verdict,
-    current_verdicts,
     judge,
     measured_value,
     printed,
@@ -89,7 +87,7 @@ def test_a_switch_does_not_override_a_number_that_fits() -> None:
 
 
 def test_conflict_of_carriers() -> None:
-    cells = [cell("41.2", carrier="README.md", line=9), cell("41.5", carrier="configs/README.md")]
+    cells = [cell("41.2", source="README.md", line=9), cell("41.5", source="configs/README.md")]
     found = verdict(41.52, cells)
     assert found == Verdict(
         "CONFLICT",
@@ -105,14 +103,14 @@ def test_conflict_of_carriers() -> None:
 
 @pytest.mark.parametrize("other", ["37.4", "37.40", "37.42", "37.35", "37"])
 def test_rounding_is_no_conflict(other: str) -> None:
-    found = verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")])
+    found = verdict(37.41, [cell("37.4"), cell(other, source="metafile.yml")])
     assert found.verdict == "EXACT"
     assert found.published == "37.4"
 
 
 @pytest.mark.parametrize("other", ["37.5", "37.3", "37.46", "36"])
 def test_more_than_rounding_is_a_conflict(other: str) -> None:
-    assert verdict(37.41, [cell("37.4"), cell(other, carrier="metafile.yml")]).verdict == "CONFLICT"
+    assert verdict(37.41, [cell("37.4"), cell(other, source="metafile.yml")]).verdict == "CONFLICT"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +158,7 @@ def test_judge_answers_for_every_published_metric() -> None:
         "macs": 4_430_000_000,
     }
     found = judge(make_record(measured=measured), entry)
-    assert {metric: outcome["verdict"] for metric, outcome in found.items()} == {
+    assert {metric: outcome.verdict for metric, outcome in found.items()} == {
         "box_AP": "EXACT",
         "mask_AP": "DRIFT",
         "fps": "NOT-COMPARED",
@@ -170,19 +168,13 @@ def test_judge_answers_for_every_published_metric() -> None:
         "params_m": "EXACT",
         "flops_b": "DRIFT",  # 8.86, and complexity has no noise floor
     }
-    assert found["box_AP"] == {
-        "verdict": "EXACT",
-        "published": "37.4",
-        "measured": 37.41,
-        "delta": pytest.approx(0.01),
-        "reason": None,
-    }
-    assert found["fps"]["reason"] == "published for V100, measured on h200-sxm"
-    assert found["fps"]["delta"] is None
-    assert found["latency_ms"]["reason"] == "published for A100 TensorRT, measured on h200-sxm"
-    assert found["latency_ms"]["published"] == "0.99"
-    assert found["latency_ms"]["measured"] == 16.3
-    assert found["flops_b"]["measured"] == pytest.approx(8.86)
+    assert found["box_AP"] == Verdict("EXACT", "37.4", 37.41, 37.41 - 37.4)
+    assert found["fps"].reason == "published for V100, measured on h200-sxm"
+    assert found["fps"].delta is None
+    assert found["latency_ms"].reason == "published for A100 TensorRT, measured on h200-sxm"
+    assert found["latency_ms"].published == "0.99"
+    assert found["latency_ms"].measured == 16.3
+    assert found["flops_b"].measured == pytest.approx(8.86)
 
 
 def test_measured_values_are_in_the_units_of_the_tables() -> None:
@@ -197,35 +189,71 @@ def test_measured_values_are_in_the_units_of_the_tables() -> None:
 
 def outcome(record: Record, *cells: PublishedCell, **more: Any) -> tuple[str, str | None]:
     found = judge(record, make_entry(*(cells or (cell("37.4"),)), **more))["box_AP"]
-    assert found["delta"] is None or found["verdict"] in ("EXACT", "NUMERIC", "EXPLAINED", "DRIFT")
-    return found["verdict"], found["reason"]
+    assert found.delta is None or found.verdict in ("EXACT", "NUMERIC", "EXPLAINED", "DRIFT")
+    return found.verdict, found.reason
 
 
 def test_runs_that_say_nothing_of_the_row() -> None:
-    assert outcome(make_record(status="blocked", reason="link dead", measured={})) == ("BLOCKED", "link dead")
-    assert outcome(make_record(status="failed", reason="out of memory", measured={})) == ("FAILED", "out of memory")
+    assert outcome(make_record(status="blocked", reason="link dead")) == ("BLOCKED", "link dead")
+    assert outcome(make_record(status="failed", reason="out of memory")) == ("FAILED", "out of memory")
     assert outcome(make_record(measured={"fps": 61.2}))[0] == "NOT-ASKED"
-    changed = make_record(entry="mmdet_a+backbone", based_on="mmdet_a")
-    assert outcome(changed) == ("NOT-COMPARED", "a changed composition of mmdet_a")
+    changed = make_record(changes=("backbone.depth=101", "neck=pafpn"))
+    assert outcome(changed) == ("NOT-COMPARED", "a changed composition of mmdet_a: backbone.depth=101, neck=pafpn")
 
 
-def test_other_conditions_are_never_compared() -> None:
-    whole = make_record().data
-    others = {"sha256": "1" * 64, "hash_evidence": "other weights"}
-    part = {**whole, "partial": True, "images": 100}
-    assert outcome(make_record(data=part)) == ("PARTIAL", "not the whole split: 100 images")
-    assert outcome(make_record(checkpoint=others)) == ("OTHER-WEIGHTS", "not the published checkpoint file")
-    both = outcome(make_record(checkpoint=others, data=part))
+def test_other_weights_and_parts_of_a_split_are_never_compared() -> None:
+    others: dict[str, Any] = {"weights": "1" * 64, "hash_evidence": "other weights"}
+    part: dict[str, Any] = {"partial": True, "images": 100, "conditions": ("data.limit=100",)}
+    assert outcome(make_record(**part)) == ("PARTIAL", "not the whole split: 100 images")
+    assert outcome(make_record(**others)) == ("OTHER-WEIGHTS", "not the published checkpoint file")
+    both = outcome(make_record(**others, **part))
     assert both == ("OTHER-WEIGHTS", "not the published checkpoint file; not the whole split: 100 images")
-    shapes = make_record(data={**whole, "name": "shapes"})
-    assert outcome(shapes) == ("NOT-COMPARED", "measured on shapes, published for coco2017")
-    assert outcome(shapes, parts={"data": "shapes"})[0] == "EXACT"
-    assert outcome(make_record(data={}))[0] == "PARTIAL", "a run must say that it saw the whole split"
+    assert outcome(make_record(images=None))[0] == "PARTIAL", "a run must say that it saw the whole split"
+
+
+def test_data_is_known_by_its_content() -> None:
+    unknown = make_record(known=False, annotations="b" * 64)
+    words = "annotations with sha256 bbbbbbbb are not those of coco2017 val2017"
+    assert outcome(unknown) == ("NOT-COMPARED", words)
+    assert judge(unknown, make_entry(cell("41.8", metric="params_m")))["params_m"].verdict == "NOT-ASKED"
+    counted = make_record(known=False, measured={"params": 41_753_056})
+    assert judge(counted, make_entry(cell("41.8", metric="params_m")))["params_m"].verdict == "EXACT"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "precision=bf16",
+        "batch_size=8",
+        "data.split=train2017",
+        "protocol.fold_batch_norm=true",
+        "protocol.channels_last=true",
+    ],
+)
+def test_another_condition_is_shown_and_not_compared(condition: str) -> None:
+    record, entry = make_record(conditions=(condition,)), make_entry(cell("37.4"), cell("39.9", metric="mask_AP"))
+    found = judge(record, entry)["box_AP"]
+    assert found == Verdict("NOT-COMPARED", "37.4", 37.41, None, f"measured with {condition}")
+    assert judge(record, entry)["mask_AP"].verdict == "NOT-ASKED", "nothing was measured that could be compared"
+
+
+@pytest.mark.parametrize("condition", ["evaluator=pycocotools", "device=cuda"])
+def test_published_accuracy_names_no_device_and_no_evaluator(condition: str) -> None:
+    assert outcome(make_record(conditions=(condition,))) == ("EXACT", None)
+
+
+def test_every_reason_is_given() -> None:
+    record = make_record(conditions=("precision=bf16", "batch_size=8", "evaluator=pycocotools", "data.limit=7"),
+                         partial=True, images=7, weights="1" * 64, hash_evidence="other weights")  # fmt: skip
+    assert outcome(record) == (
+        "NOT-COMPARED",
+        "measured with precision=bf16, batch_size=8; not the published checkpoint file; not the whole split: 7 images",
+    )
 
 
 def test_complexity_does_not_depend_on_the_split() -> None:
-    record = make_record(data={}, measured={"params": 3_157_200})
-    assert judge(record, make_entry(cell("3.2", metric="params_m")))["params_m"]["verdict"] == "EXACT"
+    record = make_record(images=None, measured={"params": 3_157_200})
+    assert judge(record, make_entry(cell("3.2", metric="params_m")))["params_m"].verdict == "EXACT"
 
 
 def test_a_broken_number_is_a_failure() -> None:
@@ -233,33 +261,39 @@ def test_a_broken_number_is_a_failure() -> None:
 
 
 def test_a_training_run_is_judged_as_one() -> None:
-    protocol = {"name": "mmdet", "version": 1, "config": {"run": {"name": "train"}}}
-    trained = make_record(measured={"box_AP": 37.1}, protocol=protocol)
+    trained = make_record(measured={"box_AP": 37.1}, trained=True, hash_evidence="none")
     assert outcome(trained) == ("NUMERIC", "trained here, 1 seed: within ±0.47")
     assert outcome(make_record(measured={"box_AP": 37.1}))[0] == "DRIFT"
-    conflict = (cell("41.2"), cell("41.5", carrier="metafile.yml"))
+    conflict = (cell("41.2"), cell("41.5", source="metafile.yml"))
     assert outcome(trained, *conflict)[0] == "CONFLICT"
 
 
 def test_judge_passes_noise_and_switches_on() -> None:
     record, entry = make_record(measured={"box_AP": 37.54}), make_entry(cell("37.4"))
-    assert judge(record, entry, noise=0.1)["box_AP"]["verdict"] == "NUMERIC"
+    assert judge(record, entry, noise=0.1)["box_AP"].verdict == "NUMERIC"
     explained = judge(record, entry, switched={"box_AP": {"padding 32": 37.4}})["box_AP"]
-    assert (explained["verdict"], explained["reason"]) == ("EXPLAINED", "with padding 32: 37.400")
+    assert (explained.verdict, explained.reason) == ("EXPLAINED", "with padding 32: 37.400")
 
 
-def test_stored_verdicts_hold_until_the_published_cells_change() -> None:
+def test_verdicts_are_made_when_a_record_is_read() -> None:
     record, entry = make_record(measured={"box_AP": 37.1}), make_entry(cell("37.4"))
     record.verdict = judge(record, entry, switched={"box_AP": {"padding 32": 37.4}})
-    assert current_verdicts(record, entry)["box_AP"].verdict == "EXPLAINED"
-    corrected = make_entry(cell("37.1"))
-    assert current_verdicts(record, corrected)["box_AP"].verdict == "EXACT"
-    record.verdict = {}
-    assert current_verdicts(record, entry)["box_AP"].verdict == "DRIFT"
+    assert judge(record, entry)["box_AP"].verdict == "DRIFT", "what a record holds of its run is not believed"
+    assert judge(record, make_entry(cell("37.1")))["box_AP"].verdict == "EXACT"
+
+
+def test_what_was_asked_for_and_could_not_be_measured_is_blocked() -> None:
+    record = make_record(measured={"params": 7}, skipped={"speed": "speed needs a clock"})
+    found = judge(record, make_entry(cell("37.4"), cell("21.4", metric="fps"), cell("16.0", metric="latency_ms")))
+    assert {metric: (item.verdict, item.reason) for metric, item in found.items()} == {
+        "box_AP": ("NOT-ASKED", "the run did not measure it"),
+        "fps": ("BLOCKED", "speed needs a clock"),
+        "latency_ms": ("BLOCKED", "speed needs a clock"),
+    }
 
 
 def test_printed() -> None:
-    assert printed([cell("37.4"), cell("37.40", carrier="metafile.yml")]) == "37.4"
+    assert printed([cell("37.4"), cell("37.40", source="metafile.yml")]) == "37.4"
     assert printed([cell("41.2"), cell("41.5"), cell("41.2")]) == "41.2 / 41.5"
 
 
@@ -267,9 +301,9 @@ def test_numbers_of_two_machines_are_not_in_conflict() -> None:
     cpu = cell("80.4", metric="latency_ms", hardware="CPU")
     gpu = cell("0.99", metric="latency_ms", hardware="A100, TensorRT")
     found = judge(make_record(measured={"latency_ms": {"p50": 40.0}}), make_entry(cpu, gpu))["latency_ms"]
-    assert found["verdict"] == "NOT-COMPARED"
-    assert found["published"] == "80.4 / 0.99"
-    assert found["reason"] == "published for A100, TensorRT and CPU, measured on h200-sxm"
+    assert found.verdict == "NOT-COMPARED"
+    assert found.published == "80.4 / 0.99"
+    assert found.reason == "published for A100, TensorRT and CPU, measured on h200-sxm"
     assert verdict(80.4, [cpu, gpu]).verdict == "EXACT"
     assert verdict(80.4, [cpu, gpu, cell("80.9", metric="latency_ms", hardware="CPU")]).verdict == "CONFLICT"
     assert verdict(80.4, [cpu, cell("80.9", metric="latency_ms")]).verdict == "CONFLICT"  # might be the same machine
@@ -281,17 +315,17 @@ def test_a_latency_of_onnx_is_held_beside_that_of_onnx_alone() -> None:
     entry = make_entry(cpu, gpu)
     assert published_cells(entry) == {"onnx_latency_ms": (cpu,), "latency_ms": (gpu,)}
     both = judge(make_record(measured={"latency_ms": {"p50": 16.3}, "onnx_latency_ms": ONNX}), entry)
-    assert {metric: outcome["measured"] for metric, outcome in both.items()} == {
+    assert {metric: outcome.measured for metric, outcome in both.items()} == {
         "onnx_latency_ms": 31.4,
         "latency_ms": 16.3,
     }
     where = "EPYC 9654, onnxruntime 1.31.1, 4 threads"
-    assert both["onnx_latency_ms"]["reason"] == f"published for CPU, ONNX, measured on {where}"
-    assert both["onnx_latency_ms"]["verdict"] == "NOT-COMPARED"
+    assert both["onnx_latency_ms"].reason == f"published for CPU, ONNX, measured on {where}"
+    assert both["onnx_latency_ms"].verdict == "NOT-COMPARED"
     eager = judge(make_record(measured={"latency_ms": {"p50": 16.3}}), entry)
-    assert (eager["onnx_latency_ms"]["verdict"], eager["onnx_latency_ms"]["measured"]) == ("NOT-ASKED", None)
+    assert (eager["onnx_latency_ms"].verdict, eager["onnx_latency_ms"].measured) == ("NOT-ASKED", None)
     exported = judge(make_record(measured={"onnx_latency_ms": ONNX}), entry)
-    assert (exported["latency_ms"]["verdict"], exported["latency_ms"]["measured"]) == ("NOT-ASKED", None)
+    assert (exported["latency_ms"].verdict, exported["latency_ms"].measured) == ("NOT-ASKED", None)
 
 
 @pytest.mark.parametrize("hardware", ["T4, ONNX", "CPU", "CPU, OpenVINO", None])
@@ -299,17 +333,10 @@ def test_other_latencies_are_not_of_onnx_on_a_cpu(hardware: str | None) -> None:
     assert list(published_cells(make_entry(cell("80.4", metric="latency_ms", hardware=hardware)))) == ["latency_ms"]
 
 
-def test_what_was_judged_before_onnx_had_a_metric_is_judged_anew() -> None:
-    entry = make_entry(cell("80.4", metric="latency_ms", hardware="CPU, ONNX"), cell("0.99", metric="latency_ms"))
-    record = make_record(measured={"latency_ms": {"p50": 16.3}})
-    record.verdict = {"latency_ms": {"verdict": "NOT-COMPARED", "published": "80.4 / 0.99", "measured": 16.3}}
-    assert current_verdicts(record, entry)["onnx_latency_ms"].verdict == "NOT-ASKED"
-
-
 def test_another_counting_explains() -> None:
     measured = {"macs": 82_574_259_200, "flops_published_counting": {"counter": "thop", "flops": 165_156_710_400}}
     record = make_record(measured=measured)
     found = judge(record, make_entry(cell("165.2", metric="flops_b")))["flops_b"]
-    assert (found["verdict"], found["reason"]) == ("EXPLAINED", "with the counting of thop: 165.157")
-    assert judge(record, make_entry(cell("165.1", metric="flops_b")))["flops_b"]["verdict"] == "EXACT"
-    assert judge(record, make_entry(cell("165.4", metric="flops_b")))["flops_b"]["verdict"] == "DRIFT"
+    assert (found.verdict, found.reason) == ("EXPLAINED", "with the counting of thop: 165.157")
+    assert judge(record, make_entry(cell("165.1", metric="flops_b")))["flops_b"].verdict == "EXACT"
+    assert judge(record, make_entry(cell("165.4", metric="flops_b")))["flops_b"].verdict == "DRIFT"

@@ -19,13 +19,14 @@ from tiny_training import CPU, meeting_point
 from zoo.data.batching import PlannedBatch
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
-from zoo.data.preprocess import ResizeKeepRatio
+from zoo.data.preprocess import Preprocess
+from zoo.data.size_rules import KeepRatio
 from zoo.errors import DataError
 from zoo.runtime.distributed import DistributedContext, init_distributed
 
 SMALL = [
     *("initial=null", "backbone=resnet10_small", "neck=fpn64", "head=faster_rcnn_small"),
-    *("protocol.transform.long=64", "protocol.transform.short=48", "schedule.multi_scale.scales=[[64,48]]"),
+    *("protocol.transform.size_rule={long:64,short:48}", "schedule.multi_scale.scales=[[64,48]]"),
 ]
 
 
@@ -65,7 +66,7 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path, batch_size: int) -> None:
-    options = ["protocol.transform.long=128", "protocol.transform.short=96", f"data.root={tiny_coco}"]
+    options = ["protocol.transform.size_rule={long:128,short:96}", f"data.root={tiny_coco}"]
     options += [f"checkpoint.path={faster_rcnn_pth}", f"batch_size={batch_size}"]
     (_, first), (statuses, second) = (bench(n, tmp_path / f"of_{n}", *options) for n in (1, 2))
     assert statuses == [0, 0]
@@ -90,7 +91,7 @@ def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_pa
 def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
     truth = CocoGroundTruth.load(tiny_coco / "annotations" / "instances_val2017.json")
     files = [tiny_coco / "val2017" / name for name in truth.file_names]
-    dataset = ImageDataset(files, truth.image_ids.tolist(), ResizeKeepRatio(64, 48))
+    dataset = ImageDataset(files, truth.image_ids.tolist(), Preprocess(KeepRatio(64, 48)))
     batches = [PlannedBatch((i,)) for i in range(len(files))]
     seen = []
     for rank in range(processes):

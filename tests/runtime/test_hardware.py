@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,13 +16,15 @@ from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 def test_fingerprint_of_the_cpu() -> None:
     use_true_float32()
     found = fingerprint(torch.device("cpu"))
-    assert re.fullmatch(r"cpu-[a-z0-9-]+-threads", found["id"])
-    assert found["gpu"] is None
-    assert found["cpu"]["usable_cores"] >= 1
-    assert found["software"]["torch"] == torch.__version__
-    assert found["switches"]["tf32_convolutions"] == "ieee"
-    assert found["switches"]["float32_matmul_precision"] == "highest"
-    assert json.loads(json.dumps(found)) == found
+    assert re.fullmatch(r"cpu-[a-z0-9-]+-threads", found.id)
+    assert found.gpu is None
+    assert found.cpu.usable_cores is not None
+    assert found.cpu.usable_cores >= 1
+    assert found.software.torch == torch.__version__
+    assert found.switches.tf32_convolutions == "ieee"
+    assert found.switches.float32_matmul_precision == "highest"
+    plain = asdict(found)
+    assert json.loads(json.dumps(plain)) == plain
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,5 +45,6 @@ def test_auto_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_fingerprint_of_a_gpu() -> None:
     found = fingerprint(torch.device("cuda", 0))
-    assert found["gpu"]["name"] == torch.cuda.get_device_name(0)
-    assert "driver" in found["gpu"] or "nvml" in found["gpu"]
+    assert found.gpu is not None
+    assert found.gpu.name == torch.cuda.get_device_name(0)
+    assert (found.gpu.driver is None) is (found.gpu.nvml is not None)

@@ -1,10 +1,43 @@
-"""Names of code in what is recorded."""
+"""Which code it is, in a checkout, in a plain source tree and as an installed package."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import tomllib
+from pathlib import Path
 from typing import Any
 
-from zoo.runtime.provenance import bare_names
+import pytest
+
+from zoo.files import PROJECT
+from zoo.runtime import provenance
+from zoo.runtime.provenance import Code, bare_names, code_state, zoo_version
+
+
+@pytest.fixture
+def uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_a_source_tree_knows_its_version_without_being_installed() -> None:
+    written = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert zoo_version() == code_state().version == written
+
+
+@pytest.mark.parametrize("pyproject", [None, "[project]\nname = 'other'\nversion = '9'\n", "[project]\n", "]"])
+def test_an_installed_package_asks_its_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pyproject: str | None
+) -> None:
+    if pyproject is not None:
+        (tmp_path / "pyproject.toml").write_text(pyproject, encoding="utf-8")
+    monkeypatch.setattr(provenance, "PROJECT", tmp_path)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: {"zoo-bench": "1.2.3"}[name])
+    assert zoo_version() == "1.2.3"
+    assert code_state() == Code(version="1.2.3")
 
 
 def test_a_class_keeps_its_name_and_loses_its_module() -> None:

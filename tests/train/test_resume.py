@@ -12,6 +12,7 @@ import torch
 from tiny_training import start, train
 
 from zoo.errors import UsageError, ZooError
+from zoo.train.state import IDENTITY_VERSION, refuse_other_training
 
 STEPS = 150
 
@@ -58,6 +59,7 @@ def test_stopped_early_and_resumed_in_this_process(
     torch.manual_seed(99)
     resumed = train(tiny_coco, tmp_path / "parts", steps=12, resume=True, **settings)  # type: ignore[arg-type]
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
     for name, tensor in resumed.detector.state_dict().items():
         assert torch.equal(tensor, whole.detector.state_dict()[name]), name
     if whole.ema is not None and resumed.ema is not None:
@@ -97,6 +99,19 @@ def test_the_checkpoint_of_another_training_is_refused(tiny_coco: Path, tmp_path
     with pytest.raises(UsageError, match="seed was 1, now is 2"):
         train(tiny_coco, tmp_path, steps=6, resume=True, identity={"seed": 2, "milestones": [8, 11]})
     train(tiny_coco, tmp_path, steps=6, resume=True, identity={"seed": 1, "milestones": [8, 11]})
+
+
+def test_a_checkpoint_of_another_scheme_cannot_be_compared(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = {"loss": {"_target_": "GIoULoss"}}
+    train(tiny_coco, tmp_path, steps=3, identity=identity)
+    monkeypatch.setattr("zoo.train.state.IDENTITY_VERSION", IDENTITY_VERSION + 1)
+    with pytest.raises(UsageError, match=r"written by another version of zoo.* cannot be compared") as error:
+        train(tiny_coco, tmp_path, steps=6, resume=True, identity=identity)
+    assert "hydra.run.dir" in error.value.next_step
+    with pytest.raises(UsageError, match="identity version 1, now 3"):
+        refuse_other_training(identity, identity, tmp_path)  # of the time before versions
 
 
 def test_lost_lines_are_noticed(tiny_coco: Path, tmp_path: Path) -> None:

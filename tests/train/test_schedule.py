@@ -65,9 +65,9 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
     [
         ({"epoch": 3}, "unknown key 'epoch' \\(closest: epochs"),
         ({"epochs": None}, "missing epochs"),
-        ({"optimizer": {"name": "lion", "lr": 1.0, "weight_decay": 0.0}}, "'lion' is neither sgd nor adamw"),
+        ({"optimizer": {"name": "lion", "lr": 1.0, "weight_decay": 0.0}}, "schedule.optimizer.name: no 'lion'"),
         ({"optimizer": {"name": "sgd"}}, "schedule.optimizer: missing lr, weight_decay"),
-        ({"warmup": {"kind": "cosine", "iterations": 1, "ratio": 0.1}}, "'cosine' is not linear"),
+        ({"warmup": {"kind": "cosine", "iterations": 1, "ratio": 0.1}}, "schedule.warmup.kind: no 'cosine'"),
     ],
 )
 def test_faulty_schedules_name_their_key(changes: dict[str, Any], message: str) -> None:

@@ -8,18 +8,21 @@ published cells. Hydra composes the parts; this module reads the same file witho
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import yaml
 
 from zoo.errors import UsageError, closest
 from zoo.files import PACKAGE, PROJECT
+from zoo.schema import OneOf, Pattern, build
+
+NEXT_STEP = "correct the YAML; its keys are documented in zoo/catalog/entry.py"
+"""What to do about a mistake in an entry."""
 
 ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang")
 """Where several zoos have a model of the same name, the first of these is meant."""
@@ -29,7 +32,11 @@ ZOO_DEFAULT = "/zoo@entry"
 
 METRICS = {
     "box_AP": "AP points",
+    "box_AP50": "AP points",
+    "box_AP75": "AP points",
     "mask_AP": "AP points",
+    "mask_AP50": "AP points",
+    "mask_AP75": "AP points",
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",
@@ -38,7 +45,8 @@ METRICS = {
 }
 """The columns that published tables have, with their units."""
 
-T = TypeVar("T")
+Sha256 = Annotated[str, Pattern("[0-9a-f]{64}", "64 lower-case hex digits")]
+Sha256Prefix = Annotated[str, Pattern("[0-9a-f]{6,64}", "6 to 64 lower-case hex digits")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +56,21 @@ class Checkpoint:
     Attributes:
         urls: mirrors of one and the same file, in order of preference.
         format: name of the reader (a module of `zoo.checkpoints.readers`).
-        keymap: name of the key table (a module of `zoo.checkpoints.keymaps`).
-        sha256_prefix: the hex digits the publisher put into the file name, if any.
-        sha256: the whole digest, where the publisher gives it.
+        keymap: name of the key map (a module of `zoo.checkpoints.keymaps`).
+        sha256_prefix: first hex digits of the sha256, where the publisher put them into the file name.
+        sha256: all 64 hex digits, where the publisher gives it.
     """
 
     urls: tuple[str, ...]
     format: str
     keymap: str
-    sha256_prefix: str | None = None
-    sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("sha256_prefix", "sha256"):
-            digits = getattr(self, name)
-            # YAML reads unquoted digits as a number and drops their leading zeros.
-            if digits is not None and not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,64}", digits)):
-                raise _schema_error(
-                    f"checkpoint.{name}: {digits!r} is not a string of lower-case hex digits (quote it)"
-                )
+    sha256_prefix: Sha256Prefix | None = None
+    sha256: Sha256 | None = None
 
     @classmethod
     def from_mapping(cls, block: Any, where: str = "checkpoint") -> Checkpoint:
         """A checkpoint from the block `where` of a YAML. Raises UsageError as `Entry.from_mapping` does."""
-        return _build(cls, block, where, tuples=("urls",))
+        return build(cls, block, where, NEXT_STEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,26 +80,16 @@ class PublishedCell:
     Attributes:
         metric: a key of `METRICS`.
         text: the digits as printed; the last decimal is the unit of the number's precision.
-        carrier: the document that prints it; two carriers may disagree.
-        line: line of the carrier, where it has lines.
-        hardware: what a speed or a memory figure was taken on.
+        source: the document that prints it; two sources may disagree.
+        line: line number in the source, from 1; None where it has no lines.
+        hardware: device that a speed or a memory figure was taken on; None for other metrics.
     """
 
-    metric: str
-    text: str
-    carrier: str
+    metric: Annotated[str, OneOf(METRICS)]
+    text: Annotated[str, Pattern(r"\d+(\.\d+)?", "a number as printed")]
+    source: str
     line: int | None = None
     hardware: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise _schema_error(f"published: unknown metric {self.metric!r} ({closest(self.metric, METRICS)})")
-        if not isinstance(self.text, str):
-            raise _schema_error(f"published {self.metric}: quote the number, {self.text!r} has lost its decimals")
-        try:
-            Decimal(self.text)
-        except InvalidOperation:
-            raise _schema_error(f"published {self.metric}: {self.text!r} is not a number") from None
 
     @property
     def value(self) -> float:
@@ -123,13 +112,14 @@ class Entry:
 
     Attributes:
         name: `<zoo>_<model>`; also the name of its YAML file.
-        zoo: the published collection it belongs to.
-        upstream: what the original calls it.
-        checkpoint: its weights.
-        published: every printed cell of the row, from every carrier.
-        license: licence of the weights.
-        classes: the categories it was trained on, in label order; empty for all of the data set's.
+        zoo: name of the published collection.
+        upstream: name that the original gives the model.
+        checkpoint: published weights.
+        published: printed cells of the row, from every source.
+        license: licence of the weights, as an SPDX identifier.
+        classes: names of the categories it was trained on, in label order; empty for all of the data set's.
         parts: config group -> chosen option ("backbone" -> "resnet50").
+        seed_sigma: metric -> standard deviation over training seeds, in its unit, where it was measured.
     """
 
     name: str
@@ -140,6 +130,7 @@ class Entry:
     published: tuple[PublishedCell, ...] = ()
     classes: tuple[str, ...] = ()
     parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    seed_sigma: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -153,7 +144,7 @@ class Entry:
         return tuple(metric for metric in METRICS if metric in printed)
 
     def cells(self, metric: str) -> tuple[PublishedCell, ...]:
-        """The published cells of one metric, one per carrier."""
+        """The published cells of one metric, one per source."""
         return tuple(cell for cell in self.published if cell.metric == metric)
 
     @classmethod
@@ -163,44 +154,20 @@ class Entry:
         Raises:
             UsageError: a key is missing, unknown, or holds what it cannot hold.
         """
-        block = dict(_checked(block, Mapping, "entry"))
-        block["checkpoint"] = Checkpoint.from_mapping(block.get("checkpoint"))
-        cells = _checked(block.get("published") or [], list, "published")
-        block["published"] = tuple(_build(PublishedCell, cell, f"published[{i}]") for i, cell in enumerate(cells))
-        entry = _build(cls, {**block, "parts": dict(parts or {})}, "entry", tuples=("classes",))
+        entry = build(cls, {**_mapping(block, "entry"), "parts": dict(parts or {})}, "entry", NEXT_STEP)
         if not entry.name.startswith(entry.zoo + "_"):
             raise _schema_error(f"entry.name: {entry.name!r} does not begin with its zoo, {entry.zoo!r}")
         return entry
 
 
-def _build(kind: type[T], block: Any, where: str, tuples: tuple[str, ...] = ()) -> T:
-    """A dataclass from a mapping, with errors that name the key."""
-    _checked(block, Mapping, where)
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in block:
-        if key not in fields:
-            raise _schema_error(f"{where}: unknown key {key!r} ({closest(str(key), fields)})")
-    needed = [
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in needed if block.get(name) in (None, "")]
-    if missing:
-        raise _schema_error(f"{where}: missing {', '.join(missing)}")
-    lists = {key: tuple(_checked(block[key] or [], list, f"{where}.{key}")) for key in tuples if key in block}
-    return kind(**{**block, **lists})
-
-
-def _checked(value: Any, kind: type, where: str) -> Any:
-    """The value, if YAML has read it as what it should be; a lone string would pass for a list of letters."""
-    if not isinstance(value, kind):
-        raise _schema_error(f"{where}: expected a {kind.__name__.lower()}, found {value!r}")
-    return value
+def _mapping(block: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(block, Mapping):
+        raise _schema_error(f"{where}: {block!r} is not a mapping")
+    return block
 
 
 def _schema_error(message: str) -> UsageError:
-    return UsageError(message, next_step="correct the entry's YAML; the keys are documented in zoo/catalog/entry.py")
+    return UsageError(message, next_step=NEXT_STEP)
 
 
 def conf_dir() -> Path:
@@ -238,7 +205,7 @@ def read_entry(name: str) -> Entry:
 
 def _with_shared(document: Mapping[str, Any]) -> dict[str, Any]:
     """The `entry:` block of a document, on top of what all rows of its zoo share (its line `/zoo@entry: ZOO`)."""
-    block: dict[str, Any] = dict(_checked(document.get("entry") or {}, Mapping, "entry"))
+    block: dict[str, Any] = dict(_mapping(document.get("entry") or {}, "entry"))
     for item in document.get("defaults") or ():
         if isinstance(item, Mapping) and ZOO_DEFAULT in item:
             shared = _zoo_facts(item[ZOO_DEFAULT])

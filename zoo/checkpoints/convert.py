@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoints.tensor_ops import TensorOp
 from zoo.errors import ConversionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHOWN = 8
+MAX_LISTED = 8
 """Keys listed in full in an error; the rest is counted."""
 
 
@@ -25,14 +26,16 @@ class Rename:
     """Checkpoint keys that a model has under another (or the same) name.
 
     Attributes:
-        source: the checkpoint's name.
-        target: the model's.
-        otherwise: the name in models that have none of the first.
+        source: pattern of the checkpoint's keys.
+        target: the model's key for it.
+        otherwise: key in models that do not have `target`.
+        ops: operations on the values, in this order.
     """
 
     source: str
     target: str
     otherwise: str | None = None
+    ops: tuple[TensorOp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +92,20 @@ class LoadReport:
 
     Attributes:
         loaded: number of keys that went into the model.
+        changed: operations, by name -> the keys whose values went through them.
         dropped: reason -> the keys dropped for it.
         fresh: reason -> how many keys of the model kept their first values for it.
     """
 
     loaded: int = 0
+    changed: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     fresh: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as a record holds it."""
-        report = {"loaded": self.loaded, "dropped": self.dropped}
-        return report | {"fresh": self.fresh} if self.fresh else report
+        rare = {"changed": self.changed, "fresh": self.fresh}
+        return {"loaded": self.loaded, "dropped": self.dropped} | {name: keys for name, keys in rare.items() if keys}
 
 
 def convert(
@@ -121,32 +126,16 @@ def convert(
             copy or a constant that differs.
     """
     rules = [(_pattern(rule.source), rule) for rule in key_map if not isinstance(rule, Fresh)]
-    converted: dict[str, Tensor] = {}
-    report = LoadReport()
-    problems: dict[str, list[str]] = {}
-    for key, tensor in tensors.items():
+    conversion = _Conversion(tensors, expected)
+    for key in tensors:
         match, rule = next(((m, rule) for pattern, rule in rules if (m := pattern.fullmatch(key))), (None, None))
         if match is None or rule is None:
-            problems.setdefault("no rule for checkpoint keys", []).append(key)
-        elif isinstance(rule, Drop):
-            report.dropped.setdefault(rule.reason, []).append(key)
-        elif isinstance(rule, Copy):
-            original = _fill(rule.of, match)
-            if original in tensors and _equal(tensor, tensors[original]):
-                report.dropped.setdefault(REPEATED, []).append(key)
-            else:
-                problems.setdefault("not equal to what they are copies of", []).append(f"{key}, of {original}")
-        elif isinstance(rule, Constant):
-            if tensor.flatten().tolist() == list(rule.values):
-                report.dropped.setdefault(FIXED, []).append(key)
-            else:
-                problems.setdefault("other values than the method fixes them to", []).append(key)
+            conversion.note("no rule for checkpoint keys", key)
+        elif isinstance(rule, Rename):
+            conversion.rename(rule, match)
         else:
-            target = _target(rule, match, expected)
-            problem = _problem(target, tensor, converted, expected)
-            if problem:
-                problems.setdefault(problem, []).append(f"{key} -> {target}")
-            converted[target] = tensor
+            conversion.leave_out(rule, match)
+    converted, report, problems = conversion.converted, conversion.report, conversion.problems
     missing = _count_fresh([key for key in expected if key not in converted], key_map, report)
     if missing:
         problems["the checkpoint lacks model keys"] = missing
@@ -154,6 +143,62 @@ def convert(
         raise ConversionError(_describe(problems), next_step="check that the checkpoint belongs to this entry")
     report.loaded = len(converted)
     return converted, report
+
+
+class _Conversion:
+    """A conversion under way.
+
+    Args:
+        tensors: by checkpoint key.
+        expected: shape of every key of the model.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+        self._tensors = tensors
+        self._expected = expected
+        self.converted: dict[str, Tensor] = {}
+        self.report = LoadReport()
+        self.problems: dict[str, list[str]] = {}
+
+    def note(self, problem: str, key: str) -> None:
+        """Keep a problem for the error at the end."""
+        self.problems.setdefault(problem, []).append(key)
+
+    def leave_out(self, rule: Drop | Copy | Constant, match: re.Match[str]) -> None:
+        """A key that does not go into the model, if it is what its rule says of it."""
+        key = match.string
+        tensor = self._tensors[key]
+        if isinstance(rule, Drop):
+            self._drop(rule.reason, key)
+        elif isinstance(rule, Copy):
+            original = _fill(rule.of, match)
+            if original in self._tensors and _equal(tensor, self._tensors[original]):
+                self._drop(REPEATED, key)
+            else:
+                self.note("not equal to what they are copies of", f"{key}, of {original}")
+        elif tensor.flatten().tolist() == list(rule.values):
+            self._drop(FIXED, key)
+        else:
+            self.note("other values than the method fixes them to", key)
+
+    def _drop(self, reason: str, key: str) -> None:
+        self.report.dropped.setdefault(reason, []).append(key)
+
+    def rename(self, rule: Rename, match: re.Match[str]) -> None:
+        """A key that goes into the model, its values through the operations of the rule."""
+        key, target = match.string, _target(rule, match, self._expected)
+        tensor = self._tensors[key]
+        for op in rule.ops:
+            try:
+                tensor = op.apply(tensor)
+            except ValueError as error:
+                self.note(f"{op.name} does not fit", f"{key} ({error})")
+                break
+            self.report.changed.setdefault(op.name, []).append(key)
+        problem = _problem(target, tensor, self.converted, self._expected)
+        if problem:
+            self.note(problem, f"{key} -> {target}")
+        self.converted[target] = tensor
 
 
 def _target(rule: Rename, match: re.Match[str], expected: Mapping[str, tuple[int, ...]]) -> str:
@@ -219,6 +264,6 @@ def _fill(template: str, match: re.Match[str]) -> str:
 def _describe(problems: Mapping[str, Sequence[str]]) -> str:
     lines = []
     for problem, keys in problems.items():
-        rest = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-        lines.append(f"{problem}: {', '.join(keys[:SHOWN])}{rest}")
+        rest = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+        lines.append(f"{problem}: {', '.join(keys[:MAX_LISTED])}{rest}")
     return "checkpoint and model do not fit: " + "; ".join(lines)

@@ -9,15 +9,19 @@ everybody measures the same bytes and a silently replaced file is noticed:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zoo.errors import CheckpointError
+from zoo.catalog.entry import Sha256
+from zoo.errors import CheckpointError, UsageError
 from zoo.fetch.cache import disk_errors, locked
 from zoo.files import write_atomically
+from zoo.schema import build
+
+LOCK_FILE = "checkpoints.lock"
+"""Name of the lock file in a folder of results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +29,14 @@ class Pin:
     """What an address delivered when it was first used.
 
     Attributes:
-        sha256: lower-case hex.
-        size: bytes.
-        pinned: the day, ISO 8601, UTC.
+        sha256: digest, lower-case hex.
+        size: number of bytes.
+        pinned: day of the first use, ISO 8601, UTC.
     """
 
-    sha256: str
+    sha256: Sha256
     size: int
     pinned: str
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.sha256, str) and re.fullmatch(r"[0-9a-f]{64}", self.sha256)):
-            raise ValueError("sha256 is not 64 lower-case hex digits")
-        if not isinstance(self.size, int):
-            raise ValueError("size is not a number of bytes")
-        if not isinstance(self.pinned, str):
-            raise ValueError("pinned is not a date")
 
 
 class Pins:
@@ -91,13 +87,11 @@ class Pins:
 
 def _load(path: Path) -> dict[str, Pin]:
     """The pins of one lock file; none where it does not exist yet."""
+    next_step = f"restore it (git checkout -- {path.name}), or delete it to pin anew at the next use"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return {url: Pin(**fields) for url, fields in document.items()}
+        return {url: build(Pin, fields, url, next_step) for url, fields in document.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path}: not a lock file of checkpoints: {error}",
-            next_step=f"restore it (git checkout -- {path.name}), or delete it to pin anew at the next use",
-        ) from None
+    except (OSError, ValueError, AttributeError, UsageError) as error:
+        raise CheckpointError(f"{path}: not a lock file of checkpoints: {error}", next_step=next_step) from None

@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from zoo.checkpoints.pins import Pin, Pins
+from zoo.checkpoints.pins import LOCK_FILE, Pin, Pins
 from zoo.errors import CheckpointError, DownloadError, HashMismatchError
 from zoo.fetch.cache import cache_root, disk_errors, locked
 from zoo.fetch.download import download
-from zoo.fetch.hashes import Digest, Expectation, hash_file
+from zoo.fetch.hashes import Digest, ExpectedFile, hash_file
 from zoo.fetch.transport import RetryPolicy
 from zoo.files import write_atomically
 
@@ -41,9 +41,9 @@ class StoredFile:
     Attributes:
         path: the file.
         url: the mirror it came from; None for a file of the user's, or where no address led to it.
-        sha256: of its bytes, lower-case hex, computed just now.
-        size: bytes.
-        hash_evidence: why it is believed to be the published file.
+        sha256: digest of its bytes, lower-case hex, computed just now.
+        size: number of bytes.
+        hash_evidence: reason why it is believed to be the published file.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class CheckpointStore:
             raise DownloadError("no address is known of this checkpoint", next_step=_OWN_FILE)
         label = _file_name(urls[0])
         with disk_errors(self.root, label), locked(self._index_file(urls[0]), label):
-            expect = self._expectation(urls, published_prefix, published_sha256, label)
+            expect = self._expected_file(urls, published_prefix, published_sha256, label)
             url, path, digest = self._cached(urls, expect) or self._download(urls, expect, label)
             if self._pins is not None and published_sha256 is None and expect.sha256 is None:
                 pin = self._pins.add(urls, sha256=digest.sha256, size=digest.size)
@@ -102,7 +102,7 @@ class CheckpointStore:
             hash_evidence=self._evidence(published_prefix, published_sha256, pinned=self._pins is not None),
         )
 
-    def adopt(
+    def register_local(
         self, path: Path, *, urls: Sequence[str], published_prefix: str | None, published_sha256: str | None = None
     ) -> StoredFile:
         """A file of the user's own, measured where it lies; its hash decides whether it is the published one.
@@ -116,7 +116,7 @@ class CheckpointStore:
         """
         digest = _own_digest(path)
         pin = self._pins.find(urls) if self._pins is not None else None
-        expect = Expectation(
+        expect = ExpectedFile(
             sha256=published_sha256 or (pin.sha256 if pin is not None else None), sha256_prefix=published_prefix
         )
         evidence = self._evidence(published_prefix, published_sha256, pinned=pin is not None)
@@ -133,9 +133,9 @@ class CheckpointStore:
             return "published prefix"
         return "first use" if pinned else "none"
 
-    def _expectation(self, urls: Sequence[str], prefix: str | None, sha256: str | None, label: str) -> Expectation:
+    def _expected_file(self, urls: Sequence[str], prefix: str | None, sha256: str | None, label: str) -> ExpectedFile:
         """Everything known of a file: what was published, and what was pinned."""
-        published = Expectation(sha256=sha256, sha256_prefix=prefix)
+        published = ExpectedFile(sha256=sha256, sha256_prefix=prefix)
         pin = self._pins.find(urls) if self._pins is not None else None
         if pin is None:
             return published
@@ -143,19 +143,19 @@ class CheckpointStore:
         if contradiction is not None:
             raise HashMismatchError(
                 f"{label}: the file pinned on {pin.pinned} is not the published one: {contradiction}",
-                next_step="correct the published hash in the entry's YAML, or remove the pin from checkpoints.lock",
+                next_step=f"correct the published hash in the entry's YAML, or remove the pin from {LOCK_FILE}",
             )
         return published if sha256 is not None else replace(published, sha256=pin.sha256, pinned_on=pin.pinned)
 
     def _check_race(self, pin: Pin, digest: Digest, label: str) -> None:
         """Another process may have pinned the same address in between, and have been given another file."""
-        mismatch = Expectation(sha256=pin.sha256, pinned_on=pin.pinned).mismatch(digest)
+        mismatch = ExpectedFile(sha256=pin.sha256, pinned_on=pin.pinned).mismatch(digest)
         if mismatch is not None:
             raise HashMismatchError(
                 f"{label}: {mismatch}", next_step=f"run again to fetch the pinned file, or {_OWN_FILE}"
             )
 
-    def _cached(self, urls: Sequence[str], expect: Expectation) -> tuple[str | None, Path, Digest] | None:
+    def _cached(self, urls: Sequence[str], expect: ExpectedFile) -> tuple[str | None, Path, Digest] | None:
         """The file, if the store has it undamaged."""
         for url, sha256 in self._known_digests(urls, expect):
             for path in self._files(sha256):
@@ -167,7 +167,7 @@ class CheckpointStore:
                     return url, path, digest
         return None
 
-    def _known_digests(self, urls: Sequence[str], expect: Expectation) -> Iterator[tuple[str | None, str]]:
+    def _known_digests(self, urls: Sequence[str], expect: ExpectedFile) -> Iterator[tuple[str | None, str]]:
         """The digests that the file may lie under, with the address that each is known from."""
         for url in urls:
             try:
@@ -177,7 +177,7 @@ class CheckpointStore:
         if expect.sha256 is not None:
             yield None, expect.sha256
 
-    def _download(self, urls: Sequence[str], expect: Expectation, label: str) -> tuple[str | None, Path, Digest]:
+    def _download(self, urls: Sequence[str], expect: ExpectedFile, label: str) -> tuple[str | None, Path, Digest]:
         """Fetch the file and file it under its hash."""
         incoming = self.root / "incoming" / _key(urls[0])
         arrived = download(urls, incoming / label, expect=expect, label=label, instead=_OWN_FILE, policy=self._policy)
@@ -216,16 +216,16 @@ def _own_digest(path: Path) -> Digest:
     try:
         digest = hash_file(path)
     except FileNotFoundError:
-        fault = "there is no such file"
+        problem = "there is no such file"
     except IsADirectoryError:
-        fault = "that is a folder, not a file"
+        problem = "that is a folder, not a file"
     except OSError as error:
-        fault = f"it cannot be read: {error.strerror or error}"
+        problem = f"it cannot be read: {error.strerror or error}"
     else:
         if digest.size:
             return digest
-        fault = "the file is empty"
+        problem = "the file is empty"
     raise CheckpointError(
-        f"checkpoint.path={path}: {fault}",
+        f"checkpoint.path={path}: {problem}",
         next_step="give a checkpoint file you can read, or leave checkpoint.path out to fetch the published one",
     )

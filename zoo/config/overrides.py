@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir, entry_names, resolve, unknown_entry
-from zoo.config.settings import PART_GROUPS, without_null
+from zoo.config.compose import PART_GROUPS, without_null
 from zoo.errors import UsageError, closest
+
+if TYPE_CHECKING:
+    from zoo.schema import FieldInfo
 
 SWEEP_DIR = "hydra.sweep.dir="
 
@@ -116,8 +119,7 @@ def usage_error(error: Exception) -> UsageError:
     missing = re.search(r"Could not find '([\w/]+)/([^']+)'", text)
     if missing:
         group, option = missing.groups()
-        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        return UsageError(f"no option {option!r} of {group} ({closest(option, known)})", next_step=NEXT_STEP)
+        return UsageError(f"no option {option!r} of {group} ({closest(option, _options(group))})", next_step=NEXT_STEP)
     key = re.search(r"Could not override '([^']+)'", text)
     if key:
         return UsageError(f"no setting {key[1]!r} ({closest(key[1], settings())})", next_step=NEXT_STEP)
@@ -125,21 +127,33 @@ def usage_error(error: Exception) -> UsageError:
 
 
 def settings() -> dict[str, str]:
-    """Every setting of a run that does not belong to a part, dotted, with its default."""
-    import yaml
+    """Every setting of a run that belongs to no part: dotted name -> "what it holds [default]: what it means"."""
+    from zoo.config.settings import Settings
+    from zoo.schema import REQUIRED, fields_of
 
-    def read(path: Path) -> Any:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    fields = list(fields_of(Settings))
+    blocks = {field.key.rpartition(".")[0] for field in fields}
+    found: dict[str, str] = {}
+    for field in fields:
+        if field.key not in blocks and field.key != "run.name":
+            default = "" if field.default is REQUIRED else f" [{_default(field.default)}]"
+            found[field.key] = f"{field.type}{default}: {field.description}"
+    return found | {"run": f"{' | '.join(_options('run'))} [evaluate]: {_of(fields, 'run')}"}
 
-    config = {k: v for k, v in read(conf_dir() / "config.yaml").items() if k not in ("defaults", "hydra")}
-    return dict(_flat(config | {"data": read(conf_dir() / "data" / "coco2017.yaml")}))
+
+def _options(group: str) -> list[str]:
+    """The names that a config group may be given."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found = []
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", "null" if value is None else str(value)))
-    return found
+def _of(fields: Iterable[FieldInfo], key: str) -> str:
+    return next(field.description for field in fields if field.key == key)
+
+
+def _default(value: object) -> str:
+    """A default as an override would write it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

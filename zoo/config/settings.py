@@ -1,7 +1,8 @@
 """What a run was asked for, checked before anything is loaded.
 
-The dataclasses are the schema of the top level of a composed configuration. Nothing here knows
-Hydra: a plain nested mapping goes in.
+`Settings` is the schema of a composed configuration without its parts; `RunSettings` is what a run makes of
+it, with every "auto" that does not depend on the machine resolved. Nothing here knows Hydra's types: a plain
+nested mapping goes in.
 """
 
 from __future__ import annotations
@@ -9,27 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal
 
+from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
-from zoo.errors import UsageError, closest
-from zoo.runtime.provenance import bare_names
+from zoo.config.compose import PART_GROUPS, compose
+from zoo.errors import UsageError
+from zoo.measure.measurement import measurement
+from zoo.results.identity import Identity, Role, identify, role_of
+from zoo.results.record import ProtocolRecord, Record, Times
+from zoo.runtime.provenance import bare_names, code_state, now
+from zoo.schema import Minimum, Pattern
 from zoo.train.config import Recipe, TrainConfig
-from zoo.train.schedule import PRECISIONS, Schedule
+from zoo.train.schedule import Schedule
+from zoo.types import Evaluator, Precision
 
-MEASUREMENTS = ("accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory")
-EVALUATORS = ("columns", "pycocotools")
-
-Evaluator = Literal["columns", "pycocotools"]
-
-PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
-"""Config groups an entry is composed of. A run that changes one is no longer that entry."""
-
-RUN_OPTIONS = ("protocol.fold_batch_norm", "protocol.channels_last")
-"""Options inside a part that change how it runs, not what it computes."""
-
-CARRYING_OUT = ("resume", "checkpoint_every", "evaluate_every")
-"""Options of a training that change when it writes what, not what comes out."""
+Count = Annotated[int, Minimum(1)]
+Auto = Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +34,16 @@ class SplitSettings:
     """The split that is trained on.
 
     Attributes:
-        split: "train2017".
-        annotations: file, relative to the root.
-        images: folder, relative to the root.
-        limit: the first so many images; None for all.
+        split: its name, such as "train2017".
+        annotations: annotation file, relative to the root.
+        images: folder of images, relative to the root.
+        limit: number of images, the first by id; null for all.
     """
 
     split: str
     annotations: str
     images: str
-    limit: int | None
+    limit: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,41 +51,134 @@ class DataSettings:
     """Where the images are.
 
     Attributes:
-        name: of the data set.
-        split: "val2017".
-        whole: images of the whole split.
-        annotations: file, relative to the root.
-        images: folder, relative to the root.
-        root: a folder in COCO's own layout; None for the cache.
-        limit: the first so many images; None for all.
+        name: data set.
+        split: split that is evaluated, such as "val2017".
+        num_images: number of images of the whole split.
+        annotations: annotation file, relative to the root.
+        images: folder of images, relative to the root.
+        root: folder in COCO's own layout; null for the cache, filled on first use.
+        limit: number of images, the first by id; null for all.
         classes: category names in the order of a detector's labels.
-        train: the split that is trained on; None where the data set has none.
+        annotations_sha256: split -> hash of its annotation file; other files are other data.
+        train: split that is trained on; null where the data set has none.
     """
 
     name: str
     split: str
-    whole: int
+    num_images: Count
     annotations: str
     images: str
-    root: Path | None
-    limit: int | None
+    root: Path | None = None
+    limit: Count | None = None
     classes: tuple[str, ...]
-    train: SplitSettings | None
+    annotations_sha256: Mapping[str, str]
+    train: SplitSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSettings:
+    """Which weights are measured, where it is not the published file from its own addresses.
+
+    Attributes:
+        path: file of your own, instead of the published one.
+        url: another address of the published file.
+    """
+
+    path: Path | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedSettings:
-    """How much is timed; None lets the device decide.
+    """How much is timed; "auto" takes many images on a GPU, few on a CPU.
 
     Attributes:
-        warmup: untimed images.
-        images: timed images a round.
-        rounds: of which the median is reported.
+        warmup: images before the clock starts.
+        images: images of a round.
+        rounds: rounds, of which the median is reported.
     """
 
-    warmup: int | None
-    images: int | None
-    rounds: int
+    warmup: Annotated[int, Minimum(0)] | Auto = "auto"
+    images: Count | Auto = "auto"
+    rounds: Count = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsSettings:
+    """Where records and tables are kept.
+
+    Attributes:
+        dir: folder; null for results/ of the project.
+    """
+
+    dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSettings:
+    """Evaluate the published weights.
+
+    Attributes:
+        name: "evaluate".
+    """
+
+    name: Literal["evaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """Train the entry by its schedule, then evaluate it.
+
+    Attributes:
+        name: "train".
+        max_steps: steps after which the training is cut short; such a run is not the entry any more.
+        checkpoint_every: steps between two checkpoints.
+        resume: whether to go on from the newest checkpoint of hydra.run.dir.
+        evaluate_every: epochs between two evaluations; null evaluates at the end only.
+        micro_batch_size: images in one forward pass, each with losses of its own; "auto" takes the recipe's.
+        scale_lr: whether the learning rate follows the batch size where it is not the recipe's.
+    """
+
+    name: Literal["train"]
+    max_steps: Count | None = None
+    checkpoint_every: Count = 1000
+    resume: bool = False
+    evaluate_every: Count | None = None
+    micro_batch_size: Count | Auto = "auto"
+    scale_lr: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a run that belong to no part.
+
+    Attributes:
+        measure: what to measure, such as [accuracy,speed].
+        device: "auto", "cpu", "cuda" or "cuda:N"; "auto" takes the first GPU where there is one.
+        precision: of convolutions and matrix products; "auto" is fp32, and in training what the recipe says.
+        batch_size: images at a time; "auto" is 1, what the zoos publish, or the recipe's in training.
+        seed: seed of every random generator.
+        workers: processes that decode images; 0 decodes in the main one; "auto" depends on the device.
+        evaluator: "vectorized" (our own) or "pycocotools", which gives the same bits many times as slowly.
+        checkpoint: weights.
+        data: images.
+        speed: how much is timed.
+        results: where records are kept.
+        run: whether the model is trained first.
+    """
+
+    measure: tuple[str, ...] | str = ("accuracy", "speed", "memory", "complexity")
+    device: Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")] = "auto"
+    precision: Precision | Auto = "auto"
+    batch_size: Count | Auto = "auto"
+    seed: Annotated[int, Minimum(0)] = 0
+    workers: Annotated[int, Minimum(0)] | Auto = "auto"
+    evaluator: Evaluator = "vectorized"
+    checkpoint: CheckpointSettings
+    data: DataSettings
+    speed: SpeedSettings
+    results: ResultsSettings
+    run: EvaluateSettings | TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,43 +186,31 @@ class RunSettings:
     """One run of one entry.
 
     Attributes:
-        entry: the row.
+        entry: row.
+        asked: settings as they were given.
         config: everything that was composed, as it was.
         parts: composed configuration of each part, by group.
-        changes: overrides that make this another model or protocol than the entry's.
-        measure: what to measure.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: of convolutions and matrix products in evaluation.
-        batch_size: images at a time while accuracy is measured; speed is always timed one by one. A model that is
-            trained first is evaluated one by one too: the batch size asked for is that of its training.
-        seed: of every random generator.
-        workers: processes that decode images; None lets the device decide.
-        evaluator: "columns" (our own) or "pycocotools".
-        checkpoint_path: a file of the user's own.
-        checkpoint_url: another address of the published file.
-        data: where the images are.
-        speed: how much is timed.
+        identity: what differs from the row, and under which condition it is measured.
+        overrides: what the command line said, without what only says how the run is carried out.
+        measure: names of the measurements.
+        precision: precision of convolutions and matrix products in evaluation.
+        batch_size: images at a time while accuracy is measured. A model that is trained first is evaluated one by
+            one: the batch size that is asked for is that of its training.
         recipe: how the entry is trained; None where it has no schedule.
-        train: how the recipe is carried out first; None evaluates published weights.
-        results_dir: where records and tables are kept.
-        run_dir: where this run's record and predictions go.
+        train: the training that comes first; None evaluates published weights.
+        results_dir: folder of records and tables.
+        run_dir: folder of this run's record and predictions.
     """
 
     entry: Entry
+    asked: Settings
     config: Mapping[str, Any]
     parts: Mapping[str, Any]
-    changes: tuple[str, ...]
+    identity: Identity
+    overrides: tuple[str, ...]
     measure: tuple[str, ...]
-    device: str
     precision: str
     batch_size: int
-    seed: int
-    workers: int | None
-    evaluator: Evaluator
-    checkpoint_path: Path | None
-    checkpoint_url: str | None
-    data: DataSettings
-    speed: SpeedSettings
     recipe: Recipe | None
     train: TrainConfig | None
     results_dir: Path
@@ -141,7 +219,7 @@ class RunSettings:
     @property
     def classes(self) -> tuple[str, ...]:
         """Category names in label order: the entry's own, or all of the data set's."""
-        return self.entry.classes or self.data.classes
+        return self.entry.classes or self.asked.data.classes
 
     @classmethod
     def from_config(
@@ -152,165 +230,118 @@ class RunSettings:
         Args:
             config: plain nested mapping, all interpolations resolved.
             overrides: what the command line said, as `key=value`.
-            run_dir: this run's folder.
+            run_dir: folder of this run.
             default_results: used where `results.dir` is null.
 
         Raises:
             UsageError: a value that nothing can be done with; the message names its key.
         """
-        parts = {group: config.get(group) for group in PART_GROUPS}
-        data, speed, checkpoint = config["data"], config["speed"], config["checkpoint"]
-        measure = config["measure"]
-        recipe = _recipe(config)
-        training = config["run"]["name"] == "train"
+        asked = _settings(config)
+        entry = Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts)
+        training = isinstance(asked.run, TrainSettings)
+        own = compose(entry.name, ["run=train"] if training else [])
+        recipe = _recipe(config, asked)
         return cls(
-            entry=Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts),
+            entry=entry,
+            asked=asked,
             config=config,
-            parts=parts,
-            changes=tuple(override for override in overrides if _changes_entry(override)),
-            measure=tuple(_one_of("measure", name, MEASUREMENTS) for name in _list("measure", measure)),
-            device=_device(config["device"]),
-            precision=_precision(config) or "fp32",
-            batch_size=1 if training else _auto("batch_size", config["batch_size"], least=1) or 1,
-            seed=_integer("seed", config["seed"], least=0),
-            workers=_auto("workers", config["workers"], least=0),
-            evaluator=cast("Evaluator", _one_of("evaluator", config["evaluator"], EVALUATORS)),
-            checkpoint_path=_path(checkpoint["path"]),
-            checkpoint_url=checkpoint["url"],
-            data=DataSettings(
-                name=data["name"],
-                split=data["split"],
-                whole=data["whole"],
-                annotations=data["annotations"],
-                images=data["images"],
-                root=_path(data["root"]),
-                limit=None if data["limit"] is None else _integer("data.limit", data["limit"], least=1),
-                classes=tuple(data["classes"]),
-                train=_split(data.get("train")),
-            ),
-            speed=SpeedSettings(
-                warmup=_auto("speed.warmup", speed["warmup"], least=0),
-                images=_auto("speed.images", speed["images"], least=1),
-                rounds=_integer("speed.rounds", speed["rounds"], least=1),
-            ),
+            parts={group: config.get(group) for group in PART_GROUPS},
+            identity=identify(_resolved(config, asked, recipe), _resolved(own, *_of_the_row(own))),
+            overrides=tuple(override for override in overrides if _matters(override, training)),
+            measure=tuple(measurement(name).name for name in _list(asked.measure)),
+            precision="fp32" if asked.precision == "auto" else asked.precision,
+            batch_size=1 if training or asked.batch_size == "auto" else asked.batch_size,
             recipe=recipe,
-            train=_train(config, recipe, run_dir) if training else None,
-            results_dir=_path(config["results"]["dir"]) or default_results,
+            train=_train(config, asked, recipe, run_dir) if isinstance(asked.run, TrainSettings) else None,
+            results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )
 
+    def new_record(self) -> Record:
+        """The record of the run before anything is measured."""
+        protocol = self.parts["protocol"]
+        return Record(
+            entry=self.entry.name,
+            zoo=self.entry.zoo,
+            identity=self.identity,
+            overrides=list(self.overrides),
+            protocol=ProtocolRecord(name=protocol["name"], version=protocol["version"], config=dict(self.config)),
+            code=code_state(),
+            times=Times(started=now()),
+            seed=self.asked.seed,
+        )
 
-def without_null(override: str) -> str:
-    """An override as Hydra takes it: it has no word for "none of this group" but the deletion `~group`."""
-    group, _, option = override.partition("=")
-    return f"~{group}" if group in PART_GROUPS and option == "null" else override
+
+def _settings(config: Mapping[str, Any]) -> Settings:
+    """The settings of a composed configuration. Raises UsageError."""
+    block = {key: value for key, value in config.items() if key not in (*PART_GROUPS, "entry")}
+    return schema.build(Settings, block, "", "see `python -m zoo.bench --help` for the settings")
 
 
-def _changes_entry(override: str) -> bool:
-    """Whether an override touches what makes the entry the entry."""
+def _matters(override: str, training: bool) -> bool:
+    """Whether an override is worth repeating: it touches the row or its condition."""
     key = override.split("=", 1)[0].lstrip("+~").split("@")[0].replace("/", ".")
-    group = key.split(".")[0]
-    cut_short = key == "run.max_steps" and not override.endswith("=null")
-    return (group in PART_GROUPS and key not in RUN_OPTIONS) or key.startswith("entry.") or cut_short
+    if key == "entry" or key.startswith("hydra"):
+        return False
+    return role_of(key, training=training) in (Role.ROW, Role.CONDITION)
 
 
-def _split(block: Mapping[str, Any] | None) -> SplitSettings | None:
-    if block is None:
-        return None
-    limit = block["limit"]
-    return SplitSettings(
-        split=block["split"],
-        annotations=block["annotations"],
-        images=block["images"],
-        limit=None if limit is None else _integer("data.train.limit", limit, least=1),
-    )
+def _of_the_row(own: Mapping[str, Any]) -> tuple[Settings, Recipe | None]:
+    asked = _settings(own)
+    return asked, _recipe(own, asked)
 
 
-def _recipe(config: Mapping[str, Any]) -> Recipe | None:
+def _resolved(config: Mapping[str, Any], asked: Settings, recipe: Recipe | None) -> dict[str, Any]:
+    """A configuration with its "auto" values as they are meant; the device is known when the run begins."""
+    schedule = recipe.schedule if recipe is not None and isinstance(asked.run, TrainSettings) else None
+    precision: str = asked.precision
+    batch_size, run = asked.batch_size, dict(config["run"])
+    if precision == "auto":
+        precision = "fp32" if schedule is None else schedule.precision
+    if batch_size == "auto":
+        batch_size = 1 if schedule is None else schedule.batch_size
+    if schedule is not None and run["micro_batch_size"] == "auto":
+        run["micro_batch_size"] = schedule.images_per_gpu
+    return {**config, "device": None, "precision": precision, "batch_size": batch_size, "run": run}
+
+
+def _recipe(config: Mapping[str, Any], asked: Settings) -> Recipe | None:
     if not config.get("schedule"):
         return None
     schedule, initial = Schedule.from_mapping(config["schedule"]), config.get("initial")
-    asked = _precision(config)
+    as_asked = asked.precision in ("auto", schedule.precision)
     return Recipe(
         schedule=schedule,
         initial=Checkpoint.from_mapping(initial, "initial") if initial else None,
-        precision=asked or schedule.precision,
-        loss_scale=schedule.loss_scale if asked in (None, schedule.precision) else None,
+        precision=schedule.precision if asked.precision == "auto" else asked.precision,
+        loss_scale=schedule.loss_scale if as_asked else None,
     )
 
 
-def _train(config: Mapping[str, Any], recipe: Recipe | None, run_dir: Path) -> TrainConfig:
+def _train(config: Mapping[str, Any], asked: Settings, recipe: Recipe | None, run_dir: Path) -> TrainConfig:
     if recipe is None:
         message = f"{config['entry']['name']} has no schedule to be trained by"
         raise UsageError(message, next_step="choose one with schedule=NAME (see conf/schedule)")
-    run = config["run"]
-
-    def optional(key: str) -> int | None:
-        return None if run[key] is None else _integer(f"run.{key}", run[key], least=1)
-
+    run = asked.run
+    assert isinstance(run, TrainSettings)  # noqa: S101 - the caller has looked
     return TrainConfig(
         recipe=recipe,
-        batch_size=_auto("batch_size", config["batch_size"], least=1) or recipe.schedule.batch_size,
-        micro_batch_size=_auto("run.micro_batch_size", run["micro_batch_size"], least=1),
-        scale_lr=_flag("run.scale_lr", run["scale_lr"]),
-        max_steps=optional("max_steps"),
-        checkpoint_every=_integer("run.checkpoint_every", run["checkpoint_every"], least=1),
-        evaluate_every=optional("evaluate_every"),
-        resume=_flag("run.resume", run["resume"]),
-        seed=_integer("seed", config["seed"], least=0),
+        batch_size=recipe.schedule.batch_size if asked.batch_size == "auto" else asked.batch_size,
+        micro_batch_size=None if run.micro_batch_size == "auto" else run.micro_batch_size,
+        scale_lr=run.scale_lr,
+        max_steps=run.max_steps,
+        checkpoint_every=run.checkpoint_every,
+        evaluate_every=run.evaluate_every,
+        resume=run.resume,
+        seed=asked.seed,
         run_dir=run_dir,
         identity={group: bare_names(config.get(group)) for group in PART_GROUPS if group != "protocol"},
     )
 
 
-def _precision(config: Mapping[str, Any]) -> str | None:
-    """What the run asks for; None leaves it to the recipe."""
-    precision = config["precision"]
-    return None if precision == "auto" else _one_of("precision", precision, PRECISIONS)
-
-
-def _list(key: str, value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, list) or not value:
-        raise _bad(key, value, "a list such as [accuracy,speed]")
-    return value
-
-
-def _one_of(key: str, value: Any, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise UsageError(
-            f"{key}: no {value!r} ({closest(str(value), known)})", next_step=f"choose of {', '.join(known)}"
-        )
-    return str(value)
-
-
-def _integer(key: str, value: Any, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _bad(key, value, f"a whole number, {least} or more")
-    return value
-
-
-def _flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _bad(key, value, "true or false")
-    return value
-
-
-def _auto(key: str, value: Any, *, least: int) -> int | None:
-    return None if value == "auto" else _integer(key, value, least=least)
-
-
-def _path(value: Any) -> Path | None:
-    return None if value is None else Path(str(value)).expanduser()
-
-
-def _device(value: Any) -> str:
-    name, _, index = str(value).partition(":")
-    if name not in ("auto", "cpu", "cuda") or (index and not (name == "cuda" and index.isdigit())):
-        raise _bad("device", value, "auto, cpu, cuda or cuda:N")
-    return str(value)
-
-
-def _bad(key: str, value: Any, expected: str) -> UsageError:
-    return UsageError(f"{key}: {value!r} is not {expected}", next_step=f"give {key} as {expected}")
+def _list(measure: tuple[str, ...] | str) -> tuple[str, ...]:
+    """One measurement needs no list."""
+    names = (measure,) if isinstance(measure, str) else measure
+    if not names:
+        raise UsageError("measure: [] names nothing", next_step="give a list such as [accuracy,speed]")
+    return names

@@ -11,13 +11,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.rle import from_segmentation
 from zoo.errors import DataError, closest
 from zoo.types import Rle, Size
+
+_MAX_LISTED = 10
+"""Categories that an error names."""
 
 _LAYOUT_STEP = (
     "check that the file is COCO's own instances_*.json (images, categories, annotations), or download it again"
@@ -37,11 +41,12 @@ class CocoGroundTruth:
         file_names: I names, relative to the image folder.
         heights: int64 (I,), pixels.
         widths: int64 (I,), pixels.
-        category_ids: int64 (K,), ascending; label l of a detector is category `category_ids[l]`.
-        category_names: K names.
+        category_ids: int64 (K,), in the order of labels: label l of a detector is category `category_ids[l]`.
+            Ascending as a file is read, in the order of the class list after `with_categories`.
+        category_names: K names, in the same order.
         annotation_ids: int64 (A,).
         image_index: int64 (A,), positions in `image_ids`, ascending.
-        category_index: int64 (A,), positions in `category_ids`.
+        category_index: int64 (A,), positions in `category_ids`, which are labels.
         boxes: float64 (A, 4), x, y, width, height in pixels.
         areas: float64 (A,), square pixels, of the mask where the data set has masks.
         is_crowd: bool (A,).
@@ -133,28 +138,25 @@ class CocoGroundTruth:
         )
 
     def with_categories(self, names: Sequence[str]) -> CocoGroundTruth:
-        """The same images with some of the categories, which stay in ascending order of id.
+        """The same images with the categories of these names, in their order, whatever their ids are.
+
+        Args:
+            names: the class list of a detector: label l is the category called `names[l]`.
 
         Raises:
-            DataError: no name is given, or one that is not a category of the data set.
+            DataError: no name is given, one is given twice, or one is the name of no category or of several.
         """
         if not names:
             raise DataError("no category is left to evaluate", next_step="name at least one category")
-        for name in names:
-            if name not in self.category_names:
-                raise DataError(
-                    f"the annotations have no category {name!r}",
-                    next_step=f"name categories of the data set ({closest(name, self.category_names)})",
-                )
-        kept = np.array(
-            [position for position, name in enumerate(self.category_names) if name in names], dtype=np.int64
-        )
-        chosen = self._annotations(np.flatnonzero(np.isin(self.category_index, kept)))
+        ids = np.array([self._id_of(name) for name in names], dtype=np.int64)
+        if len(set(names)) < len(names):
+            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            raise DataError(f"the class list has {twice!r} more than once", next_step="name each category once")
+        label_of = {category: label for label, category in enumerate(ids.tolist())}
+        labels = np.array([label_of.get(category, -1) for category in self.category_ids.tolist()])[self.category_index]
+        kept = np.flatnonzero(labels >= 0)
         return replace(
-            chosen,
-            category_ids=self.category_ids[kept],
-            category_names=[self.category_names[position] for position in kept],
-            category_index=np.searchsorted(kept, chosen.category_index),
+            self._annotations(kept), category_ids=ids, category_names=list(names), category_index=labels[kept]
         )
 
     def annotations_of(self, image: int) -> slice:
@@ -190,8 +192,29 @@ class CocoGroundTruth:
                     f"annotation {self.annotation_ids[annotation]} has no segmentation",
                     next_step="evaluate boxes only, or use annotations with masks",
                 )
-            self._rles[annotation] = _to_rle(segmentation, size)
+            self._rles[annotation] = from_segmentation(segmentation, size)
         return self._rles[annotation]
+
+    def _id_of(self, name: str) -> int:
+        """The id of the one category of a name."""
+        ids = [int(i) for i, known in zip(self.category_ids, self.category_names, strict=True) if known == name]
+        if len(ids) > 1:
+            raise DataError(
+                f"the annotations have {len(ids)} categories of the name {name!r}: ids {', '.join(map(str, ids))}",
+                next_step="merge them, or rename all but one",
+            )
+        if not ids:
+            raise DataError(
+                f"the annotations have no category {name!r}: {self._categories()}",
+                next_step=f"name categories of the data set ({closest(name, self.category_names)})",
+            )
+        return ids[0]
+
+    def _categories(self) -> str:
+        """The first categories with their ids, for messages."""
+        pairs = [f"{i} is {name!r}" for i, name in zip(self.category_ids, self.category_names, strict=True)]
+        rest = len(pairs) - _MAX_LISTED
+        return f"id {', '.join(pairs[:_MAX_LISTED])}" + (f" and {rest} more" if rest > 0 else "")
 
     def _annotations(self, kept: npt.NDArray[np.int64]) -> CocoGroundTruth:
         """The same images and categories with some of the annotations, by ascending position."""
@@ -206,18 +229,6 @@ class CocoGroundTruth:
             ignore=self.ignore[kept],
             segmentations=[self.segmentations[position] for position in kept],
         )
-
-
-def _to_rle(segmentation: Any, size: Size) -> Rle:
-    from pycocotools import mask
-
-    if isinstance(segmentation, list):
-        encoded: Any = mask.merge(mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        encoded = mask.frPyObjects(segmentation, *size)
-    else:
-        return cast(Rle, segmentation)
-    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:

@@ -11,19 +11,19 @@ from zoo.fetch.coco import fetch_coco
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasetLocation:
     """A data set on disk, in COCO's own layout.
 
     Attributes:
-        root: its folder.
-        files_sha256: over every byte of the split, where all of them were checked.
+        root: folder of the data set.
+        files_sha256: hash over every byte of the split; None where not every file was hashed.
     """
 
     root: Path
     files_sha256: str | None = None
 
 
-def provide(name: str, split: str) -> Source:
+def open_dataset(name: str, split: str) -> DatasetLocation:
     """A split of a data set, in the cache.
 
     Raises:
@@ -32,9 +32,9 @@ def provide(name: str, split: str) -> Source:
     """
     match name, split:
         case "coco2017", "val2017" | "train2017":
-            return Source(fetch_coco(split))
+            return DatasetLocation(fetch_coco(split))
         case "shapes", "val" | "train":
-            return Source(shapes.prepare_shapes(split), shapes.SHA256[split])
+            return DatasetLocation(shapes.prepare_shapes(split), shapes.SHA256[split])
     known = ("coco2017 val2017", "coco2017 train2017", "shapes val", "shapes train")
     asked = f"{name} {split}"
     raise UsageError(f"no source for {asked!r} ({closest(asked, known)})", next_step="give its folder as data.root=DIR")

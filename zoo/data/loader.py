@@ -1,16 +1,23 @@
-"""Images of a data set as samples, decoded and resized ahead of the detector by worker processes."""
+"""Images ahead of the detector: decoded, resized and augmented by worker processes, for evaluation and training."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
+import torch
 from torch.utils.data import DataLoader, Dataset
 
+from zoo.data.augment.training_set import Example, TrainingSet
 from zoo.data.batching import PlannedBatch
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import ZooError
 from zoo.types import Sample, Transform
+
+T = TypeVar("T")
 
 
 class ImageDataset(Dataset[Sample | ZooError]):
@@ -47,7 +54,7 @@ def image_loader(
 
     Args:
         dataset: the images.
-        batches: which images go together, and on what canvas.
+        batches: which images go together, and in what shape.
         workers: processes that decode them; 0 decodes in this one.
         rank: of this process: it gets every `processes`-th batch, beginning with this.
         processes: that share the batches; those are the same however many share them.
@@ -63,12 +70,78 @@ def image_loader(
         collate_fn=list,
         worker_init_fn=_single_threaded,
     )
-    for planned, samples in zip(own, loader, strict=True):
+    for planned, loaded in zip(own, loader, strict=True):
+        samples = _unwrap(loaded)
         for sample in samples:
-            if isinstance(sample, ZooError):
-                raise sample
-            sample.canvas = planned.canvas or sample.canvas
+            sample.batch_shape = planned.batch_shape or sample.batch_shape
         yield samples
+
+
+class TrainLoader:
+    """The examples of every step of a training, micro-batch by micro-batch, for one of several processes.
+
+    Args:
+        dataset: views of the training images.
+        sampler: which of them each step is trained on.
+        workers: processes that make them; 0 makes them in this one.
+        rank: number of this process: it gets every `processes`-th micro-batch of a step, beginning with this.
+        processes: number of processes that share the micro-batches of a step.
+    """
+
+    def __init__(
+        self,
+        dataset: TrainingSet,
+        sampler: AspectRatioBatchSampler,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self.workers = workers
+        self.rank = rank
+        self.processes = processes
+
+    def __call__(self, start: int, stop: int) -> Iterator[list[list[Example]]]:
+        """The micro-batches of the steps from `start` up to `stop`.
+
+        Raises:
+            DataError: an image is missing or damaged.
+        """
+        own = (indices for step in range(start, stop) for indices in self._own(self.sampler.step(step)))
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=own,
+            num_workers=self.workers,
+            collate_fn=list,
+            worker_init_fn=_single_threaded,
+            generator=torch.Generator(),  # the loader draws a number: not from the stream the model draws from
+        )
+        micro_batches = iter(loader)
+        count = len(self._own(range(self.sampler.micro_batches_per_step)))
+        for _ in range(start, stop):
+            yield [_unwrap(next(micro_batches)) for _ in range(count)]
+
+    def _own(self, micro_batches: Sequence[T]) -> Sequence[T]:
+        """The share of this process."""
+        return micro_batches[self.rank :: self.processes]
+
+
+def default_workers(device: str) -> int:
+    """How many processes decode images where a run does not say, by the kind of device that waits for them."""
+    # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
+    return min(4, os.cpu_count() or 1) if device == "cuda" else 0
+
+
+def _unwrap(loaded: Sequence[T | ZooError]) -> list[T]:
+    """What a worker has loaded; raises the first error among it."""
+    values: list[T] = []
+    for value in loaded:
+        if isinstance(value, ZooError):
+            raise value
+        values.append(value)
+    return values
 
 
 def _single_threaded(_worker: int) -> None:

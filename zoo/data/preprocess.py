@@ -1,20 +1,22 @@
-"""Host-side preprocessing, bit-exact with the source frameworks: OpenCV decodes and resizes.
+"""Host-side preprocessing, bit-exact with the source frameworks: decode, resize, and what comes in between.
 
-Every framework whose numbers are reproduced here decodes JPEG and resizes bytes with OpenCV,
-bilinear without antialias. Other libraries give other pixels, and other pixels give other AP.
+A protocol says it as values: a size rule, a resampler, and a normalisation where the source takes it
+before the resize. What comes after the resize is done on the device (zoo/models/layers/normalize.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from zoo.data.resamplers import Floats, OpenCvBilinear, Pixels, Resampler
+from zoo.data.size_rules import SizeRule
 from zoo.errors import DataError
-from zoo.types import Image, Sample, Size
+from zoo.types import Image, Sample
 
 
 def decode(path: Path) -> np.ndarray:
@@ -45,41 +47,59 @@ def as_bgr(image: Image) -> np.ndarray:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
-class ResizeKeepRatio:
-    """Scale an image so that it just fits a long and a short side (mmdetection's `Resize`, keep_ratio).
-
-    Sizes are rounded to the nearest pixel, and the two scale factors are taken from the rounded
-    sizes, so that they differ by a little.
+class HostNormalizer:
+    """(x / divisor - mean) / std before the resize: the division in float32, the rest in float64, each rounded.
 
     Args:
-        long: largest length of the longer side, in pixels.
-        short: largest length of the shorter side, in pixels.
+        mean: one value a channel in BGR order, in units of x / divisor.
+        std: one value a channel, likewise.
+        divisor: 255 brings bytes to [0, 1].
     """
 
-    def __init__(self, long: int, short: int) -> None:
-        self.long = long
-        self.short = short
+    def __init__(self, mean: Sequence[float], std: Sequence[float] = (1.0, 1.0, 1.0), divisor: float = 1.0) -> None:
+        self.mean, self.std = np.array(mean, dtype=np.float64), np.array(std, dtype=np.float64)
+        self.divisor = np.float32(divisor)
 
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """The resized (height, width)."""
-        factor = min(self.long / max(height, width), self.short / min(height, width))
-        return int(height * factor + 0.5), int(width * factor + 0.5)
+    def __call__(self, pixels: Pixels) -> Floats:
+        """Bytes (H, W, 3), BGR, to float32."""
+        shares = pixels.astype(np.float32) / self.divisor
+        centred = (shares - self.mean).astype(np.float32)
+        normalized: Floats = (centred / self.std).astype(np.float32)
+        return normalized
+
+
+class Preprocess:
+    """A file or an RGB array to a sample: decoded, normalised where that comes first, resized.
+
+    Args:
+        size_rule: what size an image is resized to, and what shape its batch has.
+        resampler: the arithmetic of the resize; OpenCV's on bytes where nothing is said.
+        normalizer: what is done to the decoded pixels before the resize; None leaves them bytes, which are
+            normalised after it, on the device.
+    """
+
+    def __init__(
+        self, size_rule: SizeRule, resampler: Resampler | None = None, normalizer: HostNormalizer | None = None
+    ) -> None:
+        self.size_rule = size_rule
+        self.resampler = resampler or OpenCvBilinear()
+        self.normalizer = normalizer
 
     def __call__(self, image: Image, image_id: int = 0) -> Sample:
-        """A file or an RGB array, decoded and resized."""
-        return resized(image, image_id, self.size)
+        """The sample of an image; its batch shape is that of a batch of its own.
 
-
-def resized(image: Image, image_id: int, size: Callable[[int, int], Size]) -> Sample:
-    """A file or an RGB array as a sample: decoded, and resized to what a rule makes of its (height, width)."""
-    pixels = as_bgr(image)
-    height, width = pixels.shape[:2]
-    new_height, new_width = size(height, width)
-    if (new_height, new_width) != (height, width):
-        pixels = cv2.resize(pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    return Sample(
-        pixels=torch.from_numpy(pixels),
-        image_id=image_id,
-        original_size=(height, width),
-        scale=(new_width / width, new_height / height),
-    )
+        Raises:
+            DataError: the file is missing or is no image.
+        """
+        pixels = as_bgr(image)
+        size = (pixels.shape[0], pixels.shape[1])
+        resize = self.size_rule(size)
+        if self.normalizer is not None:
+            pixels = self.normalizer(pixels)
+        return Sample(
+            pixels=torch.from_numpy(self.resampler(pixels, resize)),
+            image_id=image_id,
+            original_size=size,
+            scale=resize.scale,
+            batch_shape=self.size_rule.batch_shape([size]),
+        )

@@ -14,7 +14,7 @@ from typing import Literal
 from zoo.errors import DataError
 from zoo.fetch.cache import cache_root, disk_errors, locked, progress
 from zoo.fetch.download import download
-from zoo.fetch.hashes import Expectation
+from zoo.fetch.hashes import ExpectedFile
 from zoo.fetch.transport import RetryPolicy
 
 Split = Literal["val2017", "train2017"]
@@ -31,11 +31,11 @@ class Archive:
     """One archive of a data set.
 
     Attributes:
-        path: below the server.
-        folder: what unpacking it adds to the root.
-        md5: of the archive, lower-case hex.
-        size: of the archive, in bytes.
-        unpacked: of its contents, in bytes, rounded up (it serves the check of free space).
+        path: path on the server.
+        folder: name of the folder that unpacking adds to the root.
+        md5: digest of the archive, lower-case hex.
+        size: bytes of the archive.
+        unpacked: bytes of its contents, rounded up (for the check of free space).
     """
 
     path: str
@@ -159,7 +159,7 @@ def _fetch_archive(root: Path, archive: Archive, server: str, policy: RetryPolic
     arrived = download(
         [f"{server.rstrip('/')}/{archive.path}"],
         _place(root, archive),
-        expect=Expectation(size=archive.size, md5=archive.md5),
+        expect=ExpectedFile(size=archive.size, md5=archive.md5),
         label=archive.name,
         instead=_INSTEAD,
         policy=policy,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import DownloadError, HashMismatchError
 from zoo.fetch.cache import disk_errors, locked, progress
-from zoo.fetch.hashes import Digest, Expectation, Hasher, feed_file, hash_file
+from zoo.fetch.hashes import Digest, ExpectedFile, Hasher, feed_file, hash_file
 from zoo.fetch.transport import (
     Failure,
     RetryPolicy,
@@ -42,9 +42,9 @@ class Download:
     """A file that has arrived.
 
     Attributes:
-        path: where it is.
+        path: the file.
         url: the mirror that delivered it; None where another process had just put it there.
-        digest: of the whole file; md5 only where one was expected.
+        digest: digest of the whole file; with md5 only where one was expected.
     """
 
     path: Path
@@ -56,7 +56,7 @@ def download(
     urls: Sequence[str],
     destination: Path,
     *,
-    expect: Expectation,
+    expect: ExpectedFile,
     label: str,
     instead: str,
     policy: RetryPolicy | None = None,
@@ -99,7 +99,7 @@ def download(
 
 
 def _nobody_delivered(
-    label: str, failures: Sequence[tuple[str, Failure]], expect: Expectation, instead: str
+    label: str, failures: Sequence[tuple[str, Failure]], expect: ExpectedFile, instead: str
 ) -> DownloadError | HashMismatchError:
     reasons = "".join(f"\n  {url}: {failure}" for url, failure in failures)
     if not any(failure.wrong_file for _, failure in failures):
@@ -166,7 +166,7 @@ class _Part:
 class _Transfer:
     """The attempts to get one file."""
 
-    def __init__(self, session: Session, part: _Part, expect: Expectation, label: str, policy: RetryPolicy) -> None:
+    def __init__(self, session: Session, part: _Part, expect: ExpectedFile, label: str, policy: RetryPolicy) -> None:
         self.session = session
         self.part = part
         self.expect = expect

@@ -24,13 +24,13 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class ExpectedFile:
     """What is known of a file before it is there. None stands for "not known".
 
     Attributes:
-        size: bytes.
-        md5: lower-case hex.
-        sha256: lower-case hex, published or pinned.
+        size: number of bytes.
+        md5: digest, lower-case hex.
+        sha256: digest, lower-case hex, published or pinned.
         sha256_prefix: the first digits of the published sha256, lower-case hex.
         pinned_on: the day on which `sha256` was pinned; None where the publisher gave it.
     """

@@ -42,10 +42,10 @@ class RetryPolicy:
 
     Attributes:
         attempts: tries at one address that bring nothing new before the next address gets its turn.
-        first_wait: before the second try; it doubles with every further one.
-        longest_wait: no wait is longer, and a server that asks for more (Retry-After) is left at once.
-        connect_timeout: until a connection must be there.
-        read_timeout: longest silence within an answer.
+        first_wait: wait before the second try; it doubles with every further one.
+        longest_wait: limit of every wait; a server that asks for more (Retry-After) is left at once.
+        connect_timeout: time in which a connection must be there.
+        read_timeout: longest allowed silence within an answer.
     """
 
     attempts: int = 4

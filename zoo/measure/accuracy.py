@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
+from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
+from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
+from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.measure.predictions import write_predictions
-from zoo.types import Detections, Rle
+from zoo.types import Detections, Evaluator, Json, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Evaluator: TypeAlias = Literal["columns", "pycocotools"]
+    from zoo.models.boxes import BoxConvention
 
-EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {"columns": evaluate, "pycocotools": evaluate_by_pycocotools}
+EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
+    "vectorized": evaluate,
+    "pycocotools": evaluate_by_pycocotools,
+}
 
 # The 12 numbers of COCO's summary, in its order.
+_SIZES = tuple(name for name in AREA_RANGES if name != "all")
 STATS = (
-    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+    *("AP", "AP50", "AP75", *(f"AP_{size}" for size in _SIZES)),
+    *(f"AR_{limit}" for limit in MAX_DETECTIONS),
+    *(f"AR_{size}" for size in _SIZES),
 )
 
 PREFIXES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
@@ -38,8 +45,8 @@ class Rounding:
     """Decimals that detections are rounded to before they are evaluated, as frameworks do that write them to a file.
 
     Attributes:
-        box: of x, y, width and height, in pixels.
-        score: of scores.
+        box: decimals of x, y, width and height, in pixels.
+        score: decimals of scores.
     """
 
     box: int
@@ -50,12 +57,13 @@ class Accuracy:
     """COCO's average precision and recall of a detector.
 
     Args:
-        ground_truth: the annotations of the images the detector is run on.
-        evaluator: ours ("columns"), or pycocotools itself, which gives the same bits many times as slowly.
+        ground_truth: the annotations of the images the detector is run on, its categories in the order of labels.
+        evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
         iou_types: what is compared: "bbox", "segm" or both.
-        inclusive: whether boxes hold inclusive corners, so that a width is x2 - x1 + 1. Codes of the Caffe era count
-            so, and their published AP needs it.
-        rounding: of what is evaluated; None evaluates every digit. Predictions are written with every digit either way.
+        convention: what the corners of the detector's boxes are; None: points. Codes of the Caffe era count pixels, and
+            their published AP needs that.
+        rounding: decimals of what is evaluated; None evaluates every digit. Predictions are written with every digit
+            either way.
 
     Raises:
         UsageError: there is no such evaluator.
@@ -65,17 +73,19 @@ class Accuracy:
         self,
         ground_truth: CocoGroundTruth,
         *,
-        evaluator: Evaluator = "columns",
+        evaluator: Evaluator = "vectorized",
         iou_types: Sequence[IouType] = ("bbox",),
-        inclusive: bool = False,
+        convention: BoxConvention | None = None,
         rounding: Rounding | None = None,
     ) -> None:
+        from zoo.models.boxes import EXCLUSIVE
+
         if evaluator not in EVALUATORS:
             raise UsageError(f"no evaluator {evaluator!r}", next_step=f"choose one ({closest(evaluator, EVALUATORS)})")
         self.ground_truth = ground_truth
         self.evaluator = evaluator
         self.iou_types = tuple(iou_types)
-        self.inclusive = inclusive
+        self.convention = convention or EXCLUSIVE
         self.rounding = rounding
         self.reset()
 
@@ -104,8 +114,8 @@ class Accuracy:
         for image_id, found in zip(image_ids, detections, strict=True):
             self._image_ids.append(np.full(len(found), image_id, dtype=np.int64))
             self._category_ids.append(self._categories(found))
-            self._boxes.append(_as_xywh(_float32(found.boxes).reshape(-1, 4), inclusive=self.inclusive))
-            self._scores.append(_float32(found.scores).astype(np.float64))
+            self._boxes.append(_as_float64(self.convention.to_xywh(_float32(found.boxes).reshape(-1, 4))))
+            self._scores.append(_as_float64(_float32(found.scores)))
             if "segm" in self.iou_types:
                 self._masks += _masks(found, image_id)
 
@@ -132,6 +142,8 @@ class Accuracy:
             ZooError: a score or a box is not finite.
         """
         detections = self._rounded(self.columns())
+        by_id = self.ground_truth.category_ids.argsort().tolist()
+        names = [self.ground_truth.category_names[label] for label in by_id]
         numbers: dict[str, Any] = {}
         per_class: dict[str, dict[str, float | None]] = {}
         for iou_type in self.iou_types:
@@ -140,7 +152,7 @@ class Accuracy:
             numbers |= {f"{prefix}_{name}": _points(value) for name, value in zip(STATS, result.stats, strict=True)}
             per_class[f"{prefix}_AP"] = {
                 name: None if points < 0 else float(points)
-                for name, points in zip(self.ground_truth.category_names, result.per_class_ap, strict=True)
+                for name, points in zip(names, result.per_class_ap, strict=True)
             }
         return {**numbers, "per_class": per_class}
 
@@ -171,16 +183,12 @@ class Accuracy:
         return np.asarray(self.ground_truth.category_ids[labels], dtype=np.int64)
 
 
-def _as_xywh(boxes: npt.NDArray[np.float32], *, inclusive: bool) -> npt.NDArray[np.float64]:
-    """Boxes (N, 4) from corners to x, y, width, height."""
-    extent = boxes[:, 2:] - boxes[:, :2]
-    if inclusive:
-        extent += 1
-    return np.concatenate([boxes[:, :2], extent], axis=1).astype(np.float64)
+def _float32(values: Tensor) -> Tensor:
+    return values.detach().cpu().float()
 
 
-def _float32(values: Tensor) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = values.detach().cpu().float().numpy()
+def _as_float64(values: Tensor) -> npt.NDArray[np.float64]:
+    array: npt.NDArray[np.float64] = values.numpy().astype(np.float64)
     return array
 
 
@@ -196,3 +204,51 @@ def _masks(found: Detections, image_id: int) -> list[Rle]:
 def _points(value: float) -> float | None:
     """COCO's -1 for "nothing to find" becomes None, a share of 1 becomes 100."""
     return None if value < 0 else float(value) * 100
+
+
+def accuracy(subject: Subject) -> dict[str, Json]:
+    """Evaluate a detector and write its predictions to the folder of the run.
+
+    Returns:
+        COCO's numbers; nothing in another process than the first.
+    """
+    from zoo.data.loader import image_loader
+    from zoo.models.boxes import BoxConvention
+    from zoo.run.evaluate import evaluate as detect_all
+
+    detector, context = subject.detector, subject.context
+    rounding = subject.protocol.get("rounding")
+    metric = Accuracy(
+        subject.ground_truth,
+        evaluator=subject.options["evaluator"],
+        iou_types=("bbox", "segm") if detector.has_masks else ("bbox",),
+        convention=BoxConvention(inclusive=subject.protocol["boxes"]["inclusive"]),
+        rounding=None if rounding is None else Rounding(**rounding),
+    )
+    samples = image_loader(
+        subject.dataset, subject.batches, subject.workers, rank=context.rank, processes=context.world_size
+    )
+    images = len(subject.dataset)
+    detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
+    if not context.is_main:
+        return {}
+    metric.write_predictions(subject.run_dir / "predictions.json")
+    return metric.result()
+
+
+MEASUREMENT = Measurement(
+    name="accuracy",
+    about="COCO's average precision and recall, boxes and masks",
+    order=10,
+    version=None,
+    run=accuracy,
+    metrics={
+        key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")
+    },
+    columns=tuple(
+        Column(name=f"{kind}_{name}", keys=(f"{kind}_{name}",), decimals=2)
+        for kind in PREFIXES.values()
+        for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+    ),
+    collective=True,
+)

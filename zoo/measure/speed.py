@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.run.timing import PhaseTimes
+from zoo.measure.measurement import Column, Measurement, Metric, Subject
+from zoo.types import Json
+
+if TYPE_CHECKING:
+    from zoo.run.timing import PhaseTimes
 
 
 class Speed:
@@ -28,7 +32,7 @@ class Speed:
         """The times of one image in round `index`."""
         self._rounds.setdefault(index, []).append(times)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Json]:
         """fps, latency_ms (p50, p95 over all images and rounds), phases_ms (medians), and how much was timed."""
         per_round = [len(times) / sum(t.total for t in times) for times in self._rounds.values()]
         everything = [t for times in self._rounds.values() for t in times]
@@ -43,3 +47,35 @@ class Speed:
             },
             "timed": {"rounds": len(per_round), "images": len(everything) // len(per_round)},
         }
+
+
+def _run(subject: Subject) -> dict[str, Json]:
+    """Time the first images of the evaluation one by one."""
+    from zoo.run.timing import time_phases, timed_samples
+
+    options = subject.options["speed"]
+    samples, warmup = timed_samples(subject.dataset, subject.device, options.images, options.warmup)
+    speed = Speed()
+    rounds = time_phases(subject.detector, samples, warmup=warmup, rounds=options.rounds, precision=subject.precision)
+    for index, times in rounds:
+        speed.update(index, times)
+    return speed.result()
+
+
+MEASUREMENT = Measurement(
+    name="speed",
+    about="frames a second and latency, one image at a time",
+    order=20,
+    version=1,
+    run=_run,
+    metrics={
+        "fps": Metric(key="fps", hardware_bound=True),
+        "latency_ms": Metric(key="latency_ms.p50", hardware_bound=True),
+    },
+    columns=(
+        Column(name="fps", keys=("fps",), decimals=2),
+        Column(name="latency_p50_ms", keys=("latency_ms.p50",), decimals=1),
+        Column(name="latency_p95_ms", keys=("latency_ms.p95",), decimals=1),
+    ),
+    count="timed.images",
+)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LOG_SIZE_LIMIT = abs(math.log(16 / 1000))
-"""Decoded boxes grow or shrink by at most this much in log size."""
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
+
+LARGEST_GROWTH = math.log(1000 / 16)
+"""Where detectors limit the log of a size ratio: no box of an image grows further than from 16 to 1000 pixels."""
 
 
 class DeltaCoder:
@@ -17,15 +19,31 @@ class DeltaCoder:
 
     Args:
         stds: what each delta is divided by when encoded, so that all four are of similar size.
+        min_growth: dw and dh are raised to it when decoded; None for no limit below.
+        max_growth: dw and dh are cut to it when decoded; None for no limit above.
+        convention: of references and boxes.
+        decoded: convention by which a decoded box is put around its centre, where that is another: faster-rcnn.pytorch
+            takes sizes and centres inclusively, and leaves out the -1 at the far corner.
     """
 
-    def __init__(self, stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> None:
+    def __init__(
+        self,
+        stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        min_growth: float | None = -LARGEST_GROWTH,
+        max_growth: float | None = LARGEST_GROWTH,
+        convention: BoxConvention = EXCLUSIVE,
+        decoded: BoxConvention | None = None,
+    ) -> None:
         self.stds = tuple(stds)
+        self.min_growth = min_growth
+        self.max_growth = max_growth
+        self.convention = convention
+        self.decoded = decoded or convention
 
     def encode(self, references: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (N, 4) that turn references (N, 4) into boxes (N, 4)."""
-        reference_centre, reference_size = _centre_size(references)
-        centre, size = _centre_size(boxes)
+        reference_centre, reference_size = self.convention.centre_size(references)
+        centre, size = self.convention.centre_size(boxes)
         shift = (centre - reference_centre) / reference_size
         growth = (size / reference_size).log()
         return torch.cat((shift, growth), dim=-1) / references.new_tensor(self.stds)
@@ -33,16 +51,12 @@ class DeltaCoder:
     def decode(self, references: Tensor, deltas: Tensor) -> Tensor:
         """Boxes (..., 4) from references (..., 4) and deltas (..., 4); not clipped to any image.
 
-        dw and dh are limited on both sides, dx and dy are not.
+        dw and dh are limited, dx and dy are not.
         """
         deltas = deltas * deltas.new_tensor(self.stds)
-        centre, size = _centre_size(references)
+        centre, size = self.convention.centre_size(references)
         centre = centre + size * deltas[..., :2]
-        size = size * deltas[..., 2:].clamp(-LOG_SIZE_LIMIT, LOG_SIZE_LIMIT).exp()
-        return torch.cat((centre - size * 0.5, centre + size * 0.5), dim=-1)
-
-
-def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres (..., 2) and sizes (..., 2) of boxes (..., 4)."""
-    top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
-    return (top_left + bottom_right) * 0.5, bottom_right - top_left
+        growth = deltas[..., 2:]
+        if self.min_growth is not None or self.max_growth is not None:
+            growth = growth.clamp(self.min_growth, self.max_growth)
+        return self.decoded.corners(centre, size * growth.exp())

@@ -5,9 +5,7 @@ Legend: D detections and G ground-truth objects of one image, R regions, S side 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from zoo.data.rle import Bits, encode_windows
 from zoo.types import Rle, Size
 
 THRESHOLD = 0.5
@@ -29,7 +28,6 @@ ROUNDING = np.float32(1e-6)
 """More than two ways to interpolate differ by in float32. Pixels so close to the threshold are looked at twice."""
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-Bits: TypeAlias = npt.NDArray[np.bool_]
 
 
 def paste(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Rle]:
@@ -116,83 +114,7 @@ def _foreground(grid: Floats, x: tuple[Floats, Floats], y: tuple[Floats, Floats]
     return likely.T
 
 
-def encode_windows(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
-    """The run-length encodings of images that are background but for a window each.
-
-    Args:
-        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns.
-        corners: (row, column) of the first pixel of each.
-        size: of the images.
-    """
-    if not windows:
-        return []
-    height, width = size
-    found = [_edges(window) for window in windows]
-    owner = np.arange(len(windows)).repeat([len(edges) for edges in found])  # (E,)
-    rows = np.array([window.shape[0] for window in windows], dtype=np.int64)
-    start = np.array([column * height + row for row, column in corners], dtype=np.int64)
-    edges = np.concatenate(found)
-    edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    # A run that stops at the foot of one column and begins at the head of the next is one run.
-    joined = (edges[1:] == edges[:-1]) & (owner[1:] == owner[:-1])
-    lasting = ~(np.append(joined, False) | np.append(False, joined)) & (edges < height * width)
-    owner, edges = owner[lasting], edges[lasting]
-    lengths = np.bincount(owner, minlength=len(windows)) + 1  # the last run ends with the image
-    ends = np.full(lengths.sum(), height * width)
-    last = lengths.cumsum() - 1
-    inner = np.ones(len(ends), dtype=np.bool_)
-    inner[last] = False
-    ends[inner] = edges
-    runs = np.diff(ends, prepend=0)
-    runs[last[:-1] + 1] = ends[last[:-1] + 1]
-    return [Rle(size=[height, width], counts=counts) for counts in _compress(runs, lengths)]
-
-
-def encode_window(window: Bits, corner: tuple[int, int], size: Size) -> Rle:
-    """The run-length encoding of an image that is background but for one window; arguments as above."""
-    return encode_windows([window], [corner], size)[0]
-
-
-def _edges(window: Bits) -> npt.NDArray[np.int64]:
-    """Where runs begin and, past their end, stop in a window (h, w), if each column has a pixel more, of background."""
-    rows, columns = window.shape
-    # COCO's runs go down the columns: these are laid out one after another, a background pixel before each.
-    flat = np.zeros(columns * (rows + 1) + 1, dtype=np.bool_)
-    flat[1:].reshape(columns, rows + 1)[:, :rows] = window.T
-    return np.flatnonzero(flat[1:] != flat[:-1])
-
-
-def _compress(runs: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[str]:
-    """COCO's text of each mask's runs.
-
-    From the fourth run on the difference to the run before last is written: as a two's complement, in
-    groups of five bits, lowest first, each a character from "0" on whose bit 32 says that more follow.
-
-    Args:
-        runs: (T,), of all masks, one after another.
-        lengths: (D,), runs of each mask.
-    """
-    begins = lengths.cumsum() - lengths
-    heads = (begins[:, None] + np.arange(3))[np.arange(3) < lengths[:, None]]
-    rest = runs.astype(np.int32)
-    rest[2:] -= runs[:-2]
-    rest[heads] = runs[heads]
-    size = np.where(rest < 0, ~rest, rest)
-    groups = np.ones(len(rest), dtype=np.int8)  # (T,), that each is written in
-    for i in range(5):
-        groups += size >= 16 << 5 * i
-    ends = groups.cumsum(dtype=np.int64)
-    text = np.empty(ends[-1], dtype=np.uint8)
-    at = ends - groups
-    while len(at):
-        more = groups > 1
-        text[at] = (rest & 31) + 48 + 32 * more
-        at, rest, groups = at[more] + 1, rest[more] >> 5, groups[more] - 1
-    whole, stops = text.tobytes().decode("ascii"), ends[lengths.cumsum() - 1]
-    return [whole[begin:end] for begin, end in pairwise((0, *stops.tolist()))]
-
-
-def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
+def crop(masks: Tensor, regions: Tensor, matched_gt_inds: Tensor, side: int) -> Tensor:
     """What a mask head is to answer for regions: the masks of their objects, cut out and scaled.
 
     RoIAlign with half-pixel centres and as many samples a cell as it has pixels, then a threshold.
@@ -200,7 +122,7 @@ def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
     Args:
         masks: uint8 (G, H, W), 1 on the object.
         regions: (R, 4), in pixels of the masks; cut to their area.
-        owners: int64 (R,), the object of each region.
+        matched_gt_inds: int64 (R,), the object of each region.
         side: S, of the answer.
 
     Returns:
@@ -209,6 +131,6 @@ def crop(masks: Tensor, regions: Tensor, owners: Tensor, side: int) -> Tensor:
     height, width = masks.shape[1:]
     limits = regions.new_tensor([width, height, width, height])
     corners = torch.minimum(regions.clamp(min=0), limits)
-    rois = torch.cat((owners[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
+    rois = torch.cat((matched_gt_inds[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
     cut: Tensor = roi_align(masks[:, None].to(corners.dtype), rois, side, sampling_ratio=0, aligned=True)
     return (cut[:, 0] >= THRESHOLD).to(corners.dtype)  # (R, 1, S, S) -> (R, S, S)

@@ -16,7 +16,7 @@ from zoo.models.assigners.max_iou import NEGATIVE
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Positions of the chosen candidates, ascending.
+    """Positions of the sampled candidates, ascending.
 
     Attributes:
         positive: int64 (P,), objects.
@@ -42,32 +42,32 @@ class AllSampler:
 
 
 class RandomSampler:
-    """A fixed number, positives up to a share of it, negatives for the rest (Girshick, 2015).
+    """A fixed number, positives up to a fraction of it, negatives for the rest (Girshick, 2015).
 
     Drawn without replacement from torch's global generator, of the device the matches are on.
 
     Args:
-        number: candidates an image; fewer where there are fewer.
-        positive_share: largest share of positives.
+        num_samples: candidates an image; fewer where there are fewer.
+        positive_fraction: largest fraction of positives.
     """
 
-    def __init__(self, number: int, positive_share: float) -> None:
-        self.number = number
-        self.most_positives = int(number * positive_share)
+    def __init__(self, num_samples: int, positive_fraction: float) -> None:
+        self.num_samples = num_samples
+        self.max_positives = int(num_samples * positive_fraction)
 
     def __call__(self, matches: Tensor) -> Sampled:
         """Sample from matches (N,)."""
-        positive = _draw(_where(matches >= 0), self.most_positives)
-        negative = _draw(_where(matches == NEGATIVE), self.number - len(positive))
+        positive = _draw(_where(matches >= 0), self.max_positives)
+        negative = _draw(_where(matches == NEGATIVE), self.num_samples - len(positive))
         return Sampled(positive, negative)
 
 
-def _where(chosen: Tensor) -> Tensor:
-    return chosen.nonzero()[:, 0]
+def _where(mask: Tensor) -> Tensor:
+    return mask.nonzero()[:, 0]
 
 
-def _draw(indices: Tensor, most: int) -> Tensor:
+def _draw(indices: Tensor, max_count: int) -> Tensor:
     """At most so many of indices (N,), in their order."""
-    if len(indices) <= most:
+    if len(indices) <= max_count:
         return indices
-    return indices[torch.randperm(len(indices), device=indices.device)[:most]].sort().values
+    return indices[torch.randperm(len(indices), device=indices.device)[:max_count]].sort().values

@@ -15,22 +15,22 @@ from typing import Any
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, entry_names, read_entry
 from zoo.errors import UsageError
-from zoo.results.record import Record
+from zoo.measure.measurement import metrics
+from zoo.results.record import Record, Verdict
 from zoo.results.seeds import label, spread
 from zoo.results.verdict import (
     ALARMS,
     BLOCKED,
     FAILED,
-    HARDWARE_BOUND,
     NOT_COMPARED,
-    Verdict,
-    carrier,
     catalogue_key,
-    current_verdicts,
     digits,
-    hardware_id,
+    hardware_bound,
+    judge,
+    machine_of,
     measured_on,
     published_cells,
+    source_of,
 )
 
 ABSENT = "\N{EN DASH}"
@@ -47,9 +47,9 @@ class Row:
     outcome: Verdict
 
 
-def catalogued(records: Iterable[Record]) -> dict[str, Entry]:
-    """The entries that records are of, by name; records of anything else have none."""
-    names = {record.entry for record in records if record.based_on is None}
+def entries_of(records: Iterable[Record]) -> dict[str, Entry]:
+    """The entries that records are of, by name; rows that left the catalogue have none."""
+    names = {record.entry for record in records}
     return {name: read_entry(name) for name in sorted(names & set(entry_names()))}
 
 
@@ -59,17 +59,17 @@ def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry]) -> list[R
     A record without any (a changed composition, a row that left the catalogue) has one line too.
 
     Raises:
-        UsageError: one protocol occurs in two versions.
+        UsageError: one measurement occurs in two versions.
     """
-    ordered = sorted(records, key=lambda record: (hardware_id(record), *catalogue_key(record.zoo, record.entry)))
-    refuse_mixed_protocols(ordered)
+    ordered = sorted(records, key=lambda record: (machine_of(record), *catalogue_key(record.zoo, record.label)))
+    refuse_mixed_versions(ordered)
     rows: list[Row] = []
     for record in ordered:
         entry = entries.get(record.entry)
-        if entry is None or not entry.published:
+        if entry is None or not entry.published or (record.identity.changes and record.status == "measured"):
             rows.append(Row(record, ABSENT, (), _without_cells(record, entry)))
             continue
-        verdicts = current_verdicts(record, entry)
+        verdicts = judge(record, entry)
         rows.extend(Row(record, metric, cells, verdicts[metric]) for metric, cells in published_cells(entry).items())
     return rows
 
@@ -77,11 +77,11 @@ def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry]) -> list[R
 def _without_cells(record: Record, entry: Entry | None) -> Verdict:
     if record.status != "measured":
         return Verdict(BLOCKED if record.status == "blocked" else FAILED, ABSENT, None, None, record.reason)
-    if record.based_on is not None:
-        reason = f"a changed composition of {record.based_on}"
+    if record.identity.changes:
+        reason = f"a changed composition of {record.entry}"
     else:
         reason = "no published number" if entry is not None else "not in the catalogue"
-    return Verdict(NOT_COMPARED, ABSENT, record.measured.get("box_AP"), None, reason)
+    return Verdict(NOT_COMPARED, ABSENT, record.number("box_AP"), None, reason)
 
 
 def passes(rows: Sequence[Row]) -> bool:
@@ -92,9 +92,9 @@ def passes(rows: Sequence[Row]) -> bool:
 def render_diff(records: Iterable[Record], entries: Mapping[str, Entry]) -> str:
     """The diff of a results folder as text (its tables are Markdown), machine by machine."""
     parts = []
-    for hardware, group in groupby(diff_rows(records, entries), key=lambda row: hardware_id(row.record)):
+    for hardware, group in groupby(diff_rows(records, entries), key=lambda row: machine_of(row.record)):
         rows = list(group)
-        judged = [row for row in rows if row.metric not in HARDWARE_BOUND]
+        judged = [row for row in rows if not hardware_bound(row.metric)]
         counts = Counter(row.outcome.verdict for row in judged)
         summary = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         parts.append(f"Measured on {hardware}: {summary or 'no accuracy'}")
@@ -106,7 +106,7 @@ def render_diff(records: Iterable[Record], entries: Mapping[str, Entry]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_JUDGED_HEADER = ("entry", "metric", "published", "carrier", "measured", "delta", "verdict", "reason")
+_JUDGED_HEADER = ("entry", "metric", "published", "source", "measured", "delta", "verdict", "reason")
 
 
 def _judged_line(row: Row) -> list[str]:
@@ -119,9 +119,9 @@ def _judged_line(row: Row) -> list[str]:
             measured += f" ± {digits(deviation, row.cells[0])}"
     if outcome.delta is not None:
         delta = f"{outcome.delta:+.{row.cells[0].decimals + 2}f}"
-    carriers = ", ".join(dict.fromkeys(carrier(cell) for cell in row.cells)) or ABSENT
+    sources = ", ".join(dict.fromkeys(source_of(cell) for cell in row.cells)) or ABSENT
     reason = (outcome.reason or "").replace("\n", " ").replace("|", "\\|")
-    return [label(row.record), row.metric, outcome.published, carriers, measured, delta, outcome.verdict, reason]
+    return [label(row.record), row.metric, outcome.published, sources, measured, delta, outcome.verdict, reason]
 
 
 _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measured ratio", "published ratio")
@@ -130,7 +130,7 @@ _SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measur
 def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
     """Both speeds with their machines; ratios to the first row of the same zoo that has both."""
     base: dict[tuple[str, str, str, str | None], tuple[str, float, float]] = {}
-    for row in (row for row in rows if row.metric in HARDWARE_BOUND and row.record.status == "measured"):
+    for row in (row for row in rows if hardware_bound(row.metric) and row.record.status == "measured"):
         ours, place = row.outcome.measured, measured_on(row.record, row.metric)
         for cell in row.cells:
             key = (row.record.zoo, row.metric, place, cell.hardware)
@@ -198,35 +198,43 @@ def compare_records(old: Record, new: Record) -> RecordDiff:
     if old.entry != new.entry:
         message = f"the records are of two entries, {old.entry} and {new.entry}"
         raise UsageError(message, next_step="name two records of the same entry")
-    protocols = {str(record.protocol["name"]) for record in (old, new) if record.protocol.get("name")}
+    protocols = {record.protocol.name for record in (old, new) if record.protocol.name}
     if len(protocols) > 1:
         message = f"{old.entry} was measured by two protocols, {' and '.join(sorted(protocols))}"
         raise UsageError(message, next_step="compare two records of the same protocol")
-    refuse_mixed_protocols([old, new])
+    refuse_mixed_versions([old, new])
     before, after = dict(_numbers(old.measured)), dict(_numbers(new.measured))
-    changes = []
+    bound, changes = _of_the_machine(old) | _of_the_machine(new), []
     for metric in dict.fromkeys([*before, *after]):
         a, b = before.get(metric), after.get(metric)
         name = metric.split(".")[0]
-        bound = name in (*HARDWARE_BOUND, "fps_rounds", "phases_ms", "memory")
-        elsewhere = bound and measured_on(old, name) != measured_on(new, name)
+        elsewhere = name in bound and measured_on(old, name) != measured_on(new, name)
         delta = None if a is None or b is None or elsewhere else b - a
         changes.append(Change(metric, a, b, delta))
     return RecordDiff(tuple(changes), _circumstances(old, new))
 
 
-def refuse_mixed_protocols(records: Iterable[Record]) -> None:
-    """Raise UsageError where one protocol occurs in two versions: they measure different things."""
-    seen: dict[str, dict[str, str]] = {}
+def refuse_mixed_versions(records: Iterable[Record]) -> None:
+    """Raise UsageError where one measurement occurs in two versions: they measure different things.
+
+    Accuracy has a version in each protocol, every other measurement one of its own.
+    """
+    seen: dict[str, dict[int, str]] = {}
     for record in records:
-        if record.protocol.get("version") is not None:
-            versions = seen.setdefault(str(record.protocol["name"]), {})
-            versions.setdefault(str(record.protocol["version"]), record.entry)
-    for name, versions in seen.items():
+        for name, part in record.parts.items():
+            subject = f"{name} by protocol {record.protocol.name!r}" if name == "accuracy" else name
+            seen.setdefault(subject, {}).setdefault(part.version, record.entry)
+    for subject, versions in seen.items():
         if len(versions) > 1:
             found = ", ".join(f"{version} ({entry})" for version, entry in sorted(versions.items()))
-            message = f"records of protocol {name!r} in {len(versions)} versions do not compare: {found}"
+            message = f"{subject} in {len(versions)} versions does not compare: {found}"
             raise UsageError(message, next_step="run the entries of the older version again: python -m zoo.bench")
+
+
+def _of_the_machine(record: Record) -> set[str]:
+    """The keys of `measured` that hold for the machine alone: those of speed and memory."""
+    bound = {name for name, place in metrics().values() if place.hardware_bound} | {"memory"}
+    return {key for name in bound & record.parts.keys() for key in record.parts[name].values}
 
 
 def _numbers(measured: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
@@ -240,19 +248,22 @@ def _numbers(measured: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
 
 def _circumstances(old: Record, new: Record) -> dict[str, tuple[Any, Any]]:
     def of(record: Record) -> dict[str, Any]:
+        checkpoint, data, hardware = record.checkpoint, record.data, record.hardware
         return {
             "status": record.status,
-            "weights": record.checkpoint.get("sha256"),
-            "hash evidence": record.checkpoint.get("hash_evidence"),
-            "images": record.data.get("images"),
-            "annotations": record.data.get("annotations_sha256"),
-            "protocol": record.protocol.get("name"),
-            "resolved config": record.protocol.get("config_sha256"),
-            "hardware": hardware_id(record),
-            "torch": (record.hardware.get("software") or {}).get("torch"),
-            "commit": record.code.get("commit"),
+            "weights": checkpoint and checkpoint.sha256,
+            "hash evidence": checkpoint and checkpoint.hash_evidence,
+            "images": data and data.images,
+            "annotations": data and data.annotations_sha256,
+            "protocol": record.protocol.name,
+            "composition": record.identity.row,
+            **record.identity.condition,
+            "hardware": machine_of(record),
+            "torch": hardware and hardware.software.torch,
+            "commit": record.code.commit,
             "seed": record.seed,
         }
 
     before, after = of(old), of(new)
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    names = dict.fromkeys((*before, *after))
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}

@@ -1,24 +1,184 @@
-"""One JSON per entry, hardware and run: everything a number needs to be believed or doubted.
+"""One JSON per entry, machine and condition: everything a number needs to be believed or doubted.
 
-Records are the source; tables and diffs are derived from them. A run that was blocked or that
-failed leaves a record too. `Ledger` is the folder of the newest record of every entry and machine.
+Records are the source; tables and diffs are derived from them. A run that was blocked or that failed
+leaves a record too. The classes below are the schema: `docs/record.schema.json` is made of them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from zoo import schema
 from zoo.errors import UsageError
-from zoo.files import PROJECT, result_errors, write_atomically
+from zoo.files import result_errors, write_atomically
+from zoo.results.identity import Identity
+from zoo.results.migrate import migrated
+from zoo.runtime.hardware import Hardware
+from zoo.runtime.provenance import Code
+from zoo.types import Json
 
-SCHEMA_VERSION = 1
+if TYPE_CHECKING:
+    from zoo.data.splits import Split
+
+SCHEMA_VERSION = 2
+"""Goes up with every change of the layout below; `zoo.results.migrate` reads the older ones."""
 
 Status = Literal["measured", "blocked", "failed"]
+
+
+@dataclass(slots=True, kw_only=True)
+class LoadReport:
+    """How the keys of a checkpoint were accounted for.
+
+    Attributes:
+        loaded: number of tensors that went into the model.
+        dropped: reason -> keys that no parameter takes.
+        changed: operation -> keys whose values were changed by it.
+        kept: reason -> keys of the model that kept their first values.
+    """
+
+    loaded: int
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckpointRecord:
+    """The weights that were measured.
+
+    Attributes:
+        sha256: hash of the file, lower-case hex.
+        size: bytes.
+        hash_evidence: "full", "published prefix", "first use", "none" or "other weights": why the file is believed
+            to be the published one, or is known not to be.
+        url: mirror it came from; None for a file of the user's own.
+        path: where it lies, without naming a folder of the machine.
+        load_report: what became of its keys; None before it was loaded.
+    """
+
+    sha256: str
+    size: int
+    hash_evidence: Literal["full", "published prefix", "first use", "none", "other weights"]
+    url: str | None = None
+    path: str | None = None
+    load_report: LoadReport | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DataRecord:
+    """The images that were evaluated on.
+
+    Attributes:
+        name: data set.
+        split: split of it.
+        images: number of images.
+        annotations_sha256: hash of the annotation file.
+        files_sha256: hash over every byte of the split; None where not every file was hashed.
+        partial: whether these are a part of the split.
+        known: whether the annotations are known to be the split's own.
+    """
+
+    name: str
+    split: str
+    images: int
+    annotations_sha256: str
+    files_sha256: str | None = None
+    partial: bool
+    known: bool = True
+
+    @classmethod
+    def of(cls, split: Split) -> DataRecord:
+        """The record of a split that was opened."""
+        return cls(
+            name=split.data,
+            split=split.name,
+            images=len(split.ground_truth),
+            annotations_sha256=split.ground_truth.sha256,
+            files_sha256=split.files_sha256,
+            partial=split.partial,
+            known=split.known,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ProtocolRecord:
+    """How the numbers were measured.
+
+    Attributes:
+        name: protocol.
+        version: version of what its accuracy means; every other part of a record has a version of its own.
+        config: the resolved configuration of the run.
+        batches: how many batches the images were put into, and how many images have each batch shape.
+        training: how the model was trained, where the run trained it.
+    """
+
+    name: str
+    version: int
+    config: dict[str, Json] = field(default_factory=dict)
+    batches: dict[str, Json] | None = None
+    training: dict[str, Json] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """Where one measurement of a record comes from: a record may be put together from several runs.
+
+    Attributes:
+        version: version of what the measurement means; numbers of two versions are never mixed.
+        finished: when it was done (UTC, ISO 8601).
+        seconds: duration.
+        code: code that measured it.
+        values: the keys of `measured` that it gave.
+        images: number of images, where more of them make the same number better.
+    """
+
+    version: int
+    finished: str
+    seconds: float
+    code: Code
+    values: list[str]
+    images: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Times:
+    """When a run took place.
+
+    Attributes:
+        started: UTC, ISO 8601.
+        finished: likewise; None while it goes on.
+        seconds: duration of the run.
+        stages: seconds of each stage.
+    """
+
+    started: str
+    finished: str | None = None
+    seconds: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement on one published number. A record holds that of its run; readers judge anew.
+
+    Attributes:
+        verdict: word of the ladder (`zoo.results.verdict`).
+        published: number as printed; "41.2 / 41.5" where documents disagree.
+        measured: number of the run, in the same unit; None where there is none.
+        delta: measured minus published; None where the two are not compared.
+        reason: what explains the verdict, where the numbers alone do not.
+    """
+
+    verdict: str
+    published: str
+    measured: float | None = None
+    delta: float | None = None
+    reason: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,74 +186,76 @@ class Record:
     """What one run of one entry was, did and measured.
 
     Attributes:
-        entry: the entry's name.
-        zoo: the published collection.
+        entry: name of the row that was run.
+        zoo: published collection it belongs to.
+        name: what the run is called where it is not the row itself; None for the row.
         status: "measured", "blocked" (something outside could not be had) or "failed".
         reason: why it could not be measured; None when measured.
         next_step: what to do about that.
-        based_on: the entry a changed composition started from; such a run carries its own `entry`
-            name and is never compared.
-        changes: the overrides that changed it.
-        checkpoint: url, path, sha256, size, hash_evidence ("full", "published prefix",
-            "first use", "none", "other weights"), load_report (loaded, dropped).
-        data: name, split, images, annotations_sha256, files_sha256 (None where not every file was hashed), partial.
-        protocol: name, version, config (resolved), config_sha256.
-        measured: box_AP ... (AP points, 0 to 100), fps, latency_ms, onnx_latency_ms, phases_ms, memory,
-            train_memory_gb, params, macs, flops_published_counting.
-        hardware: the fingerprint of the machine (`zoo.runtime.hardware`).
-        code: version, commit, dirty.
-        times: started and finished (UTC, ISO 8601), seconds by stage.
-        seed: of every random generator.
-        verdict: published cell -> {verdict, published, measured, delta, reason}.
+        identity: what differs from the row, and under which condition it was measured.
+        overrides: what the command line said, without what only says how the run is carried out.
+        checkpoint: weights; None where a run did not get so far.
+        data: images; None likewise.
+        protocol: how the numbers were measured.
+        measured: every number: box_AP ... (AP points, 0 to 100), fps, latency_ms, memory, params and so on.
+        parts: measurement -> where its numbers come from.
+        skipped: measurement that was asked for -> why it was not made.
+        hardware: fingerprint of the machine; None where a run did not get so far.
+        code: code of the run that wrote the record last.
+        times: when that run took place.
+        seed: seed of every random generator.
+        verdict: published metric -> judgement.
+        schema_version: version of this layout.
     """
 
     entry: str
     zoo: str
+    name: str | None = None
     status: Status = "failed"
     reason: str | None = None
     next_step: str | None = None
-    based_on: str | None = None
-    changes: list[str] = field(default_factory=list)
-    checkpoint: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    protocol: dict[str, Any] = field(default_factory=dict)
-    measured: dict[str, Any] = field(default_factory=dict)
-    hardware: dict[str, Any] = field(default_factory=dict)
-    code: dict[str, Any] = field(default_factory=dict)
-    times: dict[str, Any] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
+    overrides: list[str] = field(default_factory=list)
+    checkpoint: CheckpointRecord | None = None
+    data: DataRecord | None = None
+    protocol: ProtocolRecord
+    measured: dict[str, Json] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    code: Code
+    times: Times
     seed: int = 0
-    verdict: dict[str, dict[str, Any]] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    verdict: dict[str, Verdict] = field(default_factory=dict)
+    schema_version: Literal[2] = 2
 
     def to_json(self) -> str:
-        """The record as JSON text: sorted by schema, human-readable, with every digit of a float."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """The record as JSON text: human-readable, with every digit of a float."""
+        return json.dumps(schema.plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Record:
-        """A record from its JSON.
+        """A record from its JSON, of this schema version or an older one.
 
         Raises:
-            UsageError: not JSON, not a record, or of another schema version; names `where`.
+            UsageError: not JSON, not a record, or of a newer schema version; names `where`.
         """
-        next_step = "delete the file and run its entry again"
+        next_step = "restore the file, or delete it and run its entry again"
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise UsageError(f"{where}: not valid JSON ({error})", next_step=next_step) from None
         if not isinstance(values, Mapping) or "entry" not in values:
             raise UsageError(f"{where}: not a zoo record", next_step=next_step)
         version = values.get("schema_version")
-        if version != SCHEMA_VERSION:
-            message = f"{where}: a record of schema version {version}, this zoo reads version {SCHEMA_VERSION}"
-            raise UsageError(message, next_step=next_step)
-        if "zoo" not in values:
-            raise UsageError(f"{where}: missing zoo", next_step=next_step)
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise UsageError(f"{where}: unknown keys {', '.join(unknown)}", next_step=next_step)
-        return cls(**values)
+        if version not in (1, SCHEMA_VERSION):
+            message = f"{where}: a record of schema version {version}, this zoo reads up to version {SCHEMA_VERSION}"
+            raise UsageError(message, next_step="install a newer zoo, or delete the file and run its entry again")
+        values = migrated(values) if version == 1 else values
+        try:
+            return schema.build(cls, values, "", next_step)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.message}", next_step=next_step) from None
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -105,66 +267,55 @@ class Record:
         with result_errors(path):
             write_atomically(path, self.to_json())
 
+    def value(self, key: str) -> Json:
+        """What was measured, by its dotted name, such as `latency_ms.p50`; None where there is nothing."""
+        value: Json = self.measured
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def text(self, key: str) -> str | None:
+        """A measured text by its dotted name; None where there is none."""
+        value = self.value(key)
+        return value if isinstance(value, str) else None
+
+    def number(self, key: str) -> float | None:
+        """A measured number by its dotted name; None where there is none."""
+        value = self.value(key)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
     @property
-    def compared(self) -> bool:
-        """Whether this run may stand beside the published numbers as the entry itself."""
+    def label(self) -> str:
+        """How the run is called: its name, or the entry with the conditions that are not the row's own."""
+        conditions = ", ".join(self.identity.conditions)
+        return self.name or (f"{self.entry} ({conditions})" if conditions else self.entry)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights were trained by the run."""
+        return self.identity.condition.get("run.name") == "train"
+
+    @property
+    def other_weights(self) -> bool:
+        """Whether the weights are not the row's: another file than the published, or a training begun with one."""
+        asked = self.protocol.config.get("checkpoint")
+        begun_otherwise = isinstance(asked, Mapping) and any(asked.get(key) for key in ("path", "url"))
+        evidence = self.checkpoint.hash_evidence if self.checkpoint else None
+        return (self.trained and begun_otherwise) or evidence == "other weights"
+
+    @property
+    def belongs_to_the_row(self) -> bool:
+        """Whether the run is filed under its row: measured on a whole split of known data, with the row's weights."""
         return (
             self.status == "measured"
-            and self.based_on is None
-            and not self.data.get("partial", True)
-            and self.checkpoint.get("hash_evidence") != "other weights"
+            and not self.identity.changes
+            and not self.other_weights
+            and self.data is not None
+            and self.data.known
+            and not self.data.partial
         )
 
     @property
-    def rank(self) -> int:
-        """How much a record says: blocked or failed 0, partial or other weights 1, comparable 2."""
-        return 2 if self.compared else int(self.status == "measured")
-
-
-def results_dir() -> Path:
-    """The folder of records and tables: the checkout's, or ./results for an installed package."""
-    checkout = PROJECT / "results"
-    return checkout if checkout.is_dir() else Path("results")
-
-
-class Ledger:
-    """The records of a results folder: `records/<hardware>/<entry>.json`.
-
-    Args:
-        results_dir: the folder that holds `records/`.
-    """
-
-    def __init__(self, results_dir: Path) -> None:
-        self.root = results_dir / "records"
-
-    def path(self, record: Record) -> Path:
-        """Where a record belongs."""
-        hardware: str = record.hardware.get("id", "unknown")
-        return self.root / hardware / f"{record.entry}.json"
-
-    def add(self, record: Record) -> Record | None:
-        """File a record, unless the one already there says more.
-
-        A blocked or partial run must not erase the measured row it could not repeat.
-
-        Returns:
-            The record that was kept in its place, or None where the new one was filed.
-        """
-        path = self.path(record)
-        kept = _readable(path)
-        if kept is not None and kept.rank > record.rank:
-            return kept
-        record.write(path)
-        return None
-
-    def records(self) -> Iterator[Record]:
-        """All records, sorted by hardware, then entry."""
-        return (Record.read(path) for path in sorted(self.root.glob("*/*.json")))
-
-
-def _readable(path: Path) -> Record | None:
-    """The record in a file; None where there is none, or one that says nothing (damaged, of an old schema)."""
-    try:
-        return Record.read(path) if path.is_file() else None
-    except UsageError:
-        return None
+    def hardware_id(self) -> str | None:
+        """The machine, as it names its folder; None where a run ended before it was looked at."""
+        return self.hardware.id if self.hardware else None

@@ -8,15 +8,15 @@ before the ladder: the documents that print the number disagree among themselves
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from zoo.catalog.entry import ZOO_ORDER, Entry, PublishedCell
-from zoo.results.record import Record
+from zoo.measure.measurement import metrics
+from zoo.results.record import Record, Verdict
+from zoo.results.seeds import per_seed
 
 EXACT = "EXACT"
 NUMERIC = "NUMERIC"
@@ -41,33 +41,10 @@ TRAINING_SIGMA = 0.15
 ONNX_LATENCY = "onnx_latency_ms"
 """The metric of those cells of `latency_ms` that were published for ONNX on a CPU: another program runs the network."""
 
-HARDWARE_BOUND = ("fps", "latency_ms", ONNX_LATENCY, "train_memory_gb")
 COMPLEXITY = ("params_m", "flops_b")
 
 # Binary floats: 37.45 - 37.4 comes out a little above 0.05. The slack is far below any printed digit.
 _SLACK = 1e-9
-
-# The data set that published numbers are of, where an entry does not name another.
-_PUBLISHED_DATA = "coco2017"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The judgement on one published number.
-
-    Attributes:
-        verdict: one of the constants of this module.
-        published: the number as printed; "41.2 / 41.5" where carriers disagree.
-        measured: ours, in the same unit; None where there is none.
-        delta: measured minus published; None where the two are not compared.
-        reason: what explains the verdict, where the numbers alone do not.
-    """
-
-    verdict: str
-    published: str
-    measured: float | None
-    delta: float | None = None
-    reason: str | None = None
 
 
 def verdict(
@@ -81,7 +58,7 @@ def verdict(
 
     Args:
         measured: our number.
-        cells: one cell a carrier. The first is the row's own; the others must agree with it.
+        cells: one cell a source. The first is the row's own; the others must agree with it.
         noise: measured noise floor (A/A runs), in the metric's unit; at most `NOISE_CAP`.
         switched: name of one protocol switch -> what is measured with that switch alone changed.
 
@@ -134,8 +111,8 @@ def judge(
     *,
     noise: float = NOISE,
     switched: Mapping[str, Mapping[str, float]] = {},
-) -> dict[str, dict[str, Any]]:
-    """The `verdict` field of a record: one verdict for each metric the entry publishes.
+) -> dict[str, Verdict]:
+    """One verdict for each metric that the entry publishes, made from the record alone.
 
     Args:
         record: the run, complete but for its verdicts.
@@ -144,9 +121,15 @@ def judge(
         switched: metric -> switch -> value, see `verdict`.
     """
     return {
-        metric: dataclasses.asdict(_judge_metric(record, entry, metric, cells, noise, switched.get(metric, {})))
+        metric: _judge_metric(record, entry, metric, cells, noise, switched.get(metric, {}))
         for metric, cells in published_cells(entry).items()
     }
+
+
+def hardware_bound(metric: str) -> bool:
+    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared."""
+    _, place = metrics().get(metric, (None, None))
+    return place is not None and place.hardware_bound
 
 
 def published_cells(entry: Entry) -> dict[str, tuple[PublishedCell, ...]]:
@@ -176,21 +159,15 @@ def _judge_metric(
     if measured is None:
         name, reason = apart or _not_measured(record, metric)
         return Verdict(name, printed(cells), None, None, reason)
-    apart = apart or _not_comparable(record, entry, metric, cells, measured)
+    apart = apart or _not_comparable(record, metric, cells, measured)
     if apart is not None:
         name, reason = apart
         return Verdict(name, printed(cells), measured, None, reason)
     if metric in COMPLEXITY:  # counted, not measured: nothing but rounding may part the two
         return verdict(measured, cells, noise=0.0, switched={**_counted_otherwise(record, metric), **switched})
-    if trained_here(record) and not _disagree(cells):
-        return trained_verdict((record.measured.get("draws") or {}).get(metric, [measured]), cells[0])
+    if record.trained and not _disagree(cells):
+        return trained_verdict(per_seed(record, metric), cells[0], entry.seed_sigma.get(metric, TRAINING_SIGMA))
     return verdict(measured, cells, noise=noise, switched=switched)
-
-
-def trained_here(record: Record) -> bool:
-    """Whether a record is of weights that its run trained."""
-    config = record.protocol.get("config") or {}
-    return (config.get("run") or {}).get("name") == "train"
 
 
 _Apart: TypeAlias = tuple[str, str | None]
@@ -201,50 +178,50 @@ def _not_this_row(record: Record, entry: Entry) -> _Apart | None:
     """A run that says nothing of the row: blocked, failed, or of a changed composition."""
     if record.status != "measured":
         return (BLOCKED if record.status == "blocked" else FAILED), record.reason
-    if record.based_on is not None or record.entry != entry.name:
-        return NOT_COMPARED, f"a changed composition of {record.based_on or entry.name}"
+    if record.identity.changes or record.entry != entry.name:
+        return NOT_COMPARED, f"a changed composition of {record.entry}: {', '.join(record.identity.changes)}"
     return None
-
-
-def _begun_otherwise(record: Record) -> bool:
-    asked = (record.protocol.get("config") or {}).get("checkpoint") or {}
-    return any(asked.get(key) is not None for key in ("path", "url"))
 
 
 def _not_measured(record: Record, metric: str) -> _Apart:
     """Why a run says nothing of a metric."""
-    reason = (record.measured.get("unmeasured") or {}).get(metric)
+    name, _ = metrics().get(metric, (None, None))
+    reason = record.skipped.get(name) if name else None
     return (BLOCKED, reason) if reason else (NOT_ASKED, "the run did not measure it")
 
 
-def _not_comparable(
-    record: Record, entry: Entry, metric: str, cells: Sequence[PublishedCell], measured: float
-) -> _Apart | None:
+def _not_comparable(record: Record, metric: str, cells: Sequence[PublishedCell], measured: float) -> _Apart | None:
     """A number that was measured under other conditions than the published one."""
     if not math.isfinite(measured):
         return FAILED, "the measured value is not a finite number"
-    if metric in HARDWARE_BOUND:
+    if hardware_bound(metric):
         theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in cells}))
         return NOT_COMPARED, f"published for {theirs}, measured on {measured_on(record, metric)}"
-    return _other_conditions(record, entry, metric)
+    return _other_conditions(record, of_split=metric not in COMPLEXITY)
 
 
-def _other_conditions(record: Record, entry: Entry, metric: str) -> _Apart | None:
-    """Other data, other weights, not the whole split: in this order, all of them in the reason."""
-    of_split = metric not in COMPLEXITY
-    expected = entry.parts.get("data", _PUBLISHED_DATA)
-    data = record.data.get("name", expected)
-    found = []
-    if of_split and data != expected:
-        found.append((NOT_COMPARED, f"measured on {data}, published for {expected}"))
-    if record.checkpoint.get("hash_evidence") == "other weights":
-        found.append((OTHER_WEIGHTS, "not the published checkpoint file"))
-    if of_split and trained_here(record) and _begun_otherwise(record):
-        found.append((OTHER_WEIGHTS, "its training began with another file than the recipe's"))
-    if of_split and record.data.get("partial", True):
-        images = record.data.get("images")
-        part = "not the whole split" if images is None else f"not the whole split: {images} images"
-        found.append((PARTIAL, part))
+def _other_conditions(record: Record, *, of_split: bool) -> _Apart | None:
+    """Other conditions, other data, other weights, not the whole split: in this order, all of them in the reason.
+
+    Args:
+        record: the run.
+        of_split: whether the number depends on the images.
+    """
+    data, found = record.data, []
+    unlike = [item for item in record.identity.unlike_published if not item.startswith("data.limit=")]
+    if not of_split:
+        unlike = [item for item in unlike if not item.startswith("data.")]
+    if unlike:
+        found.append((NOT_COMPARED, f"measured with {', '.join(unlike)}"))
+    if of_split and data is not None and not data.known:
+        theirs = f"annotations with sha256 {data.annotations_sha256[:8]}"
+        found.append((NOT_COMPARED, f"{theirs} are not those of {data.name} {data.split}"))
+    if record.other_weights:
+        own_training = "its training began with another file than the recipe's"
+        found.append((OTHER_WEIGHTS, own_training if record.trained else "not the published checkpoint file"))
+    if of_split and (data is None or data.partial):
+        images = "" if data is None else f": {data.images} images"
+        found.append((PARTIAL, f"not the whole split{images}"))
     if not found:
         return None
     return found[0][0], "; ".join(reason for _, reason in found)
@@ -252,33 +229,15 @@ def _other_conditions(record: Record, entry: Entry, metric: str) -> _Apart | Non
 
 def measured_value(record: Record, metric: str) -> float | None:
     """A record's value of a published metric, in the unit that tables print it in."""
-    measured = record.measured
-    if metric in ("latency_ms", ONNX_LATENCY):
-        value = (measured.get(metric) or {}).get("p50")
-    elif metric == "params_m":
-        value = _scaled(measured.get("params"), 1e-6)
-    elif metric == "flops_b":  # one multiply-accumulate is two operations
-        value = _scaled(measured.get("macs"), 2e-9)
-    else:
-        value = measured.get(metric)
-    return None if value is None else float(value)
+    _, place = metrics().get(metric, (None, None))
+    value = None if place is None else record.number(place.key)
+    return None if value is None or place is None else value * place.scale
 
 
 def _counted_otherwise(record: Record, metric: str) -> Mapping[str, float]:
     """The same work by the counting of the published table, where the protocol names one."""
     other = record.measured.get("flops_published_counting") if metric == "flops_b" else None
-    return {f"the counting of {other['counter']}": other["flops"] * 1e-9} if other else {}
-
-
-def current_verdicts(record: Record, entry: Entry) -> dict[str, Verdict]:
-    """A record's own verdicts, or new ones where the published cells have changed since the run.
-
-    The stored ones may know a switch or a noise floor that the record alone does not tell.
-    """
-    today = {metric: printed(cells) for metric, cells in published_cells(entry).items()}
-    stored = {metric: cell.get("published") for metric, cell in record.verdict.items()}
-    chosen = record.verdict if stored == today else judge(record, entry)
-    return {metric: Verdict(**chosen[metric]) for metric in today}
+    return {f"the counting of {other['counter']}": other["flops"] * 1e-9} if isinstance(other, Mapping) else {}
 
 
 def printed(cells: Sequence[PublishedCell]) -> str:
@@ -289,21 +248,21 @@ def printed(cells: Sequence[PublishedCell]) -> str:
     return " / ".join(reversed(by_hardware.values())) if len(by_hardware) > 1 else cells[0].text
 
 
-def carrier(cell: PublishedCell) -> str:
+def source_of(cell: PublishedCell) -> str:
     """Where a cell was read: "README.md:25"."""
-    return cell.carrier if cell.line is None else f"{cell.carrier}:{cell.line}"
+    return cell.source if cell.line is None else f"{cell.source}:{cell.line}"
 
 
-def hardware_id(record: Record) -> str:
-    """The machine of a record, as it names its folder in the ledger."""
-    return str(record.hardware.get("id", "unknown"))
+def machine_of(record: Record) -> str:
+    """The machine of a record, as tables name it."""
+    return record.hardware_id or "no machine"
 
 
 def measured_on(record: Record, metric: str) -> str:
     """What a number of a record holds for: its machine, or the CPU and the program that an exported network ran on."""
     onnx = record.measured.get(ONNX_LATENCY) if metric == ONNX_LATENCY else None
-    if not onnx:
-        return hardware_id(record)
+    if not isinstance(onnx, Mapping):
+        return machine_of(record)
     threads = f"{onnx['threads']} thread{'s' if onnx['threads'] > 1 else ''}"
     return f"{onnx['cpu']}, onnxruntime {onnx['onnxruntime']}, {threads}"
 
@@ -318,7 +277,7 @@ def _within(value: float, cell: PublishedCell, noise: float) -> bool:
 
 
 def _disagree(cells: Sequence[PublishedCell]) -> bool:
-    """Whether two carriers print different numbers; 37.4 and 37.42 are one number, rounded.
+    """Whether two sources print different numbers; 37.4 and 37.42 are one number, rounded.
 
     Two of different hardware are two numbers, not one in dispute.
     """
@@ -330,13 +289,9 @@ def _disagree(cells: Sequence[PublishedCell]) -> bool:
 
 
 def _conflict_reason(measured: float, cells: Sequence[PublishedCell], noise: float) -> str:
-    says = ", ".join(f"{carrier(cell)} prints {cell.text}" for cell in cells)
+    says = ", ".join(f"{source_of(cell)} prints {cell.text}" for cell in cells)
     agreeing = dict.fromkeys(cell.text for cell in cells if _within(measured, cell, noise))
     return f"{says}; measured agrees with {' and '.join(agreeing) or 'none of them'}"
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
 
 
 def digits(value: float, cell: PublishedCell) -> str:

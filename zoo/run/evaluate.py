@@ -72,6 +72,18 @@ def _all(found: Iterable[_Found]) -> list[_Found] | ZooError:
 
 
 @torch.inference_mode()
+def detect(detector: Detector, samples: Sequence[Sample], precision: str) -> list[Detections]:
+    """The detections of one batch, on the CPU.
+
+    Args:
+        detector: in eval mode.
+        samples: of one batch.
+        precision: of the network.
+    """
+    with autocast(detector.device, precision):
+        return [to_cpu(image) for image in detector(samples)]
+
+
 def _detect(
     detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, context: DistributedContext
 ) -> Iterator[_Found]:
@@ -79,7 +91,5 @@ def _detect(
     hidden = None if context.is_main else True
     with tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress:
         for samples in batches:
-            with autocast(detector.device, precision):
-                detections = [to_cpu(image) for image in detector(samples)]
-            yield [sample.image_id for sample in samples], detections
+            yield [sample.image_id for sample in samples], detect(detector, samples, precision)
             progress.update(len(samples))

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
+from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
 from zoo.run.evaluate import autocast
 from zoo.types import Sample
@@ -61,6 +62,23 @@ def time_phases(
             for sample in samples:
                 yield index, _time_one(detector, sample, precision)
                 progress.update()
+
+
+def timed_samples(
+    dataset: ImageDataset, device: torch.device, images: int | str, warmup: int | str
+) -> tuple[list[Sample], int]:
+    """The first images of an evaluation, held in memory, and how many are run through before the clock starts.
+
+    Args:
+        dataset: images of the evaluation.
+        device: that is timed; decides what "auto" means.
+        images: number of images, or "auto".
+        warmup: number of images, or "auto".
+    """
+    on_gpu = device.type == "cuda"
+    wanted = images if isinstance(images, int) else 200 if on_gpu else 5
+    first = warmup if isinstance(warmup, int) else 50 if on_gpu else 2
+    return [dataset.transform(file) for file in dataset.files[:wanted]], first
 
 
 def _time_one(detector: Detector, sample: Sample, precision: str) -> PhaseTimes:

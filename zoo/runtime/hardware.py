@@ -1,18 +1,21 @@
-"""Hardware: what a number was measured on, in enough detail to doubt it."""
+"""Hardware: what a number was measured on, in enough detail to doubt it.
+
+torch is imported by the functions that need it: records name hardware, and are read without torch.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import psutil
-import torch
-import torchvision
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 THROTTLE_REASONS = {
     "power_cap": 0x4,
@@ -30,6 +33,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         DeviceError: a GPU that is not there.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
@@ -43,47 +48,144 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def fingerprint(device: torch.device) -> dict[str, Any]:
-    """The machine, its software and the switches that change what is measured.
+@dataclass(slots=True, kw_only=True)
+class Cpu:
+    """A processor.
 
-    Returns:
-        `id` (a name fit for a folder), `device` ("cpu" or the GPU's name), cpu, gpu (None on a CPU),
-        software, switches.
+    Attributes:
+        name: what it calls itself.
+        physical_cores: cores; None where the system does not tell.
+        logical_cores: hardware threads; None likewise.
+        usable_cores: hardware threads that this process may run on.
+        memory_bytes: memory of the machine.
     """
+
+    name: str
+    physical_cores: int | None
+    logical_cores: int | None
+    usable_cores: int | None
+    memory_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Gpu:
+    """A graphics card; what NVML says of it is None where NVML does not answer.
+
+    Attributes:
+        name: model.
+        memory_bytes: memory.
+        compute_capability: version of its instruction set, such as "9.0".
+        driver: version of the driver.
+        clock_sm_mhz: clock of its processors when the run began.
+        clock_memory_mhz: clock of its memory when the run began.
+        power_limit_w: watts that it may draw.
+        throttled_by: names of `THROTTLE_REASONS` that held it back when the run began.
+        nvml: why NVML did not answer.
+    """
+
+    name: str
+    memory_bytes: int
+    compute_capability: str
+    driver: str | None = None
+    clock_sm_mhz: int | None = None
+    clock_memory_mhz: int | None = None
+    power_limit_w: float | None = None
+    throttled_by: list[str] = field(default_factory=list)
+    nvml: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Software:
+    """Versions that a number may depend on; None where there is no such software."""
+
+    os: str
+    python: str
+    torch: str
+    torchvision: str
+    cuda: str | None = None
+    cudnn: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Switches:
+    """Settings of PyTorch that change numbers or speed.
+
+    Attributes:
+        threads: CPU threads of one operation.
+        tf32_convolutions: precision of cuDNN's float32 convolutions.
+        float32_matmul_precision: precision of float32 matrix products.
+        cudnn_benchmark: whether cuDNN tries its algorithms first.
+    """
+
+    threads: int
+    tf32_convolutions: str
+    float32_matmul_precision: str
+    cudnn_benchmark: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Hardware:
+    """The machine of a run.
+
+    Attributes:
+        id: name fit for a folder.
+        device: name of the processor or the card that was measured on.
+        cpu: processor.
+        gpu: card; None on a CPU.
+        software: versions.
+        switches: settings of PyTorch.
+    """
+
+    id: str
+    device: str
+    cpu: Cpu
+    gpu: Gpu | None
+    software: Software
+    switches: Switches
+
+
+def fingerprint(device: torch.device) -> Hardware:
+    """The machine, its software and the switches that change what is measured."""
+    import psutil
+    import torch
+
     gpu = _gpu(device) if device.type == "cuda" else None
-    cpu = {
-        "name": _cpu_name(),
-        "physical_cores": psutil.cpu_count(logical=False),
-        "logical_cores": psutil.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-    }
-    name = gpu["name"] if gpu else f"cpu {cpu['name']} {torch.get_num_threads()} threads"
-    return {
-        "id": re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-"),
-        "device": gpu["name"] if gpu else cpu["name"],
-        "cpu": cpu,
-        "gpu": gpu,
-        "software": _software(),
-        "switches": {
-            "threads": torch.get_num_threads(),
-            "tf32_convolutions": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined] # made at import time
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        },
-    }
+    cpu = Cpu(
+        name=_cpu_name(),
+        physical_cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(),
+        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        memory_bytes=psutil.virtual_memory().total,
+    )
+    name = gpu.name if gpu else f"cpu {cpu.name} {torch.get_num_threads()} threads"
+    return Hardware(
+        id=re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-"),
+        device=gpu.name if gpu else cpu.name,
+        cpu=cpu,
+        gpu=gpu,
+        software=_software(),
+        switches=Switches(
+            threads=torch.get_num_threads(),
+            tf32_convolutions=torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined] # made at import time
+            float32_matmul_precision=torch.get_float32_matmul_precision(),
+            cudnn_benchmark=torch.backends.cudnn.benchmark,
+        ),
+    )
 
 
-def _software() -> dict[str, Any]:
+def _software() -> Software:
+    import torch
+    import torchvision
+
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
-    return {
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": cudnn,
-    }
+    return Software(
+        os=platform.platform(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        torchvision=torchvision.__version__,
+        cuda=torch.version.cuda,
+        cudnn=cudnn,
+    )
 
 
 def _cpu_name() -> str:
@@ -96,21 +198,28 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _gpu(device: torch.device) -> dict[str, Any]:
+def _gpu(device: torch.device) -> Gpu:
     """Name and memory from PyTorch; driver, clocks, power and throttling from NVML where it answers."""
+    import torch
+
     properties = torch.cuda.get_device_properties(device)
-    gpu: dict[str, Any] = {
-        "name": properties.name,
-        "memory_bytes": properties.total_memory,
-        "compute_capability": f"{properties.major}.{properties.minor}",
-    }
+    return Gpu(
+        name=properties.name,
+        memory_bytes=properties.total_memory,
+        compute_capability=f"{properties.major}.{properties.minor}",
+        **_nvml(str(properties.uuid)),
+    )
+
+
+def _nvml(uuid: str) -> dict[str, Any]:
+    """What NVML says of a card, as the fields of `Gpu`; why not where it does not answer."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
         reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
-        gpu |= {
+        found = {
             "driver": pynvml.nvmlSystemGetDriverVersion(),
             "clock_sm_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "clock_memory_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
@@ -119,11 +228,13 @@ def _gpu(device: torch.device) -> dict[str, Any]:
         }
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        gpu["nvml"] = f"not readable: {error}"
-    return gpu
+        return {"nvml": f"not readable: {error}"}
+    return found
 
 
 def use_true_float32() -> None:
     """Switch TF32 off: published float32 numbers were measured without it."""
+    import torch
+
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # made at import time

@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from collections.abc import Mapping
-from importlib.metadata import version
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from zoo.files import PROJECT
 
+DISTRIBUTION = "zoo-bench"
 
-def code_state() -> dict[str, Any]:
+
+def zoo_version() -> str:
+    """The version of this code: what the checkout says, or the metadata of an installed package."""
+    try:
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if project["name"] == DISTRIBUTION:
+            return str(project["version"])
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        pass  # no checkout
+    from importlib.metadata import version
+
+    return version(DISTRIBUTION)
+
+
+@dataclass(slots=True, kw_only=True)
+class Code:
+    """The code that made a record.
+
+    Attributes:
+        version: version of the package.
+        commit: git commit of the checkout; None where it is none.
+        dirty: whether files outside results/ were changed since; None likewise.
+    """
+
+    version: str
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+def code_state() -> Code:
     """Version, and commit and dirty flag where the project is a git checkout."""
-    return {"version": version("zoo-bench"), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+    return Code(version=zoo_version(), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
+
+
+def now() -> str:
+    """The present time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def bare_names(node: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 
 from zoo.catalog.entry import Checkpoint
 from zoo.checkpoints.convert import LoadReport, convert
+from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.obtain import described, obtain
 from zoo.checkpoints.readers import read
 from zoo.checkpoints.store import StoredFile
 from zoo.errors import BlockedError, UsageError
@@ -51,7 +51,7 @@ class InitialWeights:
         if self.initial is None or resumes:
             return
         try:
-            self._file = obtain(self.initial, results_dir)
+            self._file = fetch_checkpoint(self.initial, results_dir)
         except BlockedError as error:
             if config.max_steps is None:
                 instead = "train from random weights with initial=null, or start from checkpoint.path=FILE"
@@ -69,7 +69,7 @@ class InitialWeights:
         """
         if self.initial is not None and self._file is not None:
             report = load_initial(detector, self.initial, self._file.path)
-            self.description = described(self._file) | {"load_report": report.to_json()}
+            self.description = checkpoint_info(self._file) | {"load_report": report.to_json()}
 
 
 def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadReport:

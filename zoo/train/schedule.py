@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from zoo.errors import UsageError, closest
-
-T = TypeVar("T")
-
-PRECISIONS = ("fp32", "fp16", "bf16")
+from zoo.data.augment.settings import MosaicSettings, MultiScale
+from zoo.schema import build
+from zoo.types import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +24,6 @@ class Warmup:
     kind: Literal["linear"]
     iterations: int
     ratio: float
-
-    def __post_init__(self) -> None:
-        if self.kind != "linear":
-            raise _schema_error(f"warmup.kind: {self.kind!r} is not linear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +83,6 @@ class OptimizerConfig:
     decay_norms: bool = True
     decay_biases: bool = True
 
-    def __post_init__(self) -> None:
-        if self.name not in ("sgd", "adamw"):
-            raise _schema_error(f"optimizer.name: {self.name!r} is neither sgd nor adamw")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmaConfig:
@@ -126,8 +115,8 @@ class Schedule:
             The learning rate then does not follow the batch size.
         gradients: "mean" averages the gradients of a step over its micro-batches, as the frameworks of many GPUs do;
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
-        multi_scale: resize rule of the training images, as `zoo.data.augment.MultiScale` takes it.
-        mosaic: mosaic augmentation instead, as `zoo.data.yolo_training.MosaicSettings` takes it.
+        multi_scale: scales of the training images, in mmdetection's style.
+        mosaic: mosaics and what goes with them instead, in Ultralytics' style.
         crop: side in pixels of a random square crop after the resize; None crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
@@ -146,23 +135,19 @@ class Schedule:
     warmup: Warmup | GroupWarmup | None = None
     accumulate_to: int | None = None
     gradients: Literal["mean", "sum"] = "mean"
-    multi_scale: Mapping[str, Any] | None = None
-    mosaic: Mapping[str, Any] | None = None
+    multi_scale: MultiScale | None = None
+    mosaic: MosaicSettings | None = None
     crop: int | None = None
     clip: float | None = None
     ema: EmaConfig | None = None
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     loss_scale: float | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise _schema_error(f"precision: no {self.precision!r} ({closest(self.precision, PRECISIONS)})")
-        if self.gradients not in ("mean", "sum"):
-            raise _schema_error(f"gradients: {self.gradients!r} is neither mean nor sum")
         if (self.multi_scale is None) == (self.mosaic is None):
-            raise _schema_error("one of multi_scale and mosaic makes the training images")
+            raise ValueError("one of multi_scale and mosaic makes the training images")
         if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
-            raise _schema_error("decay comes with a warm-up of the kind groups and without milestones, or not at all")
+            raise ValueError("decay comes with a warm-up of the kind groups and without milestones, or not at all")
 
     @classmethod
     def from_mapping(cls, block: Mapping[str, Any]) -> Schedule:
@@ -171,34 +156,4 @@ class Schedule:
         Raises:
             UsageError: a key is missing or unknown, or has a value of the wrong kind.
         """
-        values = dict(block)
-        by_groups = (values.get("warmup") or {}).get("kind") == "groups"
-        kinds = {
-            "optimizer": OptimizerConfig,
-            "decay": LinearDecay,
-            "warmup": GroupWarmup if by_groups else Warmup,
-            "ema": EmaConfig,
-        }
-        for name, kind in kinds.items():
-            if values.get(name) is not None:
-                values[name] = _build(kind, values[name], f"schedule.{name}")
-        schedule = _build(cls, values, "schedule")
-        return dataclasses.replace(schedule, milestones=tuple(schedule.milestones))
-
-
-def _build(kind: type[T], block: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a mapping, with errors that name the key."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in block:
-        if key not in fields:
-            raise _schema_error(f"{where}: unknown key {key!r} ({closest(str(key), fields)})")
-    missing = [
-        name for name, field in fields.items() if field.default is dataclasses.MISSING and block.get(name) is None
-    ]
-    if missing:
-        raise _schema_error(f"{where}: missing {', '.join(missing)}")
-    return kind(**block)
-
-
-def _schema_error(message: str) -> UsageError:
-    return UsageError(message, next_step="correct the file of conf/schedule; its keys are in zoo/train/schedule.py")
+        return build(cls, block, "schedule", "correct the file of conf/schedule; its keys are in zoo/train/schedule.py")

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.data.augment import Augmentation, MultiScale
+from zoo.checkpoints.fetch_checkpoint import portable_path
+from zoo.data.augment import mmdet, ultralytics
+from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.training import TrainingBatches, TrainingDataset, TrainingOrder, TrainingSet
-from zoo.data.yolo_training import MosaicDataset, MosaicSettings
+from zoo.data.loader import TrainLoader
+from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError
+from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
 from zoo.train.config import Recipe, TrainConfig
@@ -59,27 +62,29 @@ def train(
     """
     recipe = config.recipe
     dataset = _dataset(recipe, config.seed, detector, ground_truth, files)
-    order = TrainingOrder(
-        dataset.wide,
+    sampler = AspectRatioBatchSampler(
+        dataset.is_landscape,
         batch_size=config.batch_size,
-        part_size=resolve_micro_batch_size(config, context.world_size),
+        micro_batch_size=resolve_micro_batch_size(config, context.world_size),
         seed=config.seed,
         repeat=recipe.schedule.repeat,
     )
-    lr_schedule = build_lr_schedule(recipe.schedule, config.batch_size, order.steps_per_epoch, scale_lr=config.scale_lr)
+    lr_schedule = build_lr_schedule(
+        recipe.schedule, config.batch_size, sampler.steps_per_epoch, scale_lr=config.scale_lr
+    )
     training_set = {"images": len(dataset), "annotations_sha256": ground_truth.sha256}
-    summary = _summary(config, order, lr_schedule) | training_set
+    summary = _summary(config, sampler, lr_schedule) | training_set
     # The steps are left out: a training that was cut short may go on for longer.
     identity = {name: value for name, value in summary.items() if name != "steps"}
     identity = {**identity, **config.identity, "seed": config.seed}
     config = dataclasses.replace(config, identity=identity, run_dir=context.broadcast_path(config.run_dir))
     trainer = _trainer(
-        config, detector, lr_schedule, order, steps=summary["steps"], init_from=init_from, context=context
+        config, detector, lr_schedule, sampler, steps=summary["steps"], init_from=init_from, context=context
     )
     if config.resume:
         trainer.restore()
         refuse_dry_run(trainer.init_from, config)
-    loader = TrainingBatches(dataset, order, workers=workers, rank=context.rank, processes=context.world_size)
+    loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
     trainer.run(loader, evaluate=evaluate)
     if trainer.ema is not None:
         detector.load_state_dict(trainer.ema.tensors)
@@ -88,6 +93,19 @@ def train(
         export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
     return summary | {"processes": context.world_size, "init_from": trainer.init_from}
+
+
+def trained_weights(run_dir: Path) -> dict[str, Any]:
+    """The exported weights of a training as a record holds a checkpoint."""
+    path = run_dir / WEIGHTS
+    digest = hash_file(path)
+    return {
+        "path": portable_path(path),
+        "url": None,
+        "sha256": digest.sha256,
+        "size": digest.size,
+        "hash_evidence": "none",
+    }
 
 
 def profile_steps(
@@ -117,9 +135,9 @@ def profile_steps(
     images = recipe.schedule.images_per_gpu or recipe.schedule.batch_size
     config = TrainConfig(recipe=recipe, batch_size=images, seed=seed, run_dir=Path())
     dataset = _dataset(recipe, seed, detector, ground_truth, files)
-    order = TrainingOrder(dataset.wide, batch_size=images, part_size=images, seed=seed)
-    lr_schedule = build_lr_schedule(recipe.schedule, images, order.steps_per_epoch)
-    loader = TrainingBatches(dataset, order, workers=workers)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=images, micro_batch_size=images, seed=seed)
+    lr_schedule = build_lr_schedule(recipe.schedule, images, sampler.steps_per_epoch)
+    loader = TrainLoader(dataset, sampler, workers=workers)
     sizes: list[Size] = []
 
     def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
@@ -127,7 +145,7 @@ def profile_steps(
             sizes.extend(_padded_size(detector, micro_batch) for micro_batch in micro_batches)
             yield micro_batches
 
-    _trainer(config, detector, lr_schedule, order, steps=steps).profile_steps(measured)
+    _trainer(config, detector, lr_schedule, sampler, steps=steps).profile_steps(measured)
     largest = max(sizes, key=math.prod)
     return {"images_per_gpu": images, "precision": recipe.precision, "largest_input": list(largest)}
 
@@ -164,18 +182,20 @@ def _dataset(
     recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
 ) -> TrainingSet:
     schedule, masks = recipe.schedule, detector.has_masks
+    if schedule.multi_scale is not None:
+        scales, crop = schedule.multi_scale, schedule.crop
+        return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
     if schedule.mosaic is not None:
-        settings = MosaicSettings.from_mapping(schedule.mosaic)
-        return MosaicDataset(ground_truth, files, settings, epochs=schedule.epochs, seed=seed, masks=masks)
-    augmentation = Augmentation(multi_scale=MultiScale.from_mapping(schedule.multi_scale or {}), crop=schedule.crop)
-    return TrainingDataset(ground_truth, files, augmentation, seed, masks=masks)
+        settings, epochs = schedule.mosaic, schedule.epochs
+        return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
+    raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built like that
 
 
 def _trainer(
     config: TrainConfig,
     detector: Detector,
     lr_schedule: LRSchedule,
-    order: TrainingOrder,
+    sampler: AspectRatioBatchSampler,
     *,
     steps: int,
     init_from: str | Mapping[str, Any] = RANDOM_INIT,
@@ -192,7 +212,7 @@ def _trainer(
         lr_schedule,
         config,
         steps=steps,
-        micro_batches=order.parts_per_step,
+        micro_batches=sampler.micro_batches_per_step,
         init_from=init_from,
         ema=ModelEma(detector, schedule.ema) if schedule.ema else None,
         context=context,
@@ -205,18 +225,18 @@ def _padded_size(detector: Detector, micro_batch: MicroBatch) -> Size:
     return detector.normalizer.padded_size((max(heights), max(widths)))
 
 
-def _summary(config: TrainConfig, order: TrainingOrder, lr_schedule: LRSchedule) -> dict[str, Any]:
+def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:
     schedule = config.recipe.schedule
-    all_steps = schedule.epochs * order.steps_per_epoch
+    all_steps = schedule.epochs * sampler.steps_per_epoch
     return {
         "schedule": schedule.name,
         "epochs": schedule.epochs,
         "batch_size": config.batch_size,
         "recipe_batch_size": schedule.batch_size,
-        "micro_batch_size": order.part_size,
+        "micro_batch_size": sampler.micro_batch_size,
         "precision": config.recipe.precision,
         "lr": lr_schedule.base_lr,
         "recipe_lr": schedule.optimizer.lr,
         "steps": min(config.max_steps or all_steps, all_steps),
-        "steps_per_epoch": order.steps_per_epoch,
+        "steps_per_epoch": sampler.steps_per_epoch,
     }

@@ -1,4 +1,4 @@
-"""Whole documents, one of each zoo's layout, and the faults that only a layout can see."""
+"""Whole documents, one of each zoo's layout, and the issues that only a layout can see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoo.catalog.entry import METRICS, ZOO_ORDER
-from zoo.catalog.published.documents import Printed, read_document, read_file
+from zoo.catalog.published.documents import PublishedNumber, read_document, read_file
 from zoo.catalog.published.layouts import column_name, is_metric, layout_of, layouts
 from zoo.errors import UsageError, ZooError
 
@@ -32,12 +32,12 @@ VGG-16 | 8 | 16 |1e-2| 4 | 6 | 4 hr | 7050 MB | 25.0
 """
 
 
-def brief(cells: list[Printed]) -> list[tuple[str | None, str, str, str | None]]:
+def brief(cells: list[PublishedNumber]) -> list[tuple[str | None, str, str, str | None]]:
     return [(cell.entry, cell.metric, cell.text, cell.hardware) for cell in cells]
 
 
 def test_mmdet() -> None:
-    cells, faults = read_document(MMDET, "README.md")
+    cells, issues = read_document(MMDET, "README.md")
     entry = "mmdet_faster_rcnn_r50_caffe_fpn_ms_1x_person"
     assert brief(cells) == [
         (entry, "train_memory_gb", "4.0", "V100"),
@@ -48,21 +48,21 @@ def test_mmdet() -> None:
     assert {(cell.zoo, cell.row, cell.file, cell.line, cell.side) for cell in cells} == {
         ("mmdet", "R-50", "README.md", 3, None)
     }
-    assert faults == []
+    assert issues == []
 
 
 def test_paddle_in_two_languages() -> None:
-    cells, (fault,) = read_document(PADDLE, "README.md")
+    cells, (issue,) = read_document(PADDLE, "README.md")
     assert brief(cells) == [("paddle_mask_rcnn_r50_vd_1x", "box_AP", "31.10", None)]
-    assert fault.line == 1
-    assert fault.what.startswith("column names in another language (骨架网络, ")
-    assert "inf time (fps)" in fault.done
+    assert issue.line == 1
+    assert issue.problem.startswith("column names in another language (骨架网络, ")
+    assert "inf time (fps)" in issue.resolution
     english = PADDLE.replace("推理时间(fps)", "Inf time (fps)").replace("----", "12.125")
     assert brief(read_document(english, "README.md")[0])[0] == ("paddle_mask_rcnn_r50_vd_1x", "fps", "12.125", "V100")
 
 
 def test_ultralytics() -> None:
-    cells, faults = read_document(ULTRALYTICS, "README.md")
+    cells, issues = read_document(ULTRALYTICS, "README.md")
     assert [(cell.metric, cell.text, cell.hardware) for cell in cells] == [
         ("box_AP", "30.1", None),
         ("mask_AP", "25.2", None),
@@ -72,11 +72,11 @@ def test_ultralytics() -> None:
         ("flops_b", "12.0", None),
     ]
     assert {cell.entry for cell in cells} == {"ultralytics_yolov8n_seg"}
-    assert faults == []
+    assert issues == []
 
 
 def test_jwyang() -> None:
-    cells, faults = read_document(JWYANG, "README.md")
+    cells, issues = read_document(JWYANG, "README.md")
     assert brief(cells) == [
         ("jwyang_faster_rcnn_r101_s600_10e", "train_memory_gb", "9.050", "Titan X (Pascal)"),
         ("jwyang_faster_rcnn_r101_s600_10e", "box_AP", "30.5", None),
@@ -85,7 +85,7 @@ def test_jwyang() -> None:
         (None, "box_AP", "25.0", None),
     ]
     assert cells[0].raw == "9,050 MB"
-    assert [(fault.line, fault.what) for fault in faults] == [
+    assert [(issue.line, issue.problem) for issue in issues] == [
         (3, "column 'mem/gpu': a unit in the cell (MB)"),
         (3, "column 'mem/gpu': thousands separators"),
         (4, "column 'mem/gpu': a unit in the cell (MB)"),
@@ -121,11 +121,11 @@ def test_a_table_belongs_to_the_zoo_that_knows_most_of_its_columns() -> None:
     assert not is_metric("Backbone")
 
 
-def test_columns_and_tables_of_no_known_metric_are_told() -> None:
+def test_columns_and_tables_of_no_known_metric_are_reported() -> None:
     text = MMDET.replace("mask AP", "AP75") + "\n| Name | Age |\n|---|---|\n| a | 3 |\n"
-    cells, faults = read_document(text, "README.md")
+    cells, issues = read_document(text, "README.md")
     assert [cell.metric for cell in cells] == ["train_memory_gb", "fps", "box_AP"]
-    assert [(fault.line, fault.what, fault.done) for fault in faults] == [
+    assert [(issue.line, issue.problem, issue.resolution) for issue in issues] == [
         (1, "columns of no known metric (AP75)", "left out"),
         (5, "a table without a known column of numbers", "left out"),
     ]
@@ -149,18 +149,18 @@ def test_running_text_is_a_carrier_of_its_own() -> None:
         ("paddle_faster_rcnn_enhance_3x", "fps", "50", "V100"),
         ("paddle_faster_rcnn_enhance_3x", "box_AP", "31.5", None),
     ]
-    assert [cells[i].cell("a.md").carrier for i in (0, 1, 2)] == ["a.md (text)", "a.md (text)", "a.md"]
+    assert [cells[i].cell("a.md").source for i in (0, 1, 2)] == ["a.md (text)", "a.md (text)", "a.md"]
     assert {cell.zoo for cell in read_document(text.split("```")[0] + MMDET, "a.md")[0]} == {"mmdet"}
 
 
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_bytes(b"\xef\xbb\xbf" + MMDET.replace("\n", "\r\n").encode())
-    cells, faults = read_file(path)
+    cells, issues = read_file(path)
     assert [cell.text for cell in cells] == ["4.0", "20.0", "30.0", "29.1"]
-    assert faults == []
+    assert issues == []
     path.write_bytes(b"\n\xff\n" + MMDET.encode())
-    assert [(fault.line, fault.what) for fault in read_file(path)[1]] == [(2, "bytes that are not UTF-8")]
+    assert [(issue.line, issue.problem) for issue in read_file(path)[1]] == [(2, "bytes that are not UTF-8")]
 
 
 def test_files_without_numbers(tmp_path: Path) -> None:

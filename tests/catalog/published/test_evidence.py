@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoo.catalog.entry import ZOO_ORDER, PublishedCell, conf_dir, read_entries
-from zoo.catalog.published.documents import Printed, read_document
+from zoo.catalog.published.documents import PublishedNumber, read_document
 from zoo.catalog.published.evidence import COLUMNS, Evidence, gather, read_evidence, write_evidence
 from zoo.errors import ZooError
 from zoo.results.verdict import CONFLICT, verdict
@@ -24,11 +24,11 @@ TABLE = "| Style | box AP | Inf time (fps) | Config |\n|---|---|---|---|\n"
 
 
 def evidence(text: str, metric: str = "box_AP", **more: object) -> Evidence:
-    cell = PublishedCell(metric=metric, text=text, carrier="configs/a/README.md", line=3)
+    cell = PublishedCell(metric=metric, text=text, source="configs/a/README.md", line=3)
     return replace(Evidence(entry="mmdet_a", cell=cell, file="1.md", raw=text), **more)  # type: ignore[arg-type]
 
 
-def printed(body: str) -> list[Printed]:
+def printed(body: str) -> list[PublishedNumber]:
     return read_document(TABLE + body, "docs/1.md")[0]
 
 
@@ -76,12 +76,15 @@ def test_round_trip(tmp_path: Path) -> None:
         ("entry,text\n", "its columns are not entry, metric"),
         ("", "its columns are not"),
         (",".join(COLUMNS) + "\nmmdet_a,box_AP,37.4\n", "not a table of published cells"),
-        (",".join(COLUMNS) + "\nmmdet_a,box_AP,many,README.md,1.md,3,,x\n", "'many' is not a number"),
+        (
+            ",".join(COLUMNS) + "\nmmdet_a,box_AP,many,README.md,1.md,3,,x\n",
+            r"mmdet_a\.text: 'many' is",
+        ),
         (",".join(COLUMNS) + "\nmmdet_a,box_AP,1,README.md,1.md,third,,x\n", "third"),
         ("\udcff", "cannot be read"),
     ],
 )
-def test_a_spoilt_file_is_told(tmp_path: Path, content: str, message: str) -> None:
+def test_a_corrupt_file_is_reported(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "mmdet.csv"
     path.write_bytes(content.encode("utf-8", errors="surrogateescape"))
     with pytest.raises(ZooError, match=message) as error:
@@ -89,7 +92,7 @@ def test_a_spoilt_file_is_told(tmp_path: Path, content: str, message: str) -> No
     assert "git checkout" in error.value.next_step
 
 
-def test_an_absent_file_is_told(tmp_path: Path) -> None:
+def test_an_absent_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="cannot be read"):
         read_evidence(tmp_path / "mmdet.csv")
 
@@ -139,7 +142,7 @@ def _yaml(cells: Iterable[PublishedCell]) -> str:
     for cell in cells:
         line = "" if cell.line is None else f", line: {cell.line}"
         hardware = f', hardware: "{cell.hardware}"' if cell.hardware else ""
-        lines.append(f'    - {{metric: {cell.metric}, text: "{cell.text}", carrier: {cell.carrier}{line}{hardware}}}')
+        lines.append(f'    - {{metric: {cell.metric}, text: "{cell.text}", source: {cell.source}{line}{hardware}}}')
     return "\n".join(lines)
 
 

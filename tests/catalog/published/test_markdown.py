@@ -1,4 +1,4 @@
-"""Tables with one fault each: what is read, what is left out, and that it is told."""
+"""Tables with one issue each: what is read, what is left out, and that it is reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.catalog.published.faults import Fault
+from zoo.catalog.published.issues import Issue
 from zoo.catalog.published.markdown import Table, read_tables, split_cells
 
 HEAD = "| Model | Size | AP | FPS | Link |\n| --- | :-: | --: | --- | --- |\n"
@@ -14,7 +14,7 @@ ROW = ("a", "640", "37.4", "21.4", "[m](x.pth)")
 LINE = "| a | 640 | 37.4 | 21.4 | [m](x.pth) |"
 
 
-def read(text: str) -> tuple[list[Table], list[Fault]]:
+def read(text: str) -> tuple[list[Table], list[Issue]]:
     return read_tables(text, "a.md", lambda header: header in ("AP", "FPS"))
 
 
@@ -22,8 +22,8 @@ def rows(text: str) -> list[tuple[str, ...]]:
     return [row.cells for table in read(text)[0] for row in table.rows]
 
 
-def faults(text: str) -> list[str]:
-    return [f"{fault.line}: {fault.what}: {fault.done}" for fault in read(text)[1]]
+def issues(text: str) -> list[str]:
+    return [f"{issue.line}: {issue.problem}: {issue.resolution}" for issue in read(text)[1]]
 
 
 def test_a_clean_table() -> None:
@@ -47,7 +47,7 @@ def test_every_clean_table_is_read_back(body: list[list[str]]) -> None:
 def test_a_table_without_outer_bars() -> None:
     text = "Model | AP\n---|---\na | 37.4\nb | 38.0\n\nsome text | with a bar"
     assert rows(text) == [("a", "37.4"), ("b", "38.0")]
-    assert faults(text) == []
+    assert issues(text) == []
 
 
 def test_escaped_bars_part_no_cells() -> None:
@@ -65,13 +65,13 @@ def test_tables_end() -> None:
 def test_lines_of_bars_are_no_end_of_a_table() -> None:
     text = HEAD.replace("\n", "\n|\n") + LINE + "\n| |\n" + LINE
     assert rows(text) == [ROW, ROW]
-    assert faults(text) == [f"{line}: a line of nothing but bars: left out" for line in (2, 4, 6)]
+    assert issues(text) == [f"{line}: a line of nothing but bars: left out" for line in (2, 4, 6)]
 
 
 def test_a_stray_bar_at_the_end() -> None:
     text = "| Model | AP | |\n|---|---| |\n| a | 37.4 | |\n"
     assert rows(text) == [("a", "37.4")]
-    assert faults(text) == [
+    assert issues(text) == [
         "1: a stray bar at the end of the column names: left off",
         "3: stray bars at the end of a row: left off",
     ]
@@ -80,7 +80,7 @@ def test_a_stray_bar_at_the_end() -> None:
 def test_an_unescaped_bar_in_a_cell() -> None:
     text = f"{HEAD}| a | 640 | 37.4 | 21.4 | [m](x.pth) | [log](y) |"
     assert rows(text) == [("a", "640", "37.4", "21.4", "[m](x.pth) | [log](y)")]
-    assert faults(text) == ["3: 6 cells for 5 columns: the surplus bar belongs to a cell"]
+    assert issues(text) == ["3: 6 cells for 5 columns: the surplus bar belongs to a cell"]
 
 
 def test_a_surplus_bar_before_the_numbers_is_found_too() -> None:
@@ -91,7 +91,7 @@ def test_a_surplus_bar_before_the_numbers_is_found_too() -> None:
 def test_a_row_is_left_out_where_its_numbers_could_stand_in_several_columns() -> None:
     text = f"{HEAD}| a | 640 | 37.4 | [m](x.pth) |\n{LINE}"
     assert rows(text) == [ROW]
-    assert faults(text) == [
+    assert issues(text) == [
         "3: 4 cells for 5 columns: left out: the numbers could stand in several columns, or in none"
     ]
 
@@ -103,27 +103,27 @@ def test_a_short_row_where_the_clean_rows_leave_one_place() -> None:
         ("a", "37.4", "[c](a.py)", "[l](a.json)"),
         ("b", "37.6", "[c](b.py)", ""),
     ]
-    assert faults(f"{head}{clean}\n{short}") == ["4: 3 cells for 4 columns: the missing cells are blank"]
+    assert issues(f"{head}{clean}\n{short}") == ["4: 3 cells for 4 columns: the missing cells are blank"]
     assert rows(f"{head}{short}") == []
 
 
 def test_a_row_broken_over_lines() -> None:
     text = f"{HEAD}| a | 640 | 37.4\n| 21.4 | [m](x.pth) |\n{LINE}"
     assert rows(text) == [ROW, ROW]
-    assert faults(text) == ["3: a row broken over 2 lines: read as one"]
+    assert issues(text) == ["3: a row broken over 2 lines: read as one"]
 
 
 def test_a_row_that_only_lacks_its_last_bar() -> None:
     text = f"{HEAD}{LINE.removesuffix(' |')}\n{LINE}"
     assert rows(text) == [ROW, ROW]
-    assert faults(text) == []
+    assert issues(text) == []
 
 
 @pytest.mark.parametrize("glue", ["", " "])
 def test_rows_on_one_line(glue: str) -> None:
     text = f"{HEAD}{LINE}{glue}{LINE.replace('37.4', '37.6')}\n"
     assert [row[2] for row in rows(text)] == ["37.4", "37.6"]
-    assert faults(text) == ["3: 2 rows on one line: read one by one"]
+    assert issues(text) == ["3: 2 rows on one line: read one by one"]
 
 
 def test_rows_that_share_a_bar() -> None:
@@ -134,20 +134,20 @@ def test_rows_that_share_a_bar() -> None:
 def test_a_blank_line_inside_a_table() -> None:
     text = f"{HEAD}{LINE}\n\n{LINE}\n\ntext"
     assert rows(text) == [ROW, ROW]
-    assert faults(text) == ["4: a blank line inside a table: the table goes on"]
+    assert issues(text) == ["4: a blank line inside a table: the table goes on"]
 
 
 def test_no_line_of_dashes() -> None:
     text = "| Model | AP |\n| a | 37.4 |\n"
     assert rows(text) == [("a", "37.4")]
-    assert faults(text) == ["1: no line of dashes below the column names: read as a table all the same"]
+    assert issues(text) == ["1: no line of dashes below the column names: read as a table all the same"]
     assert rows("either | or\nthis | that") == []
 
 
 def test_too_few_dashes() -> None:
     text = "| Model | AP | FPS |\n|---|---|\n| a | 37.4 | 21.4 |\n"
     assert rows(text) == [("a", "37.4", "21.4")]
-    assert faults(text) == ["2: 2 cells of dashes below 3 column names: the names count"]
+    assert issues(text) == ["2: 2 cells of dashes below 3 column names: the names count"]
 
 
 def test_tables_without_a_line_between_them() -> None:
@@ -169,7 +169,7 @@ def test_a_conflict_in_the_rows() -> None:
         (5, "HEAD", "37.4"),
         (7, "fix", "37.6"),
     ]
-    assert [fault.line for fault in found] == [4]
+    assert [issue.line for issue in found] == [4]
 
 
 def test_a_conflict_that_ends_the_table_on_one_side_only() -> None:
@@ -218,4 +218,4 @@ def test_nothing_breaks_the_reader(text: str) -> None:
     lines = len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     for table in tables:
         assert all(len(row.cells) == len(table.header) and table.line < row.line <= lines for row in table.rows)
-    assert all(1 <= fault.line <= lines for fault in found)
+    assert all(1 <= issue.line <= lines for issue in found)

@@ -57,7 +57,7 @@ def test_blank_cells_hold_no_number(cell: str) -> None:
         ("840K", "params_m", "0.840", "a unit in the cell (K)"),
     ],
 )
-def test_what_stands_around_a_number_is_told(cell: str, metric: str, text: str, remark: str) -> None:
+def test_what_stands_around_a_number_is_reported(cell: str, metric: str, text: str, remark: str) -> None:
     reading = read_number(cell, metric)
     assert reading.text == text
     assert remark in [what for what, _ in reading.remarks]
@@ -96,4 +96,4 @@ def test_plain() -> None:
 
 
 def test_every_metric_has_its_units() -> None:
-    assert set(UNITS) == set(METRICS)
+    assert set(UNITS) == set(METRICS.values())

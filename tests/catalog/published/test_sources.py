@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.catalog.published.faults import Fault, summary
+from zoo.catalog.published.issues import Issue, summary
 from zoo.catalog.published.sources import readings
 
 CONFLICT = """first
@@ -22,33 +22,33 @@ def texts(document: str) -> list[list[str]]:
 
 
 def test_a_clean_document_has_one_reading() -> None:
-    (lines,), faults = readings("a\n\nb\n", "a.md")
+    (lines,), issues = readings("a\n\nb\n", "a.md")
     assert [(line.number, line.text) for line in lines] == [(1, "a"), (2, ""), (3, "b"), (4, "")]
-    assert faults == []
+    assert issues == []
 
 
 def test_both_sides_of_a_conflict_are_read() -> None:
-    (ours, theirs), faults = readings(CONFLICT, "a.md")
+    (ours, theirs), issues = readings(CONFLICT, "a.md")
     assert [(line.number, line.text, line.side) for line in ours if line.text] == [
         (1, "first", None),
         (3, "ours", "HEAD"),
         (7, "last", None),
     ]
     assert [(line.number, line.side) for line in theirs if line.text] == [(1, None), (5, "0123456789"), (7, None)]
-    assert faults == [
-        Fault("a.md", 2, "a merge conflict up to line 6 (HEAD and 0123456789)", "both sides are kept, as two readings")
+    assert issues == [
+        Issue("a.md", 2, "a merge conflict up to line 6 (HEAD and 0123456789)", "both sides are kept, as two readings")
     ]
 
 
 def test_the_common_ancestor_of_a_conflict_is_left_out_aloud() -> None:
     document = CONFLICT.replace("=======", "||||||| base\nold\n=======")
     assert texts(document) == [["first", "ours", "last"], ["first", "theirs", "last"]]
-    assert readings(document, "a.md")[1][0].done.endswith("their common ancestor is left out")
+    assert readings(document, "a.md")[1][0].resolution.endswith("their common ancestor is left out")
 
 
 def test_a_conflict_that_never_ends() -> None:
-    _, (fault,) = readings("<<<<<<< HEAD\nours\n=======\ntheirs\n", "a.md")
-    assert fault.what == "a merge conflict (HEAD and theirs) that never ends"
+    _, (issue,) = readings("<<<<<<< HEAD\nours\n=======\ntheirs\n", "a.md")
+    assert issue.problem == "a merge conflict (HEAD and theirs) that never ends"
 
 
 def test_an_underlined_heading_is_no_conflict() -> None:
@@ -75,9 +75,9 @@ def test_code_on_one_line_is_a_part_of_it() -> None:
 
 
 @pytest.mark.parametrize(("opening", "what"), [("```", "a code block"), ("<!--", "a comment")])
-def test_what_never_closes_is_told(opening: str, what: str) -> None:
-    lines, faults = readings(f"a\n{opening}\n| x |\n", "a.md")
-    assert faults == [Fault("a.md", 2, f"{what} that never ends", "everything after it is left out")]
+def test_what_never_closes_is_reported(opening: str, what: str) -> None:
+    lines, issues = readings(f"a\n{opening}\n| x |\n", "a.md")
+    assert issues == [Issue("a.md", 2, f"{what} that never ends", "everything after it is left out")]
     assert [line.text for line in lines[0]] == ["a", "", "", ""]
 
 
@@ -87,8 +87,8 @@ def test_line_numbers_are_those_of_an_editor() -> None:
 
 
 def test_summary_puts_the_same_fault_on_one_line() -> None:
-    faults = [Fault("a.md", line, "a stray bar", "left off") for line in range(1, 9)]
-    assert summary([*faults, Fault("b.md", 3, "a range", "left out")]) == [
+    issues = [Issue("a.md", line, "a stray bar", "left off") for line in range(1, 9)]
+    assert summary([*issues, Issue("b.md", 3, "a range", "left out")]) == [
         "a.md:1, 2, 3, 4, 5, 6 and 2 more: a stray bar: left off",
         "b.md:3: a range: left out",
     ]

@@ -18,7 +18,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.preprocess import decode
 from zoo.data.shapes import dataset as shapes
 from zoo.data.shapes.dataset import IMAGES, SHA256, bitmap, digest, draw, prepare_shapes
-from zoo.data.shapes.scenes import CLASSES, MOST_HIDDEN, Figure, Scene, box, draw_scene, run_lengths
+from zoo.data.shapes.scenes import CLASSES, MOST_HIDDEN, Figure, Scene, box, draw_scene
 from zoo.errors import DataError
 
 FEW = 24
@@ -195,11 +195,6 @@ def test_a_figure_may_stick_out_as_far_as_it_may_be_hidden() -> None:
     assert not scene.place(figure, -1, 3, most_hidden=70)  # a quarter is left
     assert scene.place(figure, -1, 2, most_hidden=50)
     assert scene.annotations()[0]["bbox"] == [0, 2, 1, 2]
-
-
-def test_run_lengths_begin_outside() -> None:
-    mask = np.array([[True, False], [True, True]])
-    assert run_lengths(mask) == {"size": [2, 2], "counts": [0, 2, 1, 1]}
 
 
 def test_a_bitmap_is_read_back_as_drawn(tmp_path: Path) -> None:

@@ -4,5 +4,5 @@
          -> `layouts` (which column is which metric, which row is which entry) -> `documents` (cells; `numbers`)
          -> `evidence` (results/published/<zoo>.csv)
 
-Tables are read as they are found. Whatever had to be got over on the way is a `Fault`, a value, never silence.
+Tables are read as they are found. Whatever is repaired or left out on the way is an `Issue`, a value, never silence.
 """

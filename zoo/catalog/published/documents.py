@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.catalog.entry import PublishedCell
-from zoo.catalog.published.faults import Fault
+from zoo.catalog.published.issues import Issue
 from zoo.catalog.published.layouts import Column, Layout, column_name, is_metric, layout_of, layouts
 from zoo.catalog.published.markdown import Row, Table, read_tables
 from zoo.catalog.published.numbers import plain, read_number
@@ -16,19 +16,19 @@ from zoo.errors import UsageError, ZooError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Printed:
+class PublishedNumber:
     """One number as a document prints it.
 
     Attributes:
-        zoo: whose layout the table has.
+        zoo: name of the zoo whose layout the table has.
         entry: the row's name in the catalogue; None where the row names no model.
         row: what the row calls itself: its first cell, without Markdown.
         metric: a key of `zoo.catalog.entry.METRICS`.
         text: the digits, in the metric's unit.
-        hardware: what a speed or a memory figure was taken on.
+        hardware: device that a speed or a memory figure was taken on.
         file: the document as read.
-        line: of the file, from 1.
-        side: of a merge conflict, where the row stands in one.
+        line: line number in the file, from 1.
+        side: name of the side of a merge conflict that the row stands on; None outside of conflicts.
         raw: the cell as it stands in the document.
         in_table: False for a number of the running text.
     """
@@ -45,14 +45,14 @@ class Printed:
     raw: str
     in_table: bool = True
 
-    def cell(self, carrier: str) -> PublishedCell:
-        """The number as a published cell of `carrier`."""
-        # Running text is a carrier of its own: it is older than the table as often as not.
-        where = carrier if self.in_table else f"{carrier} (text)"
-        return PublishedCell(metric=self.metric, text=self.text, carrier=where, line=self.line, hardware=self.hardware)
+    def cell(self, source: str) -> PublishedCell:
+        """The number as a published cell of `source`."""
+        # Running text is a source of its own: it is older than the table as often as not.
+        where = source if self.in_table else f"{source} (text)"
+        return PublishedCell(metric=self.metric, text=self.text, source=where, line=self.line, hardware=self.hardware)
 
 
-def read_file(path: Path) -> tuple[list[Printed], list[Fault]]:
+def read_file(path: Path) -> tuple[list[PublishedNumber], list[Issue]]:
     """What a Markdown file publishes; see `read_document`.
 
     Raises:
@@ -67,43 +67,43 @@ def read_file(path: Path) -> tuple[list[Printed], list[Fault]]:
         message = f"cannot read {path}: {error.strerror or error}"
         raise ZooError(message, next_step="name a Markdown file, such as a README.md") from None
     text = data.decode("utf-8-sig", errors="replace")
-    cells, faults = read_document(text, str(path))
+    cells, issues = read_document(text, str(path))
     if "\N{REPLACEMENT CHARACTER}" in text:
         line = text[: text.index("\N{REPLACEMENT CHARACTER}")].count("\n") + 1
-        faults.insert(0, Fault(str(path), line, "bytes that are not UTF-8", "replaced by \N{REPLACEMENT CHARACTER}"))
+        issues.insert(0, Issue(str(path), line, "bytes that are not UTF-8", "replaced by \N{REPLACEMENT CHARACTER}"))
     if not cells:
         known = sorted({name for layout in layouts() for name in layout.columns})
-        found = "; ".join(f"line {fault.line}: {fault.what}" for fault in faults[:3])
+        found = "; ".join(f"line {issue.line}: {issue.problem}" for issue in issues[:3])
         raise ZooError(
             f"{path}: no table with a published number" + (f" ({found})" if found else ""),
             next_step=f"a table needs one of these columns: {', '.join(known)}",
         )
-    return cells, faults
+    return cells, issues
 
 
-def read_document(text: str, file: str) -> tuple[list[Printed], list[Fault]]:
-    """The numbers that a document publishes, by line, and the faults that were got over, by line."""
-    tables, faults = read_tables(text, file, is_metric)
-    cells: list[Printed] = []
+def read_document(text: str, file: str) -> tuple[list[PublishedNumber], list[Issue]]:
+    """The numbers that a document publishes, by line, and its issues, by line."""
+    tables, issues = read_tables(text, file, is_metric)
+    cells: list[PublishedNumber] = []
     zoos: dict[str, Layout] = {}
     for table in tables:
         layout = layout_of(table.header)
         if layout is None:
-            faults.append(Fault(file, table.line, "a table without a known column of numbers", "left out"))
+            issues.append(Issue(file, table.line, "a table without a known column of numbers", "left out"))
             continue
         zoos[layout.zoo] = layout
         reader = _TableReader(layout, table, file)
         cells.extend(cell for row in table.rows for cell in reader.cells(row))
-        faults.extend(reader.faults)
+        issues.extend(reader.issues)
     cells.extend(_sentences(text, file, zoos.values()))
-    return sorted(cells, key=lambda cell: cell.line), sorted(set(faults))
+    return sorted(cells, key=lambda cell: cell.line), sorted(set(issues))
 
 
 class _TableReader:
     """The numbers of one table."""
 
     def __init__(self, layout: Layout, table: Table, file: str) -> None:
-        self.faults: list[Fault] = []
+        self.issues: list[Issue] = []
         self._layout = layout
         self._file = file
         self._names = layout.names(table.header)
@@ -113,33 +113,33 @@ class _TableReader:
         pairs = [(plain(cell), name) for cell, name in zip(table.header, self._names, strict=True)]
         unknown = [cell for cell, name in pairs if name not in self._layout.columns and name not in self._layout.others]
         if unknown:
-            self._fault(table.line, f"columns of no known metric ({', '.join(unknown)})", "left out")
+            self._issue(table.line, f"columns of no known metric ({', '.join(unknown)})", "left out")
         foreign = [(cell, name) for cell, name in pairs if column_name(cell) != name]
         if foreign:
-            what = f"column names in another language ({', '.join(cell for cell, _ in foreign)})"
-            self._fault(table.line, what, f"read as {', '.join(name for _, name in foreign)}")
+            problem = f"column names in another language ({', '.join(cell for cell, _ in foreign)})"
+            self._issue(table.line, problem, f"read as {', '.join(name for _, name in foreign)}")
 
-    def _fault(self, line: int, what: str, done: str) -> None:
-        self.faults.append(Fault(self._file, line, what, done))
+    def _issue(self, line: int, problem: str, resolution: str) -> None:
+        self.issues.append(Issue(self._file, line, problem, resolution))
 
-    def cells(self, row: Row) -> Iterator[Printed]:
+    def cells(self, row: Row) -> Iterator[PublishedNumber]:
         """The numbers of one row."""
         by_name = dict(zip(self._names, row.cells, strict=True))
         entry = self._layout.entry(by_name.get(self._layout.key_column, ""))
         if entry is None:
-            self._fault(row.line, f"a row that names no known model: {plain(row.cells[0])!r}", "kept without an entry")
+            self._issue(row.line, f"a row that names no known model: {plain(row.cells[0])!r}", "kept without an entry")
         for name, raw in zip(self._names, row.cells, strict=True):
             column = self._layout.columns.get(name)
             if column is None:
                 continue
             reading = read_number(raw, column.metric)
-            for what, done in reading.remarks:
-                self._fault(row.line, f"column {name!r}: {what}", done)
+            for problem, resolution in reading.remarks:
+                self._issue(row.line, f"column {name!r}: {problem}", resolution)
             if reading.text is not None:
                 yield self._printed(row, entry, column, reading.text, raw)
 
-    def _printed(self, row: Row, entry: str | None, column: Column, text: str, raw: str) -> Printed:
-        return Printed(
+    def _printed(self, row: Row, entry: str | None, column: Column, text: str, raw: str) -> PublishedNumber:
+        return PublishedNumber(
             zoo=self._layout.zoo,
             entry=entry,
             row=plain(row.cells[0]),
@@ -153,7 +153,7 @@ class _TableReader:
         )
 
 
-def _sentences(text: str, file: str, used: Iterable[Layout]) -> Iterator[Printed]:
+def _sentences(text: str, file: str, used: Iterable[Layout]) -> Iterator[PublishedNumber]:
     """The numbers that the running text prints of rows of its zoo."""
     sources, _ = readings(text, file)
     lines = sorted({line for source in sources for line in source}, key=lambda line: line.number)
@@ -161,7 +161,7 @@ def _sentences(text: str, file: str, used: Iterable[Layout]) -> Iterator[Printed
         for sentence in layout.sentences:
             for line in lines:
                 if match := sentence.pattern.search(line.text):
-                    yield Printed(
+                    yield PublishedNumber(
                         zoo=layout.zoo,
                         entry=sentence.entry,
                         row="(text)",

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from zoo.catalog.entry import METRICS, PublishedCell
-from zoo.catalog.published.documents import Printed
+from zoo.catalog.published.documents import PublishedNumber
 from zoo.errors import UsageError, ZooError
 from zoo.files import result_errors, write_atomically
+from zoo.schema import build
 
-COLUMNS = ("entry", "metric", "text", "carrier", "file", "line", "hardware", "raw")
+COLUMNS = ("entry", "metric", "text", "source", "file", "line", "hardware", "raw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +25,9 @@ class Evidence:
     """One published cell, and where it was read.
 
     Attributes:
-        entry: the row it belongs to.
-        cell: what the entry says of it.
-        file: the copy of the carrier that was read; `cell.line` is a line of it.
+        entry: name of the row.
+        cell: the published cell, as the entry holds it.
+        file: the copy of the source that was read; `cell.line` is a line of it.
         raw: the text the digits were taken from, on one line.
     """
 
@@ -36,22 +37,22 @@ class Evidence:
     raw: str
 
 
-def gather(printed: Iterable[Printed], carriers: Mapping[str, str]) -> list[Evidence]:
+def gather(numbers: Iterable[PublishedNumber], sources: Mapping[str, str]) -> list[Evidence]:
     """The cells of the rows that have an entry.
 
     A document that prints the same number for a row twice counts once, at the first place; two
     different numbers are two cells.
 
     Args:
-        printed: what was read, in the order of the documents.
-        carriers: zoo -> path of the document in that zoo's own repository.
+        numbers: what was read, in the order of the documents.
+        sources: zoo -> path of the document in that zoo's own repository.
     """
     kept: dict[tuple[str, str, str, str, str | None], Evidence] = {}
-    for number in printed:
+    for number in numbers:
         if number.entry is None:
             continue
-        cell = number.cell(carriers[number.zoo])
-        key = (number.entry, cell.metric, cell.text, cell.carrier, cell.hardware)
+        cell = number.cell(sources[number.zoo])
+        key = (number.entry, cell.metric, cell.text, cell.source, cell.hardware)
         file = PurePath(number.file).name
         kept.setdefault(key, Evidence(entry=number.entry, cell=cell, file=file, raw=number.raw))
     return list(kept.values())
@@ -70,7 +71,7 @@ def write_evidence(path: Path, rows: Iterable[Evidence]) -> None:
         cell = row.cell
         line = "" if cell.line is None else cell.line
         raw = " ".join(row.raw.split())
-        writer.writerow([row.entry, cell.metric, cell.text, cell.carrier, row.file, line, cell.hardware or "", raw])
+        writer.writerow([row.entry, cell.metric, cell.text, cell.source, row.file, line, cell.hardware or "", raw])
     with result_errors(path):
         write_atomically(path, text.getvalue())
 
@@ -78,7 +79,7 @@ def write_evidence(path: Path, rows: Iterable[Evidence]) -> None:
 def _order(row: Evidence) -> tuple[str, int, str, str, int]:
     """By row, then as tables have their columns; a README comes before its metafile and its running text."""
     cell = row.cell
-    return row.entry, list(METRICS).index(cell.metric), cell.hardware or "", cell.carrier, cell.line or 0
+    return row.entry, list(METRICS).index(cell.metric), cell.hardware or "", cell.source, cell.line or 0
 
 
 def read_evidence(path: Path) -> list[Evidence]:
@@ -101,11 +102,12 @@ def read_evidence(path: Path) -> list[Evidence]:
 
 
 def _evidence(row: Mapping[str, str]) -> Evidence:
-    cell = PublishedCell(
-        metric=row["metric"],
-        text=row["text"],
-        carrier=row["carrier"],
-        line=int(row["line"]) if row["line"] else None,
-        hardware=row["hardware"] or None,
-    )
+    block = {
+        "metric": row["metric"],
+        "text": row["text"],
+        "source": row["source"],
+        "line": int(row["line"]) if row["line"] else None,
+        "hardware": row["hardware"] or None,
+    }
+    cell = build(PublishedCell, block, row["entry"], "correct the line")
     return Evidence(entry=row["entry"], cell=cell, file=row["file"], raw=row["raw"])

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from zoo.catalog.published.faults import Fault
+from zoo.catalog.published.issues import Issue
 from zoo.catalog.published.numbers import is_number_or_blank, plain
 from zoo.catalog.published.sources import Line, readings
 
@@ -38,30 +38,30 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def read_tables(text: str, file: str, numeric: Callable[[str], bool]) -> tuple[list[Table], list[Fault]]:
+def read_tables(text: str, file: str, numeric: Callable[[str], bool]) -> tuple[list[Table], list[Issue]]:
     """All tables of a document, in its order.
 
     Args:
         text: the document.
-        file: its name, for the faults.
+        file: its name, for the issues.
         numeric: whether a column name is that of a column of numbers.
 
     Returns:
-        The tables (rows of both sides where the document has merge conflicts), and the faults by line.
+        The tables (rows of both sides where the document has merge conflicts), and the issues by line.
     """
-    sources, faults = readings(text, file)
+    sources, issues = readings(text, file)
     merged: dict[tuple[int, tuple[str, ...]], dict[tuple[int, tuple[str, ...]], Row]] = {}
     for lines in sources:
         reader = _Reader(lines, file, numeric)
         for table in reader.tables():
             rows = merged.setdefault((table.line, table.header), {})
             rows.update({(row.line, row.cells): row for row in table.rows})
-        faults.extend(reader.faults)
+        issues.extend(reader.issues)
     tables = [
         Table(line, header, tuple(sorted(rows.values(), key=lambda row: row.line)))
         for (line, header), rows in sorted(merged.items())
     ]
-    return tables, sorted(set(faults))
+    return tables, sorted(set(issues))
 
 
 def split_cells(text: str) -> list[str]:
@@ -88,7 +88,7 @@ class _Reader:
     """Reads one reading of a document: its lines, one side of each merge conflict."""
 
     def __init__(self, lines: Sequence[Line], file: str, numeric: Callable[[str], bool]) -> None:
-        self.faults: list[Fault] = []
+        self.issues: list[Issue] = []
         self._file = file
         self._numeric = numeric
         self._lines = list(self._without_stray_bars(lines))
@@ -96,12 +96,12 @@ class _Reader:
     def _without_stray_bars(self, lines: Sequence[Line]) -> Iterator[Line]:
         for line in lines:
             if line.text.strip() and not line.text.strip("| \t"):
-                self._fault(line.number, "a line of nothing but bars", "left out")
+                self._issue(line.number, "a line of nothing but bars", "left out")
             else:
                 yield line
 
-    def _fault(self, line: int, what: str, done: str) -> None:
-        self.faults.append(Fault(self._file, line, what, done))
+    def _issue(self, line: int, problem: str, resolution: str) -> None:
+        self.issues.append(Issue(self._file, line, problem, resolution))
 
     def tables(self) -> Iterator[Table]:
         """Every table of the reading."""
@@ -132,15 +132,15 @@ class _Reader:
     def _header(self, i: int, *, dashed: bool) -> tuple[str, ...]:
         number, cells = self._lines[i].number, split_cells(self._text(i))
         if not dashed:
-            self._fault(number, "no line of dashes below the column names", "read as a table all the same")
+            self._issue(number, "no line of dashes below the column names", "read as a table all the same")
             return tuple(cells)
         dashes = [cell for cell in split_cells(self._text(i + 1)) if cell]
         while len(cells) > len(dashes) and not cells[-1]:
             cells.pop()
-            self._fault(number, "a stray bar at the end of the column names", "left off")
+            self._issue(number, "a stray bar at the end of the column names", "left off")
         if len(cells) != len(dashes):
-            what = f"{len(dashes)} cells of dashes below {len(cells)} column names"
-            self._fault(number + 1, what, "the names count")
+            problem = f"{len(dashes)} cells of dashes below {len(cells)} column names"
+            self._issue(number + 1, problem, "the names count")
         return tuple(cells)
 
     def _rows(self, i: int, header: tuple[str, ...], *, closed: bool) -> tuple[list[Row], int]:
@@ -150,7 +150,7 @@ class _Reader:
         while i < len(self._lines):
             line = self._lines[i]
             if not line.text.strip() and self._goes_on(i + 1, columns):
-                self._fault(line.number, "a blank line inside a table", "the table goes on")
+                self._issue(line.number, "a blank line inside a table", "the table goes on")
             elif not _is_row(line.text) or _is_dashes(self._text(i + 1)):
                 break
             elif not _is_dashes(line.text):
@@ -181,7 +181,7 @@ class _Reader:
             used += 1
         if used == 1 or len(split_cells(text)) != width:
             return self._text(i), 1
-        self._fault(self._lines[i].number, f"a row broken over {used} lines", "read as one")
+        self._issue(self._lines[i].number, f"a row broken over {used} lines", "read as one")
         return text, used
 
     def _repaired(self, line: int, text: str, columns: Sequence[_Column]) -> list[tuple[str, ...]]:
@@ -192,20 +192,20 @@ class _Reader:
             cells.pop()
             surplus += 1
         if surplus:
-            self._fault(line, "stray bars at the end of a row", "left off")
+            self._issue(line, "stray bars at the end of a row", "left off")
         if len(cells) == width:
             return [tuple(cells)]
         glued = _unglued(cells, width)
         if glued and all(_fit(row, columns) for row in glued):
-            self._fault(line, f"{len(glued)} rows on one line", "read one by one")
+            self._issue(line, f"{len(glued)} rows on one line", "read one by one")
             return glued
-        what = f"{len(cells)} cells for {width} columns"
+        problem = f"{len(cells)} cells for {width} columns"
         fitting = [row for row in _alignments(cells, width) if _fit(row, columns)]
         if len({_numbers(row, columns) for row in fitting}) != 1:
-            self._fault(line, what, "left out: the numbers could stand in several columns, or in none")
+            self._issue(line, problem, "left out: the numbers could stand in several columns, or in none")
             return []
         repair = "the surplus bar belongs to a cell" if len(cells) > width else "the missing cells are blank"
-        self._fault(line, what, repair)
+        self._issue(line, problem, repair)
         return [fitting[-1]]
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from zoo.catalog.entry import METRICS
+
 _NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)"
 _HYPHENS = r"[-\u2013\u2014\u2212]"
 _BLANK = re.compile(rf"(?:{_HYPHENS}|[/\\\s])*|n/?a|tbd|none", re.IGNORECASE)
@@ -23,16 +25,15 @@ _UNIT = re.compile(rf"({_NUMBER})\s*([a-z%][a-z/%]*)", re.IGNORECASE)
 
 UNITS = MappingProxyType(
     {
-        "box_AP": {"%": 0},
-        "mask_AP": {"%": 0},
-        "fps": {"fps": 0, "images/s": 0, "img/s": 0},
-        "latency_ms": {"ms": 0, "s": 3},
-        "train_memory_gb": {"gb": 0, "g": 0, "mb": -3},
-        "params_m": {"m": 0, "k": -3},
-        "flops_b": {"b": 0, "g": 0, "gflops": 0, "m": -3},
+        "AP points": {"%": 0},
+        "images/s": {"fps": 0, "images/s": 0, "img/s": 0},
+        "ms": {"ms": 0, "s": 3},
+        "GB": {"gb": 0, "g": 0, "mb": -3},
+        "M": {"m": 0, "k": -3},
+        "B": {"b": 0, "g": 0, "gflops": 0, "m": -3},
     }
 )
-"""Metric -> the units a cell may name -> the power of ten that leads to the metric's own unit."""
+"""Unit of metrics -> the units a cell may name -> the power of ten that leads to the metrics' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Reading:
 
     Attributes:
         text: the digits, in the metric's unit; None where the cell holds no one number.
-        remarks: (what was found, what was done) of everything besides plain digits.
+        remarks: (problem, resolution) of everything besides plain digits.
     """
 
     text: str | None
@@ -79,7 +80,7 @@ def read_number(cell: str, metric: str) -> Reading:
 
 def is_number_or_blank(cell: str) -> bool:
     """Whether a cell may stand in a column of numbers: blank, or one number with whatever notes and units."""
-    if any(read_number(cell, metric).text is not None for metric in UNITS):
+    if any(read_number(cell, metric).text is not None for metric in METRICS):
         return True
     text = plain(cell)
     return bool(_BLANK.fullmatch(text) or _RANGE.fullmatch(text))
@@ -123,7 +124,7 @@ def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) 
     if re.fullmatch(_NUMBER, text):
         return Reading(text, tuple(remarks))
     match = _UNIT.fullmatch(text)
-    power = UNITS[metric].get(match[2].lower()) if match else None
+    power = UNITS[METRICS[metric]].get(match[2].lower()) if match else None
     if match is None or power is None:
         return _unread(cell, "not a number", remarks)
     digits = match[1] if power == 0 else format(Decimal(match[1]).scaleb(power), "f")
@@ -131,5 +132,5 @@ def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) 
     return Reading(digits, tuple(remarks))
 
 
-def _unread(cell: str, what: str, remarks: list[tuple[str, str]]) -> Reading:
-    return Reading(None, (*remarks, (f"{what}: {plain(cell)!r}", "left out")))
+def _unread(cell: str, problem: str, remarks: list[tuple[str, str]]) -> Reading:
+    return Reading(None, (*remarks, (f"{problem}: {plain(cell)!r}", "left out")))

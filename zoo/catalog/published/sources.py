@@ -10,7 +10,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from zoo.catalog.published.faults import Fault
+from zoo.catalog.published.issues import Issue
 
 _OURS, _BASE, _SPLIT, _THEIRS = "<<<<<<<", "|||||||", "=======", ">>>>>>>"
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
@@ -21,8 +21,8 @@ class Line:
     """One line of a document.
 
     Attributes:
-        number: from 1.
-        text: without its line end.
+        number: line number, from 1.
+        text: characters of the line, without its end.
         side: the name of the side of a merge conflict it stands on; None outside of conflicts.
     """
 
@@ -31,24 +31,24 @@ class Line:
     side: str | None = None
 
 
-def readings(text: str, file: str) -> tuple[list[list[Line]], list[Fault]]:
+def readings(text: str, file: str) -> tuple[list[list[Line]], list[Issue]]:
     """The lines of a document, once; twice where it holds merge conflicts, one side in each."""
     # Not str.splitlines: form feeds and the like end no line in an editor, and would shift all numbers.
     lines = [Line(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)]
-    sides, faults = _sides(lines, file)
+    sides, issues = _sides(lines, file)
     found = []
     for side in sides:
         shown, hidden = _published(side, file)
         found.append(shown)
-        faults.extend(hidden)
-    return found, faults
+        issues.extend(hidden)
+    return found, issues
 
 
-def _sides(lines: list[Line], file: str) -> tuple[list[list[Line]], list[Fault]]:
+def _sides(lines: list[Line], file: str) -> tuple[list[list[Line]], list[Issue]]:
     """All lines with the first side of every conflict, and all lines with the second."""
     ours: list[Line] = []
     theirs: list[Line] = []
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     rest = iter(lines)
     for line in rest:
         if not _is_marker(line, _OURS):
@@ -67,8 +67,8 @@ def _sides(lines: list[Line], file: str) -> tuple[list[list[Line]], list[Fault]]
                 parts[part].append(inner)
         ours.extend(dataclasses.replace(inner, side=name) for inner in parts[_OURS])
         theirs.extend(dataclasses.replace(inner, side=other) for inner in parts[_SPLIT])
-        faults.append(_conflict(file, line.number, end, f"{name} and {other}", bool(parts[_BASE])))
-    return ([ours, theirs] if faults else [ours]), faults
+        issues.append(_conflict(file, line.number, end, f"{name} and {other}", bool(parts[_BASE])))
+    return ([ours, theirs] if issues else [ours]), issues
 
 
 def _is_marker(line: Line, marker: str) -> bool:
@@ -81,14 +81,14 @@ def _label(line: Line, default: str) -> str:
     return name[:10] if re.fullmatch(r"[0-9a-f]{40}", name) else name
 
 
-def _conflict(file: str, line: int, end: int | None, names: str, with_base: bool) -> Fault:
+def _conflict(file: str, line: int, end: int | None, names: str, with_base: bool) -> Issue:
     if end is None:
-        return Fault(file, line, f"a merge conflict ({names}) that never ends", "the rest is read as part of it")
-    done = "both sides are kept, as two readings" + ("; their common ancestor is left out" if with_base else "")
-    return Fault(file, line, f"a merge conflict up to line {end} ({names})", done)
+        return Issue(file, line, f"a merge conflict ({names}) that never ends", "the rest is read as part of it")
+    resolution = "both sides are kept, as two readings" + ("; their common ancestor is left out" if with_base else "")
+    return Issue(file, line, f"a merge conflict up to line {end} ({names})", resolution)
 
 
-def _published(lines: list[Line], file: str) -> tuple[list[Line], list[Fault]]:
+def _published(lines: list[Line], file: str) -> tuple[list[Line], list[Issue]]:
     """The lines outside of code blocks and HTML comments; the others are left blank."""
     shown: list[Line] = []
     opened: Line | None = None
@@ -109,5 +109,5 @@ def _published(lines: list[Line], file: str) -> tuple[list[Line], list[Fault]]:
         shown.append(dataclasses.replace(line, text=text))
     if opened is None or closing is None:
         return shown, []
-    what = "a comment that never ends" if "<!--" in opened.text else "a code block that never ends"
-    return shown, [Fault(file, opened.number, what, "everything after it is left out")]
+    problem = "a comment that never ends" if "<!--" in opened.text else "a code block that never ends"
+    return shown, [Issue(file, opened.number, problem, "everything after it is left out")]

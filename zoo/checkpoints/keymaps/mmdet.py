@@ -41,12 +41,12 @@ KEY_MAP: KeyMap = (
     Rename("rpn_head.rpn_cls.{p}", "rpn_head.logits.{p}"),
     Rename("rpn_head.rpn_reg.{p}", "rpn_head.deltas.{p}"),
     # RoI head
-    Rename("roi_head.bbox_head.shared_fcs.0.{p}", "roi_head.box_head.fc1.{p}"),
-    Rename("roi_head.bbox_head.shared_fcs.1.{p}", "roi_head.box_head.fc2.{p}"),
-    Rename("roi_head.bbox_head.fc_cls.{p}", "roi_head.box_head.logits.{p}"),
-    Rename("roi_head.bbox_head.fc_reg.{p}", "roi_head.box_head.deltas.{p}"),
+    Rename("roi_head.bbox_head.shared_fcs.0.{p}", "roi_head.stages.0.box_head.fc1.{p}"),
+    Rename("roi_head.bbox_head.shared_fcs.1.{p}", "roi_head.stages.0.box_head.fc2.{p}"),
+    Rename("roi_head.bbox_head.fc_cls.{p}", "roi_head.stages.0.box_head.logits.{p}"),
+    Rename("roi_head.bbox_head.fc_reg.{p}", "roi_head.stages.0.box_head.deltas.{p}"),
     # RoI head with the last stage of the backbone in it
-    *_blocks("roi_head.shared_head.layer4", "roi_head.box_head.stage"),
+    *_blocks("roi_head.shared_head.layer4", "roi_head.stages.0.shared.blocks"),
     # Mask head
     Rename("roi_head.mask_head.convs.{i}.conv.{p}", "roi_head.mask_head.convs.{i}.conv.{p}"),
     Rename("roi_head.mask_head.convs.{i}.bn.{p}", "roi_head.mask_head.convs.{i}.norm.{p}"),

@@ -11,6 +11,6 @@ KEY_MAP: KeyMap = (
     Drop("roi_head.bbox_head.fc_cls.{p}", OTHER_CLASSES),
     Drop("roi_head.bbox_head.fc_reg.{p}", OTHER_CLASSES),
     *mmdet.KEY_MAP,
-    Fresh("roi_head.box_head.logits.{p}", OTHER_CLASSES),
-    Fresh("roi_head.box_head.deltas.{p}", OTHER_CLASSES),
+    Fresh("roi_head.stages.0.box_head.logits.{p}", OTHER_CLASSES),
+    Fresh("roi_head.stages.0.box_head.deltas.{p}", OTHER_CLASSES),
 )

@@ -11,11 +11,12 @@ NEW = "a layer that a classification network does not have"
 COUNTED = "a counter that decides nothing while the momentum is fixed"
 
 
-def _blocks(source: str, *targets: str) -> KeyMap:
+def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
     """Rules for the blocks of a residual stage."""
 
     def rename(name: str, own: str) -> Rename:
-        return Rename(f"{source}.{{block}}.{name}", *(f"{target}.{{block}}.{own}" for target in targets))
+        second = None if otherwise is None else f"{otherwise}.{{block}}.{own}"
+        return Rename(f"{source}.{{block}}.{name}", f"{target}.{{block}}.{own}", second)
 
     convolutions = [rename(f"conv{i}.weight", f"conv{i}.conv.weight") for i in (1, 2, 3)]
     normalisations = [rename(f"bn{i}.{{p}}", f"conv{i}.norm.{{p}}") for i in (1, 2, 3)]
@@ -29,14 +30,14 @@ def _blocks(source: str, *targets: str) -> KeyMap:
 KEY_MAP: KeyMap = (
     Rename("conv1.weight", "backbone.stem.conv.weight"),
     Rename("bn1.{p}", "backbone.stem.norm.{p}"),
-    *_blocks("layer4", "backbone.layer4", "roi_head.box_head.stage"),
+    *_blocks("layer4", "backbone.layer4", "roi_head.stages.0.shared.blocks"),
     *_blocks("{layer}", "backbone.{layer}"),
     Drop("fc.{p}", "classifies whole images"),
     Drop("conv1.bias", "what the normalisation after it takes the place of"),
     Fresh("{*layer}.num_batches_tracked", COUNTED),
     Fresh("neck.{*p}", NEW),
     Fresh("rpn_head.{*p}", NEW),
-    Fresh("roi_head.box_head.{layer}.{p}", NEW),
+    Fresh("roi_head.stages.{stage}.box_head.{layer}.{p}", NEW),
     Fresh("roi_head.mask_head.{*p}", NEW),
     Fresh("dense_head.{*p}", NEW),
 )

@@ -22,7 +22,7 @@ MODULES = ("ultralytics", "torch.nn")
 BUILTINS = ("__builtin__", "builtins")
 """How pickles of protocol 2 and of later ones name Python's own functions."""
 
-MOST_MODULES = 10_000
+MAX_MODULES = 10_000
 """A pickle can let one module hold another twice, and so on: a few bytes that would take forever to walk."""
 
 
@@ -91,7 +91,7 @@ def _walk(path: Path, network: InertModule) -> Iterator[tuple[str, Tensor]]:
     while waiting:
         prefix, module = waiting.pop()
         seen += 1
-        if seen > MOST_MODULES:
+        if seen > MAX_MODULES:
             message = f"{path}: its network has no end"
             raise CheckpointError(message, next_step="do not trust this file; fetch the published checkpoint again")
         passing = vars(module).get("_non_persistent_buffers_set") or ()

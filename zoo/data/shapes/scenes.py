@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.rle import run_lengths
 from zoo.data.shapes.drawing import (
     SUBPIXELS,
     TURN,
@@ -177,7 +178,8 @@ class Scene:
                 "bbox": box(self.owners == number),
                 "area": int(self.visible[number - 1]),
                 "iscrowd": int(figure.is_crowd),
-                "segmentation": self._polygons(number) or run_lengths(self.owners == number),
+                "segmentation": self._polygons(number)
+                or {"size": list(self.owners.shape), "counts": run_lengths(self.owners == number)},
             }
             for number, (figure, _, _) in enumerate(self.figures, start=1)
         ]
@@ -201,15 +203,6 @@ def box(mask: Mask) -> list[int]:
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
-
-
-def run_lengths(mask: Mask) -> dict[str, list[int]]:
-    """A mask in COCO's uncompressed run-length encoding: down the columns, the first run outside."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    first = [0] if flat[0] else []
-    bounds = np.concatenate([first, [0], changes, [flat.size]]).astype(np.int64)
-    return {"size": list(mask.shape), "counts": np.diff(bounds).tolist()}
 
 
 def draw_scene(*key: int) -> Scene:

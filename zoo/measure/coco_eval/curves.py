@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zoo.measure.coco_eval.lanes import AREA_RANGES, IOU_THRESHOLDS, RECALL_THRESHOLDS, thresholds_in
+from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, RECALL_THRESHOLDS, thresholds_in
 from zoo.measure.coco_eval.ranking import Ints, Ranking
 
 Floats = npt.NDArray[np.float64]
@@ -25,12 +25,12 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """The detections that found an object in some lane, in the order of the ranking.
+    """The detections that found an object for some area range and threshold, in the order of the ranking.
 
     Attributes:
-        position: (C,), in the ranking.
-        matched: int64 (C,), lanes with a match.
-        ignored: int64 (C,), lanes whose match is to be ignored.
+        position: (C,), positions in the ranking.
+        matched: int64 (C,), bits with a match.
+        ignored: int64 (C,), bits whose match is to be ignored.
     """
 
     position: Ints
@@ -44,7 +44,7 @@ class Curves:
 
     Attributes:
         precision: (T, R, K, A, M), the best at this recall or above; 0 where it is not reached.
-        recall: (T, K, A, M).
+        recall: (T, K, A, M), the highest that is reached.
         scores: (T, R, K, A, M), the score at which that recall is reached.
     """
 
@@ -59,15 +59,15 @@ def accumulate(
     """Draw all curves.
 
     Args:
-        scores: (D,), in the order of the ranking.
-        in_area: (A, D) likewise, whether the detection's area lies in the range.
+        scores: (D,), scores in the order of the ranking.
+        in_area: (A, D), in the same order, whether the detection's area lies in the range.
         positives: (A, K), objects that count.
         limits: M numbers of detections considered in one image and category.
     """
     shape = len(AREA_RANGES), len(limits), len(IOU_THRESHOLDS), len(positives[0])  # (A, M, T, K)
     precision, score_at = np.empty((*shape, len(RECALL_THRESHOLDS))), np.empty((*shape, len(RECALL_THRESHOLDS)))
     recall = np.empty(shape)
-    places = ranking.place[found.position]
+    ranks = ranking.rank[found.position]
     category = np.searchsorted(ranking.first_of_category, found.position, side="right") - 1  # (C,)
     for a, inside in enumerate(in_area):
         matched = thresholds_in(found.matched, a)  # (T, C)
@@ -75,10 +75,10 @@ def accumulate(
         accounted = matched & inside[found.position]
         nothing_to_find = positives[a] == 0  # (K,)
         for m, limit in enumerate(limits):
-            # False positives are what stands within range and limit and is not matched.
-            standing = _running_count(inside & (ranking.place < limit))  # (D + 1,)
-            kept = places < limit
-            hits = _true_positives(ranking, standing, found.position, category, true & kept, accounted & kept)
+            # False positives are the candidates, within range and limit, that are not matched.
+            candidates = _running_count(inside & (ranking.rank < limit))  # (D + 1,)
+            kept = ranks < limit
+            hits = _true_positives(ranking, candidates, found.position, category, true & kept, accounted & kept)
             _sample(ranking, scores, hits, positives[a], precision[a, m], recall[a, m], score_at[a, m])
         for curves in (precision, recall, score_at):
             curves[a][:, :, nothing_to_find] = -1
@@ -94,9 +94,9 @@ class _Hits:
     """True positives, threshold by threshold, category by category, best score first.
 
     Attributes:
-        count: (T, K).
-        position: (N,), in the ranking.
-        precision: (N,), at this detection.
+        count: (T, K), true positives of each curve.
+        position: (N,), positions in the ranking.
+        precision: (N,), precision at this detection.
     """
 
     count: Ints
@@ -105,16 +105,16 @@ class _Hits:
 
 
 def _true_positives(
-    ranking: Ranking, standing: npt.NDArray[np.int32], position: Ints, category: Ints, true: Bools, accounted: Bools
+    ranking: Ranking, candidates: npt.NDArray[np.int32], position: Ints, category: Ints, true: Bools, accounted: Bools
 ) -> _Hits:
     """The true positives of one area range and limit, with the precision at each.
 
     Args:
-        standing: (D + 1,), detections within range and limit before each.
-        position: (C,), of the matched detections in the ranking.
-        category: (C,), theirs.
-        true: (T, C), which are true positives.
-        accounted: (T, C), which stand, but are no false positives.
+        candidates: (D + 1,), detections within range and limit before each.
+        position: (C,), positions of the matched detections in the ranking.
+        category: (C,), categories of the matched detections.
+        true: (T, C), whether they are true positives.
+        accounted: (T, C), whether they are candidates, but no false positives.
     """
     categories = len(ranking.first_of_category) - 1
     first = ranking.first_of_category[:-1]
@@ -124,8 +124,8 @@ def _true_positives(
     curve = threshold * categories + category[hit]
     count = np.bincount(curve, minlength=len(true) * categories)
     true_so_far = 1 + np.arange(len(hit)) - np.repeat(np.cumsum(count) - count, count)
-    false_so_far = standing[position[hit] + 1] - gone[threshold, hit + 1]
-    false_so_far -= np.repeat((standing[first] - gone_before).ravel(), count)
+    false_so_far = candidates[position[hit] + 1] - gone[threshold, hit + 1]
+    false_so_far -= np.repeat((candidates[first] - gone_before).ravel(), count)
     precision = true_so_far / (false_so_far + true_so_far + np.spacing(1))
     return _Hits(count=count.reshape(-1, categories), position=position[hit], precision=precision)
 

@@ -4,8 +4,9 @@ Source: https://cocodataset.org/#detection-eval and the behaviour of pycocotools
 against. The stages: `ranking` orders detections, `overlap` finds candidates, `matching` assigns objects, `curves`
 draws precision over recall.
 
-Legend for shapes: D detections, G objects, K categories, A area ranges (all, small, medium, large), T = 10 IoU
-thresholds, R = 101 recall thresholds, M limits of detections per image and category.
+Legend for shapes: D detections, G objects, K categories by ascending id (labels may have another order), A area
+ranges (all, small, medium, large), T = 10 IoU thresholds, R = 101 recall thresholds, M limits of detections per image
+and category.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.rle import areas
 from zoo.errors import DataError, ZooError
+from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, bits_of_areas, inside
 from zoo.measure.coco_eval.curves import Matched, accumulate
-from zoo.measure.coco_eval.lanes import AREA_RANGES, IOU_THRESHOLDS, inside, lanes_of_areas
 from zoo.measure.coco_eval.matching import Matches, match
-from zoo.measure.coco_eval.overlap import box_pairs, mask_areas, mask_pairs
-from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank
+from zoo.measure.coco_eval.overlap import box_pairs, mask_pairs
+from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank_detections
 from zoo.types import Rle
 
 Floats = npt.NDArray[np.float64]
@@ -39,10 +41,10 @@ class DetectionColumns:
     """Detections of a whole data set, one array per field.
 
     Attributes:
-        image_id: int64 (D,).
-        category_id: int64 (D,).
+        image_id: int64 (D,), the data set's ids.
+        category_id: int64 (D,), the data set's ids.
         bbox: float64 (D, 4), x, y, width, height in pixels.
-        score: float64 (D,).
+        score: float64 (D,), scores, usually in [0, 1].
         segmentation: D masks, or None for boxes only.
     """
 
@@ -73,8 +75,8 @@ class CocoResult:
     """What COCO's evaluation gives. -1 stands where there is no object of that category and size.
 
     Attributes:
-        precision: float64 (T, R, K, A, M).
-        recall: float64 (T, K, A, M).
+        precision: float64 (T, R, K, A, M), the best at this recall or above.
+        recall: float64 (T, K, A, M), the highest that is reached.
         scores: float64 (T, R, K, A, M), the score at which a recall is reached.
         stats: float64 (12,), in [0, 1]: AP, AP50, AP75, AP small, medium, large, AR for each limit, AR small,
             medium, large.
@@ -112,17 +114,18 @@ def evaluate(
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
     image_index, category_index = _look_up(ground_truth, detections)
-    ranking = rank(
+    ranking = rank_detections(
         image_index,
         category_index,
         detections.score,
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
-    in_area = inside(_areas(detections, iou_type)[ranking.arrival])  # (A, D)
+    in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
     targets = _Targets.of(ground_truth)
     found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
-    curves = accumulate(ranking, detections.score[ranking.arrival], in_area, found, targets.positives, max_detections)
+    scores = detections.score[ranking.input_index]
+    curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -132,9 +135,9 @@ def evaluate(
 
 
 def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
-    """Image and category positions of the detections, (D,) each; K for a category that is not known."""
+    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category."""
     image_index = check(ground_truth, detections)
-    known, category_index = _positions(detections.category_id, ground_truth.category_ids)
+    known, category_index = _positions(detections.category_id, np.sort(ground_truth.category_ids))
     category_index[~known] = len(ground_truth.category_ids)
     return image_index, category_index
 
@@ -175,7 +178,7 @@ def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Ints]
 def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
     if iou_type == "bbox":
         return detections.bbox[:, 2] * detections.bbox[:, 3]
-    return mask_areas(detections.masks())
+    return areas(detections.masks())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +188,7 @@ class _Targets:
     Attributes:
         source: (G,), positions in the ground truth.
         in_group: (groups,), how many objects each group has.
-        is_crowd: bool (G,).
+        is_crowd: bool (G,), whether the object is a crowd.
         ignored: bool (A, G), crowds and what lies outside the area range.
         positives: int64 (A, K), how many objects count.
     """
@@ -199,11 +202,13 @@ class _Targets:
     @classmethod
     def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
-        group = ground_truth.category_index * images + ground_truth.image_index
+        by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
+        category_index = by_id[ground_truth.category_index]
+        group = category_index * images + ground_truth.image_index
         source = order_by(group)
         is_crowd = ground_truth.is_crowd[source]
         ignored = is_crowd | ~inside(ground_truth.areas[source])
-        category = ground_truth.category_index[source]
+        category = category_index[source]
         return cls(
             source=source,
             in_group=np.bincount(group, minlength=images * categories),
@@ -223,19 +228,20 @@ def _match(
 ) -> Matched:
     """The detections with a match."""
     # Only the best of each group that has objects can find one.
-    competes = (targets.in_group[ranking.group] > 0) & (ranking.place < limit)
+    competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
-    group, arrival = ranking.group[candidates], ranking.arrival[candidates]
+    group, input_index = ranking.group[candidates], ranking.input_index[candidates]
     count = targets.in_group[group]
     first = (np.cumsum(targets.in_group) - targets.in_group)[group]
     if iou_type == "bbox":
-        boxes, target_boxes = detections.bbox[arrival], ground_truth.boxes[targets.source]
+        boxes, target_boxes = detections.bbox[input_index], ground_truth.boxes[targets.source]
         pairs = box_pairs(boxes, target_boxes, targets.is_crowd, first, count)
     else:
-        masks = detections.masks()
-        masks, target_masks = [masks[i] for i in arrival.tolist()], [ground_truth.rle(int(i)) for i in targets.source]
+        given = detections.masks()
+        masks = [given[i] for i in input_index.tolist()]
+        target_masks = [ground_truth.rle(int(i)) for i in targets.source]
         pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    matches = match(pairs, group, lanes_of_areas(targets.ignored), targets.is_crowd)
+    matches = match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd)
     return _in_ranking(matches, candidates)
 
 

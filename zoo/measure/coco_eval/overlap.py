@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from zoo.measure.coco_eval.lanes import IOU_THRESHOLDS
+from zoo.data.rle import pairwise_iou
+from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
 from zoo.types import Rle
 
 _CHUNK = 1 << 14
 """Pairs computed at a time: few enough that the intermediate columns stay in the processor's cache."""
-
-_MASKS_PER_CALL = 255
-"""pycocotools.mask.area overflows on 256 masks or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +25,8 @@ class Pairs:
     """Candidates for a match.
 
     Attributes:
-        detection: (P,), in [0, E).
-        target: (P,), in [0, G).
+        detection: (P,), positions in [0, E).
+        target: (P,), positions in [0, G).
         iou: float64 (P,); over the detection's own area where the object is a crowd.
     """
 
@@ -43,8 +40,8 @@ def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], f
 
     Args:
         boxes: (E, 4), x, y, width, height.
-        targets: (G, 4) likewise, objects of one group side by side.
-        is_crowd: (G,).
+        targets: (G, 4), x, y, width, height, objects of one group side by side.
+        is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
     """
@@ -108,33 +105,21 @@ def mask_pairs(
 
     Args:
         masks: E masks, those of one group side by side.
-        targets: G masks likewise.
-        is_crowd: (G,).
+        targets: G masks, objects of one group side by side.
+        is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
     """
-    from pycocotools import mask
-
-    encoded, encoded_targets = cast(list[Any], masks), cast(list[Any], targets)
     begins = np.flatnonzero(np.diff(first, prepend=-1))
     ends = np.append(begins, len(first))[1:]
     found: list[tuple[Ints, Ints, Floats]] = []
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         lowest = int(first[begin])
         objects = slice(lowest, lowest + int(count[begin]))
-        iou = np.asarray(mask.iou(encoded[begin:end], encoded_targets[objects], is_crowd[objects].tolist()))
+        iou = pairwise_iou(masks[begin:end], targets[objects], is_crowd[objects])
         detection, target = np.nonzero(iou >= IOU_THRESHOLDS[0])
         found.append((begin + detection, lowest + target, iou[detection, target]))
     return _concatenate(found)
-
-
-def mask_areas(masks: list[Rle]) -> Floats:
-    """Areas of masks, float64 (N,), in pixels."""
-    from pycocotools import mask
-
-    encoded = cast(list[Any], masks)
-    areas = [mask.area(encoded[i : i + _MASKS_PER_CALL]) for i in range(0, len(masks), _MASKS_PER_CALL)]
-    return np.concatenate([np.empty(0), *areas]).astype(np.float64)
 
 
 def _concatenate(found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:

@@ -19,44 +19,46 @@ _SCORE_BITS = 31  # of a float32 that is not negative
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """Detections by category, best score first; equal scores by image, then as they arrived.
+    """Detections by category, best score first; equal scores by image, then as in the input.
 
     Attributes:
-        arrival: (D,), where each stood in the input.
-        group: (D,).
-        place: (D,), position within its group: 0 for the best of this category in this image.
+        input_index: (D,), position in the input.
+        group: (D,), number of the group.
+        rank: (D,), position within its group: 0 for the best of this category in this image.
         first_of_category: (K + 1,), where each category begins.
         by_group: (D,), positions in this ranking, group after group, best score first in each.
     """
 
-    arrival: Ints
+    input_index: Ints
     group: Ints
-    place: Ints
+    rank: Ints
     first_of_category: Ints
     by_group: Ints
 
 
-def rank(image_index: Ints, category_index: Ints, scores: Floats, *, images: int, categories: int) -> Ranking:
+def rank_detections(
+    image_index: Ints, category_index: Ints, scores: Floats, *, images: int, categories: int
+) -> Ranking:
     """Order detections of `images` images and `categories` categories.
 
     Args:
         image_index: one number per detection, below `images`.
-        category_index: likewise; a detection with the number `categories` is left out.
-        scores: likewise, finite.
+        category_index: one number per detection; one with the number `categories` is left out.
+        scores: one finite number per detection.
     """
     by_image = np.argsort(image_index, kind="stable")
-    arrival = by_image[_by_category_and_score(category_index[by_image], scores[by_image])]
-    category = category_index[arrival]
+    input_index = by_image[_by_category_and_score(category_index[by_image], scores[by_image])]
+    category = category_index[input_index]
     first_of_category = np.searchsorted(category, np.arange(categories + 1))
-    arrival, category = arrival[: first_of_category[-1]], category[: first_of_category[-1]]
-    group = category * images + image_index[arrival]
+    input_index, category = input_index[: first_of_category[-1]], category[: first_of_category[-1]]
+    group = category * images + image_index[input_index]
     by_group = order_by(group)
-    place = np.empty_like(by_group)
-    place[by_group] = places_in_runs(group[by_group])
+    rank = np.empty_like(by_group)
+    rank[by_group] = ranks_in_runs(group[by_group])
     return Ranking(
-        arrival=arrival,
+        input_index=input_index,
         group=group,
-        place=place,
+        rank=rank,
         first_of_category=first_of_category,
         by_group=by_group,
     )
@@ -85,7 +87,7 @@ def order_by(keys: Ints) -> Ints:
     return packed & (1 << bits) - 1
 
 
-def places_in_runs(keys: Ints) -> Ints:
+def ranks_in_runs(keys: Ints) -> Ints:
     """Positions within runs of equal keys: 5 5 5 7 7 -> 0 1 2 0 1."""
     positions = np.arange(len(keys))
     first = np.zeros_like(positions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.models.boxes import pairwise_iou
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
 
 NEGATIVE = -1
 """A candidate that is background."""
@@ -23,17 +23,25 @@ class MaxIoUAssigner:
     Args:
         positive_iou: overlap from which a candidate is an object, this value included.
         negative_iou: overlap below which it is background; in between it is ignored.
-        low_quality_iou: a ground-truth box whose best overlap reaches this much also takes every
-            candidate that overlaps it exactly that best, even away from another box; where two boxes
-            claim one candidate, the later has it. None: boxes do not claim candidates.
+        min_pos_iou: a ground-truth box whose best overlap reaches this much also takes every candidate that
+            overlaps it exactly that best, even away from another box; where two boxes take one candidate, the
+            later has it. None: there are no such low-quality matches.
+        convention: of candidates and boxes.
     """
 
-    def __init__(self, positive_iou: float, negative_iou: float, low_quality_iou: float | None = None) -> None:
+    def __init__(
+        self,
+        positive_iou: float,
+        negative_iou: float,
+        min_pos_iou: float | None = None,
+        convention: BoxConvention = EXCLUSIVE,
+    ) -> None:
         if negative_iou > positive_iou:
             raise ValueError(f"negative_iou: {negative_iou} is above positive_iou, {positive_iou}")
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou
-        self.low_quality_iou = low_quality_iou
+        self.min_pos_iou = min_pos_iou
+        self.convention = convention
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor, boxes: Tensor) -> Tensor:
@@ -45,19 +53,19 @@ class MaxIoUAssigner:
         """
         if not len(candidates) or not len(boxes):
             return torch.full((len(candidates),), NEGATIVE, dtype=torch.int64, device=candidates.device)
-        overlaps = pairwise_iou(candidates, boxes)  # (N, G)
+        overlaps = self.convention.iou(candidates, boxes)  # (N, G)
         best, matches = overlaps.max(dim=1)  # among equals the first box
         matches[best < self.positive_iou] = IGNORED
         matches[best < self.negative_iou] = NEGATIVE
-        if self.low_quality_iou is not None:
-            claimed = _last_claim(overlaps, self.low_quality_iou)
-            matches = torch.where(claimed >= 0, claimed, matches)
+        if self.min_pos_iou is not None:
+            low_quality = _low_quality_matches(overlaps, self.min_pos_iou)
+            matches = torch.where(low_quality >= 0, low_quality, matches)
         return matches
 
 
-def _last_claim(overlaps: Tensor, minimum: float) -> Tensor:
+def _low_quality_matches(overlaps: Tensor, minimum: float) -> Tensor:
     """For each candidate of overlaps (N, G) the last box whose best overlap it reaches, or -1."""
     best = overlaps.amax(dim=0)  # (G,)
-    claims = (overlaps == best) & (best >= minimum)  # (N, G)
+    matched = (overlaps == best) & (best >= minimum)  # (N, G)
     indices = torch.arange(overlaps.shape[1], device=overlaps.device)
-    return torch.where(claims, indices, -1).amax(dim=1)
+    return torch.where(matched, indices, -1).amax(dim=1)

@@ -37,9 +37,9 @@ class TaskAlignedAssigner:
     one it overlaps most of all that it lies inside of, be it one that did not want it.
 
     Args:
-        top: points that a box takes at most.
-        score_power: see above.
-        overlap_power: see above.
+        topk: number of points that a box takes at most.
+        score_power: exponent of the score.
+        overlap_power: exponent of the overlap.
         smallest_side: the sides of smaller boxes are widened to so many pixels before it is asked what
             lies inside, so that they hold a point at all; None leaves them as they are (8.0.0).
         contest_outside: whether a point that several boxes want goes to the one it overlaps most of all
@@ -48,13 +48,13 @@ class TaskAlignedAssigner:
 
     def __init__(
         self,
-        top: int = 10,
+        topk: int = 10,
         score_power: float = 0.5,
         overlap_power: float = 6.0,
         smallest_side: float | None = 16.0,
         contest_outside: bool = False,
     ) -> None:
-        self.top = top
+        self.topk = topk
         self.score_power = score_power
         self.overlap_power = overlap_power
         self.smallest_side = smallest_side
@@ -100,7 +100,7 @@ class TaskAlignedAssigner:
 
     def _best(self, alignment: Tensor) -> Tensor:
         """Which points are among the best of each box, bool (G, M)."""
-        best = alignment.topk(min(self.top, alignment.shape[1]), dim=1).indices
+        best = alignment.topk(min(self.topk, alignment.shape[1]), dim=1).indices
         return torch.zeros_like(alignment, dtype=torch.bool).scatter_(1, best, True)
 
 
@@ -109,7 +109,7 @@ def _target_scores(alignment: Tensor, overlaps: Tensor) -> Tensor:
 
     Args:
         alignment: (G, M), 0 where a box does not have a point.
-        overlaps: (G, M), likewise.
+        overlaps: (G, M), 0 where a box does not have a point.
     """
     best_overlap = overlaps.amax(dim=1, keepdim=True)
     best_alignment = alignment.amax(dim=1, keepdim=True)

@@ -5,7 +5,8 @@ Stage outputs are c2 to c5, at strides 4, 8, 16 and 32 where no stage is dilated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -14,26 +15,54 @@ from zoo.models.layers.conv import ConvNorm, norms
 from zoo.types import FeatureSpec
 
 
+def stem_7x7(width: int) -> nn.Module:
+    """Images (N, 3, H, W) to (N, width, H / 2, W / 2) by one convolution (He et al., 2015)."""
+    return ConvNorm(3, width, 7, stride=2, activation=nn.ReLU(inplace=True))
+
+
+def plain_conv3x3(in_channels: int, out_channels: int, stride: int, dilation: int, groups: int) -> nn.Module:
+    """The 3x3 of a bottleneck, with its normalisation and activation."""
+    relu = nn.ReLU(inplace=True)
+    return ConvNorm(in_channels, out_channels, 3, stride=stride, dilation=dilation, groups=groups, activation=relu)
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The shortcut of a stage's first block: the identity where it fits, else a 1x1 with the stride."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return ConvNorm(in_channels, out_channels, 1, stride=stride)
+
+
+def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:  # noqa: ARG001 - as every shortcut is made
+    """The shortcut of all other blocks."""
+    return nn.Identity()
+
+
+Shortcut = Callable[[int, int, int], nn.Module]
+"""Input channels, output channels and stride to a module."""
+
+
 @dataclass(frozen=True, slots=True)
-class BlockSettings:
-    """What the blocks of a network have in common.
+class BlockParts:
+    """What the blocks of a stage are made of.
 
     Attributes:
         style: which convolution of a bottleneck carries its stride: "pytorch", the 3x3, or "caffe", the first 1x1.
         groups: of the bottleneck's 3x3.
         base_width: channels of each group in the first stage, where the network is 64 wide.
+        conv3x3: makes the bottleneck's 3x3.
+        shortcut: makes the shortcut of the first block; the others have the identity.
     """
 
     style: str = "pytorch"
     groups: int = 1
     base_width: int = 64
+    conv3x3: Callable[[int, int, int, int, int], nn.Module] = plain_conv3x3
+    shortcut: Shortcut = projection
 
     def __post_init__(self) -> None:
         if self.style not in ("pytorch", "caffe"):
             raise ValueError(f"style: {self.style!r} is neither 'pytorch' nor 'caffe'")
-
-
-PLAIN = BlockSettings()
 
 
 class BasicBlock(nn.Module):
@@ -41,14 +70,16 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, settings: BlockSettings) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int, dilation: int, parts: BlockParts, shortcut: Shortcut
+    ) -> None:
         super().__init__()
-        if settings != PLAIN:
-            raise ValueError(f"{settings}: basic blocks have one style and no groups")
+        if (parts.style, parts.groups, parts.base_width) != ("pytorch", 1, 64):
+            raise ValueError(f"{parts}: basic blocks have one style and no groups")
         relu = nn.ReLU(inplace=True)
         self.conv1 = ConvNorm(in_channels, width, 3, stride=stride, dilation=dilation, activation=relu)
         self.conv2 = ConvNorm(width, width, 3, dilation=dilation)
-        self.shortcut = _shortcut(in_channels, width, stride)
+        self.shortcut = shortcut(in_channels, width, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,22 +93,16 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, settings: BlockSettings) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int, dilation: int, parts: BlockParts, shortcut: Shortcut
+    ) -> None:
         super().__init__()
-        inner, out_channels = width * settings.base_width // 64 * settings.groups, width * self.expansion
-        strides = (stride, 1) if settings.style == "caffe" else (1, stride)
+        inner, out_channels = width * parts.base_width // 64 * parts.groups, width * self.expansion
+        strides = (stride, 1) if parts.style == "caffe" else (1, stride)
         self.conv1 = ConvNorm(in_channels, inner, 1, stride=strides[0], activation=nn.ReLU(inplace=True))
-        self.conv2 = ConvNorm(
-            inner,
-            inner,
-            3,
-            stride=strides[1],
-            dilation=dilation,
-            groups=settings.groups,
-            activation=nn.ReLU(inplace=True),
-        )
+        self.conv2 = parts.conv3x3(inner, inner, strides[1], dilation, parts.groups)
         self.conv3 = ConvNorm(inner, out_channels, 1)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = shortcut(in_channels, out_channels, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,7 +120,7 @@ STAGES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
 
 
 class ResNet(nn.Module):
-    """Residual network in up to four stages.
+    """Residual network in up to four stages, put together of parts.
 
     Args:
         depth: 10, 50 or 101.
@@ -109,6 +134,7 @@ class ResNet(nn.Module):
         norm_eval: batch normalisation uses its running statistics in training too.
         norm_trained: scales and biases of batch normalisation get gradients.
         width: channels of the stem and of the first stage; doubled from stage to stage.
+        stem: makes what comes before the max-pool.
 
     Attributes:
         out_specs: channels and stride of each returned map.
@@ -127,24 +153,25 @@ class ResNet(nn.Module):
         norm_eval: bool = True,
         norm_trained: bool = True,
         width: int = 64,
+        stem: Callable[[int], nn.Module] = stem_7x7,
     ) -> None:
         super().__init__()
-        settings = BlockSettings(style, groups, base_width)
+        if depth not in STAGES:
+            raise ValueError(f"depth: {depth}, known are {sorted(STAGES)}")
+        self.block, self.counts = STAGES[depth]
+        self.parts = BlockParts(style, groups, base_width)
+        self.width = width
+        self.strides, self.dilations = tuple(strides), tuple(dilations)
         self.out_stages = tuple(out_stages)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.stem = ConvNorm(3, width, 7, stride=2, activation=nn.ReLU(inplace=True))
+        self.norm_trained = norm_trained
+        self.stem = stem(width)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
-        channels, reached, specs = width, 4, []
         for stage in range(1, max(out_stages) + 1):
-            stride, dilation = strides[stage - 1], dilations[stage - 1]
-            blocks = residual_stage(depth, stage, channels, stride, dilation, settings, width)
-            self.add_module(f"layer{stage}", blocks)
-            channels, reached = stage_channels(depth, stage, width), reached * stride
-            if stage in self.out_stages:
-                specs.append(FeatureSpec(channels, reached))
-        self.out_specs = tuple(specs)
-        self._freeze(norm_trained)
+            self.add_module(f"layer{stage}", self._make_stage(stage))
+        self.out_specs = tuple(self._spec(stage) for stage in self.out_stages)
+        self._freeze()
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -161,6 +188,20 @@ class ResNet(nn.Module):
                 features.append(x)
         return tuple(features)
 
+    def next_stage(self) -> NextStage:
+        """The stage after the last that is returned, for a head that runs it on regions.
+
+        Raises:
+            ValueError: there is none.
+        """
+        stage = max(self.out_stages) + 1
+        if stage > len(self.counts):
+            raise ValueError(
+                f"a head needs the stage after the backbone's last, but out_stages {self.out_stages} are up to the last"
+            )
+        spec = FeatureSpec(self._spec(stage).channels, self.strides[stage - 1])
+        return NextStage(self._make_stage(stage), spec, self.norm_eval, self.norm_trained)
+
     def train(self, mode: bool = True) -> ResNet:
         """Training mode, save for the frozen stages and, with `norm_eval`, the normalisations."""
         super().train(mode)
@@ -171,55 +212,58 @@ class ResNet(nn.Module):
                 norm.eval()
         return self
 
+    def _make_stage(self, stage: int) -> nn.Sequential:
+        """A stage, 1 to 4; only its first block changes channels and size."""
+        in_channels = self.width if stage == 1 else self._spec(stage - 1).channels
+        width, stride, dilation = self.width * 2 ** (stage - 1), self.strides[stage - 1], self.dilations[stage - 1]
+        first = self.block(in_channels, width, stride, dilation, self.parts, self.parts.shortcut)
+        channels = width * self.block.expansion
+        rest = (
+            self.block(channels, width, 1, dilation, self.parts, identity) for _ in range(self.counts[stage - 1] - 1)
+        )
+        return nn.Sequential(first, *rest)
+
+    def _spec(self, stage: int) -> FeatureSpec:
+        """Channels and stride of what a stage, 1 to 4, gives."""
+        channels = self.width * 2 ** (stage - 1) * self.block.expansion
+        return FeatureSpec(channels, 4 * math.prod(self.strides[:stage]))
+
     def _frozen(self) -> list[nn.Module]:
         return [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
 
-    def _freeze(self, norm_trained: bool) -> None:
-        for module in (*self._frozen(), *(() if norm_trained else norms(self))):
+    def _freeze(self) -> None:
+        for module in (*self._frozen(), *(() if self.norm_trained else norms(self))):
             module.requires_grad_(False)
 
 
-def residual_stage(
-    depth: int,
-    stage: int,
-    in_channels: int,
-    stride: int,
-    dilation: int = 1,
-    settings: BlockSettings = PLAIN,
-    width: int = 64,
-) -> nn.Sequential:
-    """One stage of a residual network; only its first block changes channels and size.
+class NextStage(nn.Module):
+    """A stage of a ResNet outside it, with normalisation that is trained, or not, as the backbone's is.
 
     Args:
-        depth: of the network, 10, 50 or 101.
-        stage: 1 to 4.
-        in_channels: of the map it gets.
-        stride: of the first block.
-        dilation: of every 3x3.
-        settings: of every block.
-        width: of the network's first stage.
+        blocks: of the stage.
+        spec: channels that it gives, and its own stride.
+        norm_eval: batch normalisation uses its running statistics in training too.
+        norm_trained: scales and biases of batch normalisation get gradients.
     """
-    block, counts = _kind(depth)
-    nominal = width * 2 ** (stage - 1)
-    first = block(in_channels, nominal, stride, dilation, settings)
-    rest = (block(nominal * block.expansion, nominal, 1, dilation, settings) for _ in range(counts[stage - 1] - 1))
-    return nn.Sequential(first, *rest)
 
+    def __init__(self, blocks: nn.Sequential, spec: FeatureSpec, norm_eval: bool, norm_trained: bool) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.spec = spec
+        self.norm_eval = norm_eval
+        if not norm_trained:
+            for norm in norms(self):
+                norm.requires_grad_(False)
 
-def stage_channels(depth: int, stage: int, width: int = 64) -> int:
-    """Channels that a stage, 1 to 4, gives."""
-    channels: int = width * 2 ** (stage - 1) * _kind(depth)[0].expansion
-    return channels
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, channels, H / stride, W / stride)."""
+        out: Tensor = self.blocks(x)
+        return out
 
-
-def _kind(depth: int) -> tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]:
-    if depth not in STAGES:
-        raise ValueError(f"depth: {depth}, known are {sorted(STAGES)}")
-    return STAGES[depth]
-
-
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The identity where it fits, else a projection."""
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return ConvNorm(in_channels, out_channels, 1, stride=stride)
+    def train(self, mode: bool = True) -> NextStage:
+        """Training mode, save for the normalisations with `norm_eval`."""
+        super().train(mode)
+        if self.norm_eval:
+            for norm in norms(self):
+                norm.eval()
+        return self

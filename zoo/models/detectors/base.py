@@ -21,6 +21,7 @@ class Detector(nn.Module):
     training mode `losses` stands in the place of the last two.
 
     Args:
+        classes: names of the object classes, in label order.
         backbone: images to feature maps.
         neck: feature maps to feature maps, or None.
         transform: host-side preprocessing.
@@ -28,9 +29,15 @@ class Detector(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, neck: nn.Module | None, transform: Transform, normalizer: PixelNormalizer
+        self,
+        classes: Sequence[str],
+        backbone: nn.Module,
+        neck: nn.Module | None,
+        transform: Transform,
+        normalizer: PixelNormalizer,
     ) -> None:
         super().__init__()
+        self.classes = tuple(classes)
         self.backbone = backbone
         self.neck = neck or nn.Identity()
         self.transform = transform
@@ -90,9 +97,9 @@ class Detector(nn.Module):
         batch = images if isinstance(images, Batch) else self.prepare(images)
         if not self.training:
             return self.postprocess(self.network(batch), batch)
-        if targets is None or len(targets) != len(batch.sizes):
+        if targets is None or len(targets) != len(batch.geometries):
             given = "none" if targets is None else len(targets)
-            raise ValueError(f"a detector in training mode needs {len(batch.sizes)} targets, got {given}")
+            raise ValueError(f"a detector in training mode needs {len(batch.geometries)} targets, got {given}")
         return self.losses(batch, [target.to(batch.images.device) for target in targets])
 
     @torch.inference_mode()

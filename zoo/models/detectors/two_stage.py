@@ -12,7 +12,7 @@ from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Size, Target, Transform
+from zoo.types import Batch, Detections, Target, Transform
 
 
 @dataclass(slots=True)
@@ -23,14 +23,14 @@ class TwoStageOutputs:
         proposals: (P, 4) an image, in input pixels.
         logits: (P, K + 1) an image, background last.
         deltas: (P, K * 4) an image, class-major.
-        found: detections of each image, in input pixels: those that masks were predicted on; None without a mask head.
-        masks: (D, S, S) an image, in [0, 1], on the boxes found; None likewise.
+        detections: of each image, in input pixels: those that masks were predicted on; None without a mask head.
+        masks: (D, S, S) an image, in [0, 1], on the detections' boxes; None without a mask head.
     """
 
     proposals: list[Tensor]
     logits: list[Tensor]
     deltas: list[Tensor]
-    found: list[Detections] | None = None
+    detections: list[Detections] | None = None
     masks: list[Tensor] | None = None
 
 
@@ -38,6 +38,7 @@ class TwoStageDetector(Detector):
     """Backbone, neck, region proposal network, RoI head.
 
     Args:
+        classes: names of the object classes, in label order.
         backbone: images to feature maps.
         neck: feature maps to a pyramid.
         rpn_head: pyramid to proposals.
@@ -48,6 +49,7 @@ class TwoStageDetector(Detector):
 
     def __init__(
         self,
+        classes: Sequence[str],
         backbone: nn.Module,
         neck: nn.Module | None,
         rpn_head: RpnHead,
@@ -55,7 +57,7 @@ class TwoStageDetector(Detector):
         transform: Transform,
         normalizer: PixelNormalizer,
     ) -> None:
-        super().__init__(backbone, neck, transform, normalizer)
+        super().__init__(classes, backbone, neck, transform, normalizer)
         self.rpn_head = rpn_head
         self.roi_head = roi_head
 
@@ -71,43 +73,36 @@ class TwoStageDetector(Detector):
         belongs to the network, as that between the stages does.
         """
         features = self.extract(batch.images)
-        objectness, anchor_deltas = self.rpn_head(features)
-        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
+        proposals = [found.boxes for found in self.rpn_head.propose(self.rpn_head(features), batch.geometries)]
         logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         outputs = TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
         if self.roi_head.mask_head is not None:
-            outputs.found = self._detect(outputs, batch, scales=[(1.0, 1.0)] * len(batch.sizes))
-            outputs.masks = self.roi_head.segment(features, outputs.found)
+            outputs.detections = self._detect(outputs, batch)
+            outputs.masks = self.roi_head.segment(features, outputs.detections)
         return outputs
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
         features = self.extract(batch.images)
-        objectness, anchor_deltas = self.rpn_head(features)
-        padded_sizes = [self.normalizer.padded_size(size) for size in batch.sizes]
-        proposals = [boxes for boxes, _ in self.rpn_head.propose(objectness, anchor_deltas, batch.sizes)]
+        anchors = self.rpn_head(features)
+        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
         return {
-            **self.rpn_head.losses(objectness, anchor_deltas, targets, batch.sizes, padded_sizes),
+            **self.rpn_head.losses(anchors, targets, batch.geometries),
             **self.roi_head.losses(features, proposals, targets),
         }
 
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
         """Decode, clip, rescale, suppress; with masks only rescale, and paste them."""
-        if outputs.found is None or outputs.masks is None:
-            return self._detect(outputs, batch, batch.scales)
-        images = zip(outputs.found, outputs.masks, batch.scales, batch.original_sizes, strict=True)
-        return [_paste(*image) for image in images]
+        detections = self._detect(outputs, batch) if outputs.detections is None else outputs.detections
+        images = zip(detections, batch.geometries, strict=True)
+        detections = [self.roi_head.detections.to_original(*image) for image in images]
+        if outputs.masks is not None:
+            for image, masks, geometry in zip(detections, outputs.masks, batch.geometries, strict=True):
+                image.masks = mask_ops.paste(masks, image.boxes, geometry.original_size)
+        return detections
 
-    def _detect(
-        self, outputs: TwoStageOutputs, batch: Batch, scales: Sequence[tuple[float, float]]
-    ) -> list[Detections]:
-        """Detections of each image, in input pixels divided by its scale."""
-        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.sizes, scales, strict=True)
+    def _detect(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
+        """Detections of each image, in the pixels they are suppressed in."""
+        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.geometries, strict=True)
         return [self.roi_head.detect(*image) for image in images]
-
-
-def _paste(found: Detections, masks: Tensor, scale: tuple[float, float], original_size: Size) -> Detections:
-    """Detections of one image in original pixels, with their masks (D, S, S) pasted into the image."""
-    boxes = found.boxes / found.boxes.new_tensor(scale).repeat(2)
-    return Detections(boxes, found.scores, found.labels, mask_ops.paste(masks, boxes, original_size))

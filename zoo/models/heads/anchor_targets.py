@@ -1,6 +1,6 @@
 """What the anchors of a dense head are trained to say, whether it is a first stage or the only one.
 
-Legend: N images, L levels, M anchors of all levels, I of them eligible in one image.
+Legend: N images, L levels, M anchors of all levels, V of them valid in one image.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ class AnchorTargets:
 
     Attributes:
         labels: int64 (N, M): the class of an object, NEGATIVE for background, or IGNORED: not trained on.
-        boxes: (N, M, 4), the ground-truth box of each object, zeros elsewhere.
+        boxes: (N, M, 4), the ground-truth box of each positive, zeros elsewhere.
     """
 
     labels: Tensor
     boxes: Tensor
 
     @property
-    def used(self) -> Tensor:
+    def valid(self) -> Tensor:
         """Which anchors (N, M) are trained on."""
         return self.labels != IGNORED
 
     @property
-    def objects(self) -> Tensor:
+    def positive(self) -> Tensor:
         """Which anchors (N, M) are objects."""
         return self.labels >= 0
 
-    def count(self, chosen: Tensor) -> int:
-        """How many of the batch are chosen (N, M), each image counted as at least 1."""
-        return int(chosen.sum(dim=1).clamp(min=1).sum())
+    @property
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """How many positives (N,) and negatives (N,) each image has."""
+        return self.positive.sum(dim=1), (self.labels == NEGATIVE).sum(dim=1)
 
     def levels(self, counts: Sequence[int]) -> list[AnchorTargets]:
         """The part of each level, which has so many anchors."""
@@ -51,7 +52,7 @@ class AnchorTargets:
 @torch.no_grad()
 def anchor_targets(
     anchors: Tensor,
-    eligible: Sequence[Tensor],
+    valid_anchors: Sequence[Tensor],
     targets: Sequence[Target],
     assigner: MaxIoUAssigner,
     sampler: Sampler,
@@ -60,18 +61,18 @@ def anchor_targets(
 
     Args:
         anchors: (M, 4), of all levels, one after another.
-        eligible: positions (I,) of those that may be trained on, one tensor an image.
+        valid_anchors: positions (V,) of those that may be trained on, one tensor an image.
         targets: one an image.
         assigner: matches anchors with ground-truth boxes.
         sampler: chooses the anchors that are trained on.
     """
     labels = torch.full((len(targets), len(anchors)), IGNORED, dtype=torch.int64, device=anchors.device)
     boxes = anchors.new_zeros((len(targets), *anchors.shape))
-    for i, (inside, target) in enumerate(zip(eligible, targets, strict=True)):
-        matches = assigner(anchors[inside], target.boxes)
+    for i, (valid, target) in enumerate(zip(valid_anchors, targets, strict=True)):
+        matches = assigner(anchors[valid], target.boxes)
         sampled = sampler(matches)
-        positive, owners = inside[sampled.positive], matches[sampled.positive]
-        labels[i, inside[sampled.negative]] = NEGATIVE
-        labels[i, positive] = target.labels[owners]
-        boxes[i, positive] = target.boxes[owners]
+        positive, matched_gt_inds = valid[sampled.positive], matches[sampled.positive]
+        labels[i, valid[sampled.negative]] = NEGATIVE
+        labels[i, positive] = target.labels[matched_gt_inds]
+        boxes[i, positive] = target.boxes[matched_gt_inds]
     return AnchorTargets(labels, boxes)

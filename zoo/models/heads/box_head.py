@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from zoo.models.backbones.resnet import BlockSettings, residual_stage, stage_channels
-from zoo.models.layers.conv import norms
-
 
 class TwoFcBoxHead(nn.Module):
     """Two fully connected layers shared by classification and regression (Lin et al., 2017).
@@ -37,43 +34,25 @@ class TwoFcBoxHead(nn.Module):
         return self.logits(x), self.deltas(x)
 
 
-class StageBoxHead(nn.Module):
-    """The last stage of a ResNet on each region, averaged ("C4": Ren et al., 2015; He et al., 2015).
-
-    Its normalisation keeps the statistics, scales and biases it was given.
+class AveragedBoxHead(nn.Module):
+    """Class logits and deltas of the features' average, what follows a shared last stage (He et al., 2015).
 
     Args:
-        in_channels: of the pooled features, those of the third stage.
-        pooled_size: their height and width; the stage halves it.
+        in_channels: of the pooled features.
+        pooled_size: their height and width; any.
         num_classes: object classes, without background.
-        depth: of the ResNet.
-        style: where a bottleneck has its stride, "pytorch" or "caffe".
     """
 
-    def __init__(
-        self, in_channels: int, pooled_size: int, num_classes: int, depth: int = 50, style: str = "pytorch"
-    ) -> None:
+    def __init__(self, in_channels: int, pooled_size: int, num_classes: int) -> None:  # noqa: ARG002 - of every box head
         super().__init__()
-        if pooled_size % 2:
-            raise ValueError(f"pooled_size: {pooled_size} cannot be halved")
-        self.stage = residual_stage(depth, 4, in_channels, stride=2, settings=BlockSettings(style))
-        self.logits = nn.Linear(stage_channels(depth, 4), num_classes + 1)
-        self.deltas = nn.Linear(stage_channels(depth, 4), num_classes * 4)
+        self.logits = nn.Linear(in_channels, num_classes + 1)
+        self.deltas = nn.Linear(in_channels, num_classes * 4)
         _init_predictors(self.logits, self.deltas)
-        for norm in norms(self):
-            norm.requires_grad_(False)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, K * 4), class-major."""
-        x = self.stage(pooled).mean(dim=(2, 3))  # (R, 2C, S / 2, S / 2) -> (R, 2C)
+        x = pooled.mean(dim=(2, 3))  # (R, C, S, S) -> (R, C)
         return self.logits(x), self.deltas(x)
-
-    def train(self, mode: bool = True) -> StageBoxHead:
-        """Training mode, save for the normalisations."""
-        super().train(mode)
-        for norm in norms(self):
-            norm.eval()
-        return self
 
 
 def _init_predictors(logits: nn.Linear, deltas: nn.Linear) -> None:

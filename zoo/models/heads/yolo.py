@@ -1,103 +1,80 @@
 """YOLOv8's decoupled, anchor-free head (Ultralytics, 2023).
 
-Each side of a box is a distribution over whole numbers of cells (Li et al., "Generalized Focal Loss",
-2020). Legend: N images, M anchor points of all levels, K object classes, D detections of one image.
+The distance of each side of a box to its anchor point is a distribution over whole numbers of cells (Li et
+al., "Generalized Focal Loss", 2020). Legend: N images, M anchor points of all levels, K object classes, D
+detections of one image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from zoo.models import boxes as box_ops
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
-from zoo.models.heads.roi import DetectionSettings
-from zoo.models.heads.yolo_losses import Predictions, YoloLosses
+from zoo.models.boxes import EXCLUSIVE
+from zoo.models.heads.dense import DenseHead
+from zoo.models.heads.yolo_losses import YoloLosses
 from zoo.models.heads.yolo_masks import PrototypeMasks
+from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_distributions, flatten_levels
+from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
-from zoo.models.layers.letterbox import corner
-from zoo.types import Detections, FeatureSpec, Size, Target
+from zoo.models.selection import DetectionSelector
+from zoo.types import Batch, Detections, FeatureSpec, Target
 
-BINS = 16
-"""Distances that each side of a box is distributed over: 0 to 15 cells."""
-
-CLASS_SHIFT = 7680.0
+CLASS_OFFSET = 7680.0
 """Pixels that keep the classes apart in one suppression. Float32 boxes lose precision by it, as the original's do."""
 
 
-@dataclass(slots=True)
-class YoloMaps:
-    """What the branches say of a batch.
-
-    Attributes:
-        sides: (N, 4 * BINS, H, W) a level, logits, side-major: left, top, right, bottom.
-        logits: (N, K, H, W) a level.
-        coefficients: (N, C, H, W) a level, of the prototypes that make up a mask; None without masks.
-        prototypes: (N, C, H, W), at stride 4, for all levels; None without masks.
-    """
-
-    sides: list[Tensor]
-    logits: list[Tensor]
-    coefficients: list[Tensor] | None = None
-    prototypes: Tensor | None = None
-
-
-@dataclass(slots=True)
-class YoloOutputs:
-    """The same by anchor point, with boxes; points row by row, levels one after another.
-
-    Attributes:
-        boxes: (N, M, 4), xyxy in input pixels.
-        logits: (N, M, K).
-        coefficients: (N, M, C); None without masks.
-        prototypes: (N, C, H, W); None without masks.
-    """
-
-    boxes: Tensor
-    logits: Tensor
-    coefficients: Tensor | None
-    prototypes: Tensor | None
-
-
-class YoloHead(nn.Module):
+class YoloHead(DenseHead):
     """A branch for boxes and one for classes on every level, and for masks a third, with prototypes.
 
     Args:
-        in_specs: of the feature maps, fine to coarse.
-        num_classes: object classes.
+        in_specs: channels and stride of each feature map, fine to coarse.
+        num_classes: number of object classes.
         detections: which (anchor point, class) pairs are kept; one box may be kept with several classes.
-        candidates: best-scored pairs that enter the suppression.
+        max_nms: number of pairs, best scores first, that enter the suppression.
         mask_branch: makes the mask branch from the in_specs; None finds boxes only.
-        criterion: its losses; None: those of Ultralytics now.
+        criterion: the losses; None: those of Ultralytics now.
     """
 
     def __init__(
         self,
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
-        detections: DetectionSettings,
-        candidates: int = 30_000,
+        detections: DetectionSelector,
+        max_nms: int = 30_000,
         mask_branch: Callable[[Sequence[FeatureSpec]], PrototypeMasks] | None = None,
         criterion: YoloLosses | None = None,
     ) -> None:
         super().__init__()
         self.strides = tuple(spec.stride for spec in in_specs)
         self.detections = detections
-        self.candidates = candidates
+        self.max_nms = max_nms
         finest = in_specs[0].channels
-        box_width, class_width = max(finest // 4, 4 * BINS), max(finest, num_classes)
-        self.box_branches = nn.ModuleList(prediction_branch(spec.channels, box_width, 4 * BINS) for spec in in_specs)
+        box_width, class_width = max(finest // 4, 4 * REG_MAX), max(finest, num_classes)
+        self.box_branches = nn.ModuleList(prediction_branch(spec.channels, box_width, 4 * REG_MAX) for spec in in_specs)
         self.class_branches = nn.ModuleList(
             prediction_branch(spec.channels, class_width, num_classes) for spec in in_specs
         )
         self.mask_branch = None if mask_branch is None else mask_branch(in_specs)
         self.criterion = criterion or YoloLosses(TaskAlignedAssigner())
         self._set_priors()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it finds masks, not boxes alone."""
+        return self.mask_branch is not None
+
+    def init_weights(self, network: nn.Module) -> None:
+        """Draw the convolutions of the whole network once more, as torch does: YOLOv8 is trained from such weights."""
+        for module in network.modules():
+            if isinstance(module, ConvNorm):
+                module.conv.reset_parameters()
 
     def _set_priors(self) -> None:
         """Biases to begin a training with: scores as if an image of 640 pixels held 5 objects, equally spread."""
@@ -106,10 +83,14 @@ class YoloHead(nn.Module):
             nn.init.constant_(box_bias, 1.0)
             nn.init.constant_(class_bias, math.log(5 / len(class_bias) / (640 / stride) ** 2))
 
-    def forward(self, features: Sequence[Tensor]) -> YoloMaps:
-        """Feature maps (N, C, H, W), a level each, to what the branches say."""
+    def forward(self, features: Sequence[Tensor]) -> YoloOutputs:
+        """Feature maps (N, C', H, W), a level each, to the outputs of every anchor point."""
+        return self.decode(self.maps(features))
+
+    def maps(self, features: Sequence[Tensor]) -> YoloMaps:
+        """Feature maps (N, C', H, W), a level each, to what the branches give."""
         maps = YoloMaps(
-            sides=[branch(x) for branch, x in zip(self.box_branches, features, strict=True)],
+            box_dist=[branch(x) for branch, x in zip(self.box_branches, features, strict=True)],
             logits=[branch(x) for branch, x in zip(self.class_branches, features, strict=True)],
         )
         if self.mask_branch is not None:
@@ -118,111 +99,51 @@ class YoloHead(nn.Module):
 
     def decode(self, maps: YoloMaps) -> YoloOutputs:
         """Boxes from the expected distance of each side to its anchor point; everything else flattened."""
-        return YoloOutputs(
-            boxes=self._boxes(maps.sides),
-            logits=flatten_levels(maps.logits).float(),
-            coefficients=None if maps.coefficients is None else flatten_levels(maps.coefficients).float(),
-            prototypes=None if maps.prototypes is None else maps.prototypes.float(),
-        )
-
-    def _boxes(self, sides: Sequence[Tensor]) -> Tensor:
-        """Boxes (N, M, 4), xyxy in input pixels, of sides (N, 4 * BINS, H, W) a level."""
-        points, strides = self._points(sides)
-        return boxes_about(points, distributions(sides)) * strides
+        with _full_precision(maps.logits[0].device):
+            box_dist = box_distributions(maps.box_dist, self.strides)
+            return YoloOutputs(
+                boxes=box_dist.boxes(),
+                logits=flatten_levels(maps.logits).float(),
+                coefficients=None if maps.coefficients is None else flatten_levels(maps.coefficients).float(),
+                prototypes=None if maps.prototypes is None else maps.prototypes.float(),
+                box_dist=box_dist,
+            )
 
     @torch.no_grad()
-    def detect(
-        self,
-        outputs: YoloOutputs,
-        canvas: Size,
-        sizes: Sequence[Size],
-        scales: Sequence[tuple[float, float]],
-        original_sizes: Sequence[Size],
-    ) -> list[Detections]:
-        """Detections of each image, in pixels of the original.
-
-        Args:
-            outputs: of a batch, decoded.
-            canvas: size of the batch's images with their borders.
-            sizes: of the images without borders.
-            scales: (x, y) factors from original to input pixels.
-            original_sizes: of the image files; boxes are clipped to them.
-        """
+    def detect(self, outputs: YoloOutputs, batch: Batch) -> list[Detections]:
+        """Outputs to the detections of each image, in pixels of the original, clipped to its size."""
         found = []
-        for i, (size, scale, original_size) in enumerate(zip(sizes, scales, original_sizes, strict=True)):
+        for i, geometry in enumerate(batch.geometries):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
-            top, left = corner(canvas, size)
-            moved = (boxes - boxes.new_tensor((left, top)).repeat(2)) / boxes.new_tensor(scale).repeat(2)
-            detections = Detections(box_ops.clip(moved, original_size), scores, labels)
+            moved = (boxes - boxes.new_tensor(geometry.offset).repeat(2)) / boxes.new_tensor(geometry.scale).repeat(2)
+            detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
-                weights = outputs.coefficients[i, points]
-                detections.masks = self.mask_branch.paste(
-                    weights, outputs.prototypes[i], boxes, canvas, size, original_size
-                )
+                coefficients, prototypes = outputs.coefficients[i, points], outputs.prototypes[i]
+                detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, batch.input_shape, geometry)
             found.append(detections)
         return found
 
-    def losses(
-        self, maps: YoloMaps, targets: Sequence[Target], canvas: Size, sizes: Sequence[Size]
-    ) -> dict[str, Tensor]:
-        """Named scalars; see `YoloLosses`.
-
-        Args:
-            maps: of a batch.
-            targets: one an image, in pixels of the image without borders.
-            canvas: size of the batch's images with their borders.
-            sizes: of the images without borders.
-        """
-        points, strides = self._points(maps.sides)
-        with torch.autocast(points.device.type, enabled=False):  # losses are taken in float32
-            bins = distributions(maps.sides)
-            predictions = Predictions(
-                logits=flatten_levels(maps.logits),
-                bins=bins,
-                boxes=boxes_about(points, bins),
-                points=points,
-                strides=strides,
-                coefficients=None if maps.coefficients is None else flatten_levels(maps.coefficients),
-                prototypes=maps.prototypes,
-            )
-            return self.criterion(predictions, targets, canvas, sizes)
+    def losses(self, outputs: YoloOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
+        """Named scalars; see `YoloLosses`."""
+        with _full_precision(outputs.logits.device):
+            return self.criterion(outputs, targets, batch)
 
     def _suppress(self, boxes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Anchor points (D,), scores (D,) and labels (D,) that survive, best first, of boxes (M, 4), logits (M, K)."""
         scores = logits.sigmoid()
         points, labels = (scores > self.detections.score_threshold).nonzero(as_tuple=True)
         scores = scores[points, labels]
-        if len(scores) > self.candidates:
-            best = scores.argsort(descending=True)[: self.candidates]
+        if len(scores) > self.max_nms:
+            best = scores.argsort(descending=True)[: self.max_nms]
             points, labels, scores = points[best], labels[best], scores[best]
-        shifted = boxes[points] + (labels * CLASS_SHIFT)[:, None]
-        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.per_image]
+        shifted = boxes[points] + (labels * CLASS_OFFSET)[:, None]
+        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.max_detections]
         return points[keep], scores[keep], labels[keep]
 
-    def _points(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The centres (M, 2) of all cells, x and y in cells, and the strides (M, 1) of their levels."""
-        points, strides = [], []
-        for x, stride in zip(maps, self.strides, strict=True):
-            rows, columns = (torch.arange(side, dtype=torch.float32, device=x.device) + 0.5 for side in x.shape[2:])
-            grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)  # (H, W, 2)
-            points.append(grid.reshape(-1, 2))
-            strides.append(torch.full((x.shape[2] * x.shape[3], 1), float(stride), device=x.device))
-        return torch.cat(points), torch.cat(strides)
 
-
-def distributions(sides: Sequence[Tensor]) -> Tensor:
-    """Maps (N, 4 * BINS, H, W), a level each, to logits (N, M, 4, BINS)."""
-    flat = flatten_levels(sides).float()
-    return flat.reshape(*flat.shape[:2], 4, BINS)
-
-
-def boxes_about(points: Tensor, bins: Tensor) -> Tensor:
-    """Boxes (N, M, 4), xyxy in cells: points (M, 2) and the expected distance of each side, of bins (N, M, 4, BINS)."""
-    distances = bins.softmax(dim=3) @ torch.arange(BINS, dtype=bins.dtype, device=bins.device)  # (N, M, 4)
-    return torch.cat((points - distances[..., :2], points + distances[..., 2:]), dim=2)
-
-
-def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (N, C, H, W), a level each, to (N, M, C)."""
-    return torch.cat([x.flatten(2) for x in maps], dim=2).transpose(1, 2)
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Boxes and losses are taken in float32, whatever precision the network runs in."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""What YOLOv8 is trained to say, and what it costs to say something else (Ultralytics, 2023).
+"""The losses of YOLOv8 (Ultralytics, 2023): boxes, classes, distances of the sides, and masks.
 
 Legend: N images, M anchor points of all levels, K object classes, P positives of one image, C prototypes.
 """
@@ -6,41 +6,17 @@ Legend: N images, M anchor points of all levels, K object classes, P positives o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment, TaskAlignedAssigner
-from zoo.models.layers.letterbox import corner
+from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.losses.masks import STRIDE, instance_map, prototype_mask_losses
 from zoo.models.losses.regression import complete_iou, distribution_focal_loss
-from zoo.types import Size, Target
-
-
-@dataclass(slots=True)
-class Predictions:
-    """What the network says of every anchor point of a batch.
-
-    Attributes:
-        logits: (N, M, K).
-        bins: (N, M, 4, BINS), logits of the distance of each side.
-        boxes: (N, M, 4), xyxy in cells of the point's level.
-        points: (M, 2), x and y in cells.
-        strides: (M, 1), pixels a cell.
-        coefficients: (N, M, C); None without masks.
-        prototypes: (N, C, H, W), at stride 4; None without masks.
-    """
-
-    logits: Tensor
-    bins: Tensor
-    boxes: Tensor
-    points: Tensor
-    strides: Tensor
-    coefficients: Tensor | None = None
-    prototypes: Tensor | None = None
+from zoo.types import Batch, ImageGeometry, Target
 
 
 class YoloLosses:
@@ -51,7 +27,7 @@ class YoloLosses:
     which is part of a recipe here (`gradients` of a schedule).
 
     Args:
-        assigner: which points find which object.
+        assigner: matches anchor points with objects.
         box: weight of 1 - CIoU.
         classes: weight of the cross entropy of the classes.
         distances: weight of the distribution focal loss.
@@ -76,87 +52,87 @@ class YoloLosses:
         self.masks = masks
         self.masks_per_image = masks_per_image
 
-    def __call__(
-        self, predictions: Predictions, targets: Sequence[Target], canvas: Size, sizes: Sequence[Size]
-    ) -> dict[str, Tensor]:
+    def __call__(self, outputs: YoloOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Scalars loss_box, loss_cls and loss_dfl, and with masks loss_seg.
 
         Args:
-            predictions: of a batch.
+            outputs: the head's, of the batch.
             targets: one an image, in pixels of the image without borders.
-            canvas: size of the batch's images with borders.
-            sizes: of the images without borders.
+            batch: the images' geometries and shape.
+
+        Raises:
+            ValueError: the outputs lack what the losses need: the anchor points, or the masks of the targets.
         """
-        boxes = [_on_canvas(target.boxes, canvas, size) for target, size in zip(targets, sizes, strict=True)]
-        assigned = self.assign(predictions, targets, boxes)
-        wanted = torch.zeros_like(predictions.logits, dtype=torch.float32)  # (N, M, K)
-        overlap, surprise = predictions.boxes.new_zeros((2,), dtype=torch.float32)
+        box_dist = outputs.box_dist
+        if box_dist is None:
+            raise ValueError("an exported network cannot be trained")
+        boxes = [_in_input(*image) for image in zip(targets, batch.geometries, strict=True)]
+        assigned = self.assign(outputs, box_dist.points * box_dist.strides, targets, boxes)
+        target_scores = torch.zeros_like(outputs.logits, dtype=torch.float32)  # (N, M, K)
+        iou_loss, dfl = outputs.boxes.new_zeros((2,), dtype=torch.float32)
         for i, (matches, scores) in enumerate(assigned):
-            points = (matches != NEGATIVE).nonzero()[:, 0]  # (P,)
-            matches, scores = matches[points], scores[points]
-            wanted[i, points, targets[i].labels[matches]] = scores
-            goals = boxes[i][matches] / predictions.strides[points]
-            overlap = overlap + ((1 - complete_iou(predictions.boxes[i, points], goals)) * scores).sum()
-            centres = predictions.points[points]
-            sides = torch.cat((centres - goals[:, :2], goals[:, 2:] - centres), dim=1)
-            surprise = surprise + (distribution_focal_loss(predictions.bins[i, points], sides) * scores).sum()
-        total = wanted.sum().clamp(min=1)
+            positives = (matches != NEGATIVE).nonzero()[:, 0]  # (P,)
+            matches, scores = matches[positives], scores[positives]
+            target_scores[i, positives, targets[i].labels[matches]] = scores
+            points, strides = box_dist.points[positives], box_dist.strides[positives]
+            # In cells, in which the small constants of the complete IoU are meant.
+            target_boxes, predicted = boxes[i][matches] / strides, outputs.boxes[i, positives] / strides  # (P, 4)
+            iou_loss = iou_loss + ((1 - complete_iou(predicted, target_boxes)) * scores).sum()
+            distances = torch.cat((points - target_boxes[:, :2], target_boxes[:, 2:] - points), dim=1)  # (P, 4)
+            dfl = dfl + (distribution_focal_loss(box_dist.dist_logits[i, positives], distances) * scores).sum()
+        total = target_scores.sum().clamp(min=1)
         losses = {
-            "loss_box": self.box * overlap / total,
-            "loss_cls": self.classes * sigmoid_cross_entropy(predictions.logits, wanted) / total,
-            "loss_dfl": self.distances * surprise / total,
+            "loss_box": self.box * iou_loss / total,
+            "loss_cls": self.classes * sigmoid_cross_entropy(outputs.logits, target_scores) / total,
+            "loss_dfl": self.distances * dfl / total,
         }
-        if predictions.prototypes is not None:
-            losses["loss_seg"] = self.masks * self._mask_loss(predictions, targets, boxes, assigned, canvas, sizes)
+        if outputs.prototypes is not None:
+            losses["loss_seg"] = self.masks * self._mask_loss(outputs, targets, boxes, assigned, batch)
         return losses
 
-    def assign(self, predictions: Predictions, targets: Sequence[Target], boxes: Sequence[Tensor]) -> list[Assignment]:
-        """What each anchor point of each image is trained on.
+    def assign(
+        self, outputs: YoloOutputs, points: Tensor, targets: Sequence[Target], boxes: Sequence[Tensor]
+    ) -> list[Assignment]:
+        """The target of each anchor point of each image.
 
         Args:
-            predictions: of a batch.
+            outputs: the head's, of the batch.
+            points: anchor points (M, 2), x and y in pixels of the input.
             targets: one an image.
-            boxes: their boxes (G, 4), in pixels of the input with its borders.
+            boxes: ground-truth boxes (G, 4) an image, in pixels of the input with its borders.
         """
-        points = predictions.points * predictions.strides
         return [
-            self.assigner(
-                logits.float().sigmoid(), predicted * predictions.strides, points, boxes[i], targets[i].labels
-            )
-            for i, (logits, predicted) in enumerate(
-                zip(predictions.logits.detach(), predictions.boxes.detach(), strict=True)
-            )
+            self.assigner(logits.sigmoid(), predicted, points, boxes[i], targets[i].labels)
+            for i, (logits, predicted) in enumerate(zip(outputs.logits.detach(), outputs.boxes.detach(), strict=True))
         ]
 
     def _mask_loss(
         self,
-        predictions: Predictions,
+        outputs: YoloOutputs,
         targets: Sequence[Target],
         boxes: Sequence[Tensor],
         assigned: Sequence[Assignment],
-        canvas: Size,
-        sizes: Sequence[Size],
+        batch: Batch,
     ) -> Tensor:
         """The mean over positives, still part of the graph where there are none."""
-        coefficients, prototypes = predictions.coefficients, predictions.prototypes
+        coefficients, prototypes = outputs.coefficients, outputs.prototypes
         if coefficients is None or prototypes is None:
-            raise ValueError("these predictions were made without a mask branch")
+            raise ValueError("these outputs were made without a mask branch")
         losses = []
         for i, (target, (matches, _)) in enumerate(zip(targets, assigned, strict=True)):
             if target.masks is None:
                 raise ValueError("a detector that finds masks needs the masks of its targets")
-            points = (matches != NEGATIVE).nonzero()[:, 0]
-            mine = matches[points]
-            wanted = instance_map(target.masks, canvas, corner(canvas, sizes[i]))
-            cells = boxes[i][mine] / STRIDE
-            losses.append(prototype_mask_losses(coefficients[i, points], prototypes[i], wanted, cells, mine))
+            positives = (matches != NEGATIVE).nonzero()[:, 0]
+            matches = matches[positives]
+            instances = instance_map(target.masks, batch.input_shape, batch.geometries[i].offset)
+            cells = boxes[i][matches] / STRIDE
+            losses.append(prototype_mask_losses(coefficients[i, positives], prototypes[i], instances, cells, matches))
         if self.masks_per_image:
             return torch.stack([image.sum() / max(len(image), 1) for image in losses]).mean()
         every = torch.cat(losses)
         return every.sum() / max(len(every), 1)
 
 
-def _on_canvas(boxes: Tensor, canvas: Size, size: Size) -> Tensor:
-    """Boxes (G, 4) of an image without borders, in pixels of the canvas that it is in the middle of."""
-    top, left = corner(canvas, size)
-    return boxes.float() + boxes.new_tensor((left, top, left, top)).float()
+def _in_input(target: Target, geometry: ImageGeometry) -> Tensor:
+    """Boxes (G, 4) of a target, in pixels of the input with its borders."""
+    return target.boxes.float() + target.boxes.new_tensor(geometry.offset).repeat(2).float()

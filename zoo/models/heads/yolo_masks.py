@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from zoo.data.rle import encode_window
 from zoo.models.layers.csp import conv_block, prediction_branch
-from zoo.models.layers.letterbox import corner
-from zoo.models.masks import encode_window
-from zoo.types import FeatureSpec, Rle, Size
+from zoo.models.losses.masks import STRIDE
+from zoo.types import FeatureSpec, ImageGeometry, Rle, Size
 
 MaskMethod: TypeAlias = Literal["logits", "probabilities"]
 
@@ -29,9 +29,9 @@ class Prototypes(nn.Module):
     """The finest feature map to prototypes of twice its resolution.
 
     Args:
-        in_channels: of that map.
-        width: of the hidden convolutions.
-        count: C.
+        in_channels: channels of that map.
+        width: channels of the hidden convolutions.
+        count: number of prototypes, C.
     """
 
     def __init__(self, in_channels: int, width: int, count: int) -> None:
@@ -59,8 +59,8 @@ class PrototypeMasks(nn.Module):
       foreground above 0.5; the binary mask is resized by OpenCV, which rounds.
 
     Args:
-        in_specs: of the feature maps, fine to coarse.
-        count: C.
+        in_specs: channels and stride of each feature map, fine to coarse.
+        count: number of prototypes, C.
         method: how a sum of prototypes becomes a mask.
     """
 
@@ -68,6 +68,8 @@ class PrototypeMasks(nn.Module):
         super().__init__()
         if method not in get_args(MaskMethod):
             raise ValueError(f"method: {method!r} is none of {', '.join(get_args(MaskMethod))}")
+        if in_specs[0].stride != 2 * STRIDE:
+            raise ValueError(f"prototypes need a finest map of stride {2 * STRIDE}, not {in_specs[0].stride}")
         finest = in_specs[0].channels
         self.method = method
         self.prototypes = Prototypes(finest, width=finest, count=count)
@@ -81,7 +83,7 @@ class PrototypeMasks(nn.Module):
         return coefficients, self.prototypes(features[0])
 
     def paste(
-        self, coefficients: Tensor, prototypes: Tensor, boxes: Tensor, canvas: Size, size: Size, original_size: Size
+        self, coefficients: Tensor, prototypes: Tensor, boxes: Tensor, input_shape: Size, geometry: ImageGeometry
     ) -> list[Rle]:
         """The masks of one image, as COCO's run-length encodings.
 
@@ -89,15 +91,14 @@ class PrototypeMasks(nn.Module):
             coefficients: (D, C).
             prototypes: (C, H, W).
             boxes: (D, 4), in input pixels; masks are empty outside of them.
-            canvas: size of the network's input.
-            size: of the image in it, without borders.
-            original_size: of the image file.
+            input_shape: (height, width) of the network's input.
+            geometry: where the image lies in it.
         """
         sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
         grids = (sums.sigmoid() if self.method == "probabilities" else sums).cpu().numpy()
         threshold = 0.5 if self.method == "probabilities" else 0.0
-        top, left = corner(canvas, size)
-        rows, columns = _axis(canvas[0], grids.shape[1]), _axis(canvas[1], grids.shape[2])
+        (left, top), size, original_size = geometry.offset, geometry.size, geometry.original_size
+        rows, columns = _axis(input_shape[0], grids.shape[1]), _axis(input_shape[1], grids.shape[2])
         enlarged = (
             None if size == original_size else (_axis(original_size[0], size[0]), _axis(original_size[1], size[1]))
         )

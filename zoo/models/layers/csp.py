@@ -22,7 +22,12 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int, stride: in
 
 
 class Bottleneck(nn.Module):
-    """Two 3x3 of equal width, added to their input where there is a shortcut."""
+    """Two 3x3 of equal width, added to their input where there is a shortcut.
+
+    Args:
+        channels: number of channels of input and output.
+        shortcut: whether the input is added to the output.
+    """
 
     def __init__(self, channels: int, shortcut: bool) -> None:
         super().__init__()
@@ -35,17 +40,17 @@ class Bottleneck(nn.Module):
         return x + out if self.shortcut else out
 
 
-class CspBlock(nn.Module):
-    """A chain of bottlenecks beside the features it began with, all of them merged at the end ("C2f").
+class C2f(nn.Module):
+    """A chain of bottlenecks beside the features it began with, all of them merged at the end.
 
     A 1x1 makes two halves. The chain begins with the second, and its every link is kept: the merging
     1x1 sees both halves and each bottleneck's output.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output; half of them is the width of the chain.
-        blocks: bottlenecks in the chain.
-        shortcut: whether they add their input.
+        in_channels: channels of the input.
+        out_channels: channels of the output; half of them is the width of the chain.
+        blocks: number of bottlenecks in the chain.
+        shortcut: whether the bottlenecks add their input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, blocks: int, shortcut: bool) -> None:
@@ -63,10 +68,13 @@ class CspBlock(nn.Module):
         return out
 
 
-class PyramidPooling(nn.Module):
-    """Max-pooling over 5x5, 9x9 and 13x13 as three 5x5 in a row, beside the input ("SPPF").
+class SPPF(nn.Module):
+    """Max-pooling over 5x5, 9x9 and 13x13 as three 5x5 in a row, beside the input.
 
-    Spatial pyramid pooling (He et al., 2014) at stride 1. Input and output have as many channels.
+    Spatial pyramid pooling (He et al., 2014) at stride 1.
+
+    Args:
+        channels: number of channels of input and output.
     """
 
     def __init__(self, channels: int) -> None:

@@ -8,7 +8,7 @@ so the gradient of the map is the sum of Y^T G X over the regions, products of s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,65 +16,96 @@ from torch.autograd.function import once_differentiable
 from torchvision.ops import roi_align as torchvision_roi_align
 
 
-def roi_align(feature: Tensor, rois: Tensor, output_size: int, stride: int) -> Tensor:
-    """Average of bilinear samples in each bin of each region (R, C, output_size, output_size).
+class Sampling(NamedTuple):
+    """Where the samples of a region are taken.
 
-    Half-pixel centres ("aligned"), and as many samples a bin as the bin has cells.
+    Attributes:
+        bins: a side.
+        stride: of the map, in input pixels.
+        aligned: half-pixel centres; without them a region is at least one cell large.
+        ratio: samples a side of each bin; 0: as many as the bin has cells.
+    """
+
+    bins: int
+    stride: int
+    aligned: bool = True
+    ratio: int = 0
+
+
+def roi_align(
+    feature: Tensor, rois: Tensor, output_size: int, stride: int, aligned: bool = True, sampling_ratio: int = 0
+) -> Tensor:
+    """Average of bilinear samples in each bin of each region (R, C, output_size, output_size).
 
     Args:
         feature: (N, C, H, W).
         rois: (R, 5), image index and xyxy in input pixels; they get no gradient.
         output_size: bins a side.
         stride: of the map, in input pixels.
+        aligned: half-pixel centres; without them a region is at least one cell large.
+        sampling_ratio: samples a side of each bin; 0: as many as the bin has cells.
     """
+    sampling = Sampling(output_size, stride, aligned, sampling_ratio)
     if feature.device.type == "cpu" and feature.requires_grad and torch.is_grad_enabled():
-        pooled: Tensor = _SeparableRoiAlign.apply(feature, rois.detach(), output_size, stride)
+        pooled: Tensor = _SeparableRoiAlign.apply(feature, rois.detach(), sampling)
         return pooled
-    return _forward(feature, rois, output_size, stride)
+    return _forward(feature, rois, sampling)
 
 
-def _forward(feature: Tensor, rois: Tensor, output_size: int, stride: int) -> Tensor:
+def _forward(feature: Tensor, rois: Tensor, sampling: Sampling) -> Tensor:
     pooled: Tensor = torchvision_roi_align(
-        feature, rois, output_size, spatial_scale=1 / stride, sampling_ratio=0, aligned=True
+        feature,
+        rois,
+        sampling.bins,
+        spatial_scale=1 / sampling.stride,
+        sampling_ratio=sampling.ratio,
+        aligned=sampling.aligned,
     )
     return pooled
 
 
 class _SeparableRoiAlign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, feature: Tensor, rois: Tensor, output_size: int, stride: int) -> Tensor:
+    def forward(ctx: Any, feature: Tensor, rois: Tensor, sampling: Sampling) -> Tensor:
         ctx.save_for_backward(rois)
-        ctx.shape, ctx.output_size, ctx.stride = feature.shape, output_size, stride
-        return _forward(feature, rois, output_size, stride)
+        ctx.shape, ctx.sampling = feature.shape, sampling
+        return _forward(feature, rois, sampling)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (rois,) = ctx.saved_tensors
-        size, (_, channels, height, width) = ctx.output_size, ctx.shape
-        cells = rois[:, 1:] / ctx.stride - 0.5
-        rows = axis_weights(cells[:, 1], cells[:, 3], size, height)  # (R, S, H)
-        columns = axis_weights(cells[:, 0], cells[:, 2], size, width)  # (R, S, W)
+        sampling: Sampling = ctx.sampling
+        size, (_, channels, height, width) = sampling.bins, ctx.shape
+        cells = rois[:, 1:] / sampling.stride
+        if sampling.aligned:
+            cells = cells - 0.5
+        else:
+            cells = torch.cat((cells[:, :2], torch.maximum(cells[:, 2:], cells[:, :2] + 1)), dim=1)
+        rows = axis_weights(cells[:, 1], cells[:, 3], size, height, sampling.ratio)  # (R, S, H)
+        columns = axis_weights(cells[:, 0], cells[:, 2], size, width, sampling.ratio)  # (R, S, W)
         total = gradient.new_zeros(ctx.shape)
         windows = zip(_extent(rows), _extent(columns), rois[:, 0].long().tolist(), strict=True)
         for i, ((top, bottom), (left, right), image) in enumerate(windows):
             across = gradient[i].reshape(channels * size, size) @ columns[i, :, left:right]  # (C * S, w)
             down = rows[i, :, top:bottom].t() @ across.view(channels, size, -1)  # (C, h, w)
             total[image, :, top:bottom, left:right] += down
-        return total, None, None, None
+        return total, None, None
 
 
-def axis_weights(start: Tensor, end: Tensor, bins: int, length: int) -> Tensor:
+def axis_weights(start: Tensor, end: Tensor, bins: int, length: int, ratio: int = 0) -> Tensor:
     """What each cell of an axis contributes to each bin of each region, (R, bins, length).
 
     Args:
         start: (R,), in cells, from the centre of the first.
-        end: (R,), likewise.
+        end: (R,), in cells, from the centre of the first.
         bins: S.
         length: cells of the axis.
+        ratio: samples in each bin; 0: as many as it has cells.
     """
     bin_size = (end - start) / bins
-    samples = bin_size.ceil()  # (R,), in each bin; a region without extent has none
+    # (R,) samples in each bin; a region without extent has none
+    samples = torch.full_like(bin_size, ratio) if ratio else bin_size.ceil()
     count = samples.clamp(min=1)
     places = torch.arange(int(count.max()) if len(count) else 1)  # K
     offsets = (places + 0.5) / count[:, None]  # (R, K), in bins

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.layers.roi_align import roi_align
 from zoo.types import FeatureSpec
 
@@ -14,23 +15,37 @@ from zoo.types import FeatureSpec
 class RoiPooler:
     """Features of each region, cut from the one level that fits its size.
 
-    Bilinear with half-pixel centres ("aligned") and as many samples a bin as the bin has cells.
-
     Args:
-        specs: of the levels regions are cut from, fine to coarse.
+        in_specs: of the feature maps, fine to coarse.
         output_size: height and width of the pooled features.
+        levels: number of maps, from the finest on, that regions are cut from; coarser ones serve proposals only.
         finest_size: side in pixels from which regions leave the finest level.
+        aligned: half-pixel centres; without them regions are shifted by half a cell, and at least one cell large.
+        sampling_ratio: samples a side of each bin; 0: as many as the bin has cells.
+        convention: of the regions, whose area decides about the level.
     """
 
-    def __init__(self, specs: Sequence[FeatureSpec], output_size: int, finest_size: float = 56.0) -> None:
-        self.specs = tuple(specs)
+    def __init__(
+        self,
+        in_specs: Sequence[FeatureSpec],
+        output_size: int,
+        levels: int = 4,
+        finest_size: float = 56.0,
+        aligned: bool = True,
+        sampling_ratio: int = 0,
+        convention: BoxConvention = EXCLUSIVE,
+    ) -> None:
+        self.strides = tuple(spec.stride for spec in in_specs[:levels])
         self.output_size = output_size
         self.finest_size = finest_size
+        self.aligned = aligned
+        self.sampling_ratio = sampling_ratio
+        self.convention = convention
 
     def levels(self, rois: Tensor) -> Tensor:
-        """Level (R,) of rois (R, 5): floor(log2(side / finest_size)), side = sqrt(w * h), within the pyramid."""
-        side = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
-        return (side / self.finest_size + 1e-6).log2().floor().clamp(0, len(self.specs) - 1).to(torch.int64)
+        """Level (R,) of rois (R, 5): floor(log2(side / finest_size)), side = sqrt(area), within the pyramid."""
+        side = self.convention.area(rois[:, 1:]).sqrt()
+        return (side / self.finest_size + 1e-6).log2().floor().clamp(0, len(self.strides) - 1).to(torch.int64)
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size).
@@ -41,12 +56,15 @@ class RoiPooler:
         """
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
         features = [feature.to(rois.dtype) for feature in features]
-        if len(self.specs) == 1:
-            return roi_align(features[0], rois, self.output_size, self.specs[0].stride)
+        if len(self.strides) == 1:
+            return self._align(features[0], rois, self.strides[0])
         levels = self.levels(rois)
         pooled = features[0].new_zeros((len(rois), features[0].shape[1], self.output_size, self.output_size))
-        for level, (feature, spec) in enumerate(zip(features, self.specs, strict=False)):
+        for level, (feature, stride) in enumerate(zip(features, self.strides, strict=False)):
             chosen = (levels == level).nonzero()[:, 0]
             if len(chosen):
-                pooled[chosen] = roi_align(feature, rois[chosen], self.output_size, spec.stride)
+                pooled[chosen] = self._align(feature, rois[chosen], stride)
         return pooled
+
+    def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
+        return roi_align(feature, rois, self.output_size, stride, self.aligned, self.sampling_ratio)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 class ClassLoss(Protocol):
-    """A loss of a dense head's class logits, a choice of the composition."""
+    """A loss of a head's class logits, a choice of the composition."""
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The sum over all elements.
 
         Args:
-            logits: (N, K), one column an object class.
-            labels: int64 (N,), in [0, K]; K is background, no column's own.
+            logits: (N, K), one column an object class; (N, K + 1) where background has a column too, the last.
+            labels: int64 (N,), in [0, K]; K is background.
         """
         ...
 
@@ -35,6 +35,14 @@ class FocalLoss:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         return sigmoid_focal_loss(logits, labels, self.alpha, self.gamma)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxCrossEntropyLoss:
+    """`softmax_cross_entropy` over object classes and background, which has the last column."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return softmax_cross_entropy(logits, labels)
 
 
 @dataclass(frozen=True, slots=True)

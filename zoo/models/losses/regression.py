@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from zoo.models.boxes import area
+from zoo.models.boxes import EXCLUSIVE
 from zoo.models.coders import DeltaCoder
 
 FLOOR = 1e-6
@@ -28,10 +28,10 @@ class BoxLoss(nn.Module):
         weight: factor of the sum.
 
     Attributes:
-        on: what the loss compares: encoded "deltas", or decoded "boxes".
+        target_space: what the loss compares: encoded "deltas", or decoded "boxes".
     """
 
-    on: ClassVar[Literal["deltas", "boxes"]]
+    target_space: ClassVar[Literal["deltas", "boxes"]]
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
@@ -41,13 +41,13 @@ class BoxLoss(nn.Module):
         """The loss of predictions (N, 4), a scalar; 0 for none, still part of the graph.
 
         Args:
-            prediction: (N, 4), deltas or boxes as `on` says.
-            target: (N, 4), likewise; gets no gradient.
+            prediction: (N, 4), deltas or boxes as `target_space` says.
+            target: (N, 4), of the same kind; gets no gradient.
         """
-        return self.weight * self.terms(prediction.float(), target.detach().float()).sum()
+        return self.weight * self.unreduced(prediction.float(), target.detach().float()).sum()
 
-    def of_refinement(self, coder: DeltaCoder, references: Tensor, deltas: Tensor, boxes: Tensor) -> Tensor:
-        """The loss of deltas that are to turn references into boxes, compared as `on` says.
+    def loss_from_deltas(self, coder: DeltaCoder, references: Tensor, deltas: Tensor, boxes: Tensor) -> Tensor:
+        """The loss of deltas that are to turn references into boxes, compared as `target_space` says.
 
         Args:
             coder: of the deltas.
@@ -55,23 +55,23 @@ class BoxLoss(nn.Module):
             deltas: (N, 4), predicted.
             boxes: (N, 4), ground truth.
         """
-        if self.on == "deltas":
+        if self.target_space == "deltas":
             loss: Tensor = self(deltas, coder.encode(references, boxes))
         else:
             loss = self(coder.decode(references, deltas.float()), boxes)
         return loss
 
     @abstractmethod
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         """What is summed: a value a coordinate (N, 4), or a value a box (N,)."""
 
 
 class L1Loss(BoxLoss):
     """Absolute difference of each delta."""
 
-    on = "deltas"
+    target_space = "deltas"
 
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         return (prediction - target).abs()
 
 
@@ -83,22 +83,22 @@ class SmoothL1Loss(BoxLoss):
         beta: the difference at which the two halves meet.
     """
 
-    on = "deltas"
+    target_space = "deltas"
 
     def __init__(self, weight: float = 1.0, beta: float = 1.0) -> None:
         super().__init__(weight)
         self.beta = beta
 
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         return F.smooth_l1_loss(prediction, target, reduction="none", beta=self.beta)
 
 
 class IoULoss(BoxLoss):
     """-log IoU of each pair (Yu et al., "UnitBox", 2016)."""
 
-    on = "boxes"
+    target_space = "boxes"
 
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         intersection, union = _overlap(prediction, target)
         return -(intersection / union).clamp(min=FLOOR).log()
 
@@ -106,9 +106,9 @@ class IoULoss(BoxLoss):
 class GIoULoss(BoxLoss):
     """1 - GIoU: also falls where boxes apart come closer (Rezatofighi et al., 2019)."""
 
-    on = "boxes"
+    target_space = "boxes"
 
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         intersection, union = _overlap(prediction, target)
         top_left = torch.minimum(prediction[:, :2], target[:, :2])
         bottom_right = torch.maximum(prediction[:, 2:], target[:, 2:])
@@ -125,14 +125,14 @@ class BoundedIoULoss(BoxLoss):
         epsilon: pixels added to each divisor.
     """
 
-    on = "boxes"
+    target_space = "boxes"
 
     def __init__(self, weight: float = 1.0, beta: float = 0.2, epsilon: float = 1e-3) -> None:
         super().__init__(weight)
         self.beta = beta
         self.epsilon = epsilon
 
-    def terms(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
         size, target_size = (box[:, 2:] - box[:, :2] for box in (prediction, target))  # (N, 2) each
         offset = (target[:, :2] + target[:, 2:] - prediction[:, :2] - prediction[:, 2:]).abs()  # twice the centres'
         shift_bound = ((target_size - offset) / (target_size + offset + self.epsilon)).clamp(min=0)
@@ -146,7 +146,7 @@ def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     top_left = torch.maximum(boxes[:, :2], others[:, :2])
     bottom_right = torch.minimum(boxes[:, 2:], others[:, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=1)
-    return intersection, (area(boxes) + area(others) - intersection).clamp(min=FLOOR)
+    return intersection, (EXCLUSIVE.area(boxes) + EXCLUSIVE.area(others) - intersection).clamp(min=FLOOR)
 
 
 def complete_iou(boxes: Tensor, others: Tensor, epsilon: float = 1e-7) -> Tensor:
@@ -193,5 +193,5 @@ def distribution_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     low = targets.floor().long()  # (N, 4)
     share = low + 1 - targets  # of the lower number
     both = torch.stack((low, low + 1), dim=2)  # (N, 4, 2)
-    surprise = -logits.float().log_softmax(dim=2).gather(2, both)
-    return (surprise * torch.stack((share, 1 - share), dim=2)).sum(dim=2).mean(dim=1)
+    losses = -logits.float().log_softmax(dim=2).gather(2, both)
+    return (losses * torch.stack((share, 1 - share), dim=2)).sum(dim=2).mean(dim=1)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from zoo.models.layers.csp import CspBlock, conv_block
+from zoo.models.layers.csp import C2f, conv_block
 from zoo.types import FeatureSpec
 
 
@@ -16,8 +16,8 @@ class PAN(nn.Module):
     """Top-down, then bottom-up: neighbouring levels are concatenated and merged by a cross-stage partial block.
 
     Args:
-        in_specs: of three maps, fine to coarse; each output has the channels of the map it stands for.
-        blocks: bottlenecks in each merging block.
+        in_specs: channels and stride of three maps, fine to coarse; each output has those of the map it stands for.
+        blocks: number of bottlenecks in each merging block.
 
     Attributes:
         out_specs: channels and stride of each output.
@@ -25,13 +25,16 @@ class PAN(nn.Module):
 
     def __init__(self, in_specs: Sequence[FeatureSpec], blocks: int) -> None:
         super().__init__()
+        strides = [spec.stride for spec in in_specs]
+        if strides != [strides[0] * factor for factor in (1, 2, 4)]:
+            raise ValueError(f"strides {strides}: three maps are needed, each half as large as the one before")
         fine, middle, coarse = (spec.channels for spec in in_specs)
-        self.top_down_p4 = CspBlock(middle + coarse, middle, blocks, shortcut=False)
-        self.top_down_p3 = CspBlock(fine + middle, fine, blocks, shortcut=False)
+        self.top_down_p4 = C2f(middle + coarse, middle, blocks, shortcut=False)
+        self.top_down_p3 = C2f(fine + middle, fine, blocks, shortcut=False)
         self.reduce_p3 = conv_block(fine, fine, 3, stride=2)
-        self.bottom_up_p4 = CspBlock(fine + middle, middle, blocks, shortcut=False)
+        self.bottom_up_p4 = C2f(fine + middle, middle, blocks, shortcut=False)
         self.reduce_p4 = conv_block(middle, middle, 3, stride=2)
-        self.bottom_up_p5 = CspBlock(middle + coarse, coarse, blocks, shortcut=False)
+        self.bottom_up_p5 = C2f(middle + coarse, coarse, blocks, shortcut=False)
         self.out_specs = tuple(in_specs)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

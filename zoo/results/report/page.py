@@ -17,11 +17,15 @@ from typing import Any
 from zoo.catalog.entry import METRICS, Entry, entry_names, resolve
 from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
-from zoo.results.diff import ABSENT, Row, catalogued, diff_rows
-from zoo.results.record import Ledger, Record
+from zoo.results.diff import ABSENT, Row, diff_rows, entries_of
+from zoo.results.identity import slug
+from zoo.results.ledger import Ledger
+from zoo.results.record import Record
 from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot, verdict_class
+from zoo.results.seeds import aggregate_seeds, label
 from zoo.results.table import frame
-from zoo.results.verdict import NOISE, carrier, catalogue_key, digits, hardware_id
+from zoo.results.verdict import NOISE, catalogue_key, digits, machine_of, source_of
+from zoo.schema import plain
 
 _ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
 
@@ -42,7 +46,7 @@ class Run:
 
     @property
     def machine(self) -> str:
-        return hardware_id(self.record)
+        return machine_of(self.record)
 
     @property
     def accuracy(self) -> tuple[Row, ...]:
@@ -60,10 +64,9 @@ class Run:
         return self.record.status == "measured"
 
     @property
-    def trained(self) -> bool:
-        """Whether the weights were trained by this run."""
-        config = self.record.protocol.get("config") or {}
-        return (config.get("run") or {}).get("name") == "train"
+    def label(self) -> str:
+        """How the run is called, of a training with its number of seeds."""
+        return label(self.record)
 
 
 def write_report(results_dir: Path) -> Path:
@@ -74,17 +77,17 @@ def write_report(results_dir: Path) -> Path:
 
     Raises:
         ZooError: there are no records, or the folder cannot be written to.
-        UsageError: a record is damaged, or one protocol occurs in two versions.
+        UsageError: a record is damaged, or one measurement occurs in two versions.
     """
     ledger = Ledger(results_dir)
-    records = list(ledger.records())
+    records = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
     if not records:
         raise ZooError(
             f"no records to read under {ledger.root}",
             next_step="measure something first: python -m zoo.bench entry=ENTRY (see `zoo list`)",
         )
     page = results_dir / "report" / "index.html"
-    text = render_page(records, catalogued(records))
+    text = render_page(records, entries_of(records))
     with result_errors(page):
         write_atomically(page, text)
     return page
@@ -94,7 +97,7 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
     """The whole page as text.
 
     Raises:
-        UsageError: one protocol occurs in two versions.
+        UsageError: one measurement occurs in two versions.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -103,23 +106,24 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
         loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {
-        "carrier": carrier,
+        "source_of": source_of,
         "units": METRICS,
         "verdict_class": verdict_class,
         "facts": _facts,
         "command": _command,
         "numbers_of": _judged_numbers,
         "absent": ABSENT,
+        "anchor": slug,
     }
     runs = list(_runs(records, entries))
     machines = {name: list(group) for name, group in groupby(runs, key=lambda run: run.machine)}
-    ordered = sorted(runs, key=lambda run: (catalogue_key(run.record.zoo, run.record.entry), run.machine))
+    ordered = sorted(runs, key=lambda run: (catalogue_key(run.record.zoo, run.label), run.machine))
     return environment.get_template("page.html").render(
         counts={machine: Counter(run.record.status for run in group) for machine, group in machines.items()},
         protocols=_protocols(records),
         machines=machines,
-        rows={name: list(group) for name, group in groupby(ordered, key=lambda run: run.record.entry)},
-        matrix={(run.record.entry, run.machine): _matrix_cell(run) for run in runs},
+        rows={name: list(group) for name, group in groupby(ordered, key=lambda run: run.label)},
+        matrix=_matrix(runs),
         strips={machine: strip_plot(deltas) for machine, group in machines.items() if (deltas := _deltas(group))},
         scatters={machine: _scatters(group) for machine, group in machines.items()},
         entries=entries,
@@ -128,25 +132,27 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
 
 def _runs(records: Sequence[Record], entries: Mapping[str, Entry]) -> Iterator[Run]:
     """Machine by machine, each in catalogue order."""
-    for _, lines in groupby(diff_rows(records, entries), key=lambda line: hardware_id(line.record)):
-        groups = [tuple(group) for _, group in groupby(lines, key=lambda line: line.record.entry)]
+    for _, lines in groupby(diff_rows(records, entries), key=lambda line: machine_of(line.record)):
+        groups = [tuple(group) for _, group in groupby(lines, key=lambda line: id(line.record))]
         table = frame([group[0].record for group in groups], entries)
         for group, row in zip(groups, table.to_dict("records"), strict=True):
             yield Run(group[0].record, {str(name): text for name, text in row.items()}, group)
 
 
 def _protocols(records: Sequence[Record]) -> list[str]:
-    named = {(str(r.protocol["name"]), str(r.protocol.get("version"))) for r in records if r.protocol.get("name")}
+    named = {(r.protocol.name, r.protocol.version) for r in records if r.protocol.name}
     return [f"{name} {version}" for name, version in sorted(named)]
 
 
-def _matrix_cell(run: Run) -> list[tuple[str, str]]:
-    """(verdict, text) of each AP of a run."""
-    cells = []
-    for line in run.accuracy:
-        verdict, delta = line.outcome.verdict, line.outcome.delta
-        words = [_ACCURACY.get(line.metric, ""), verdict, "" if delta is None else f"{delta:+.2f}"]
-        cells.append((verdict, " ".join(word for word in words if word)))
+def _matrix(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """(label, machine) -> (verdict, text) of each AP; an attempt may be called as its row is, and stands beside it."""
+    cells: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for run in runs:
+        for line in run.accuracy:
+            verdict, delta = line.outcome.verdict, line.outcome.delta
+            words = [_ACCURACY.get(line.metric, ""), verdict, "" if delta is None else f"{delta:+.2f}"]
+            text = " ".join(word for word in words if word)
+            cells.setdefault((run.label, run.machine), []).append((verdict, text))
     return cells
 
 
@@ -157,9 +163,9 @@ def _deltas(runs: Sequence[Run]) -> list[Delta]:
         for line in run.judged:
             if line.metric in _ACCURACY and line.outcome.delta is not None:
                 half_unit = line.cells[0].half_unit
-                bands = () if run.trained else (half_unit, half_unit + NOISE)
-                label = f"{run.record.entry} {_ACCURACY[line.metric]}"
-                found.append(Delta(label, line.outcome.delta, bands, line.outcome.verdict))
+                bands = () if run.record.trained else (half_unit, half_unit + NOISE)
+                name = f"{run.label} {_ACCURACY[line.metric]}"
+                found.append(Delta(name, line.outcome.delta, bands, line.outcome.verdict))
     return found
 
 
@@ -167,10 +173,9 @@ def _scatters(runs: Sequence[Run]) -> dict[str, str]:
     """Data set -> plot: the AP of two data sets do not share an axis."""
     points: dict[str, list[Point]] = {}
     for run in runs:
-        measured = run.record.measured
-        latency, ap = (measured.get("latency_ms") or {}).get("p50"), measured.get("box_AP")
+        latency, ap = run.record.number("latency_ms.p50"), run.record.number("box_AP")
         if run.measured and latency is not None and ap is not None:
-            point = Point(run.record.entry, f"#{run.record.entry}", latency, ap, run.record.compared)
+            point = Point(run.label, f"#{slug(run.label)}", latency, ap, run.record.belongs_to_the_row)
             points.setdefault(run.row["data"], []).append(point)
     return {data: scatter_plot(points[data]) for data in sorted(points)}
 
@@ -188,22 +193,25 @@ def _judged_numbers(line: Row) -> tuple[str, str]:
 def _facts(run: Run) -> dict[str, str]:
     """What a number needs to be believed or doubted; only what the record knows."""
     record, row = run.record, run.row
-    checkpoint, data, protocol, hardware = record.checkpoint, record.data, record.protocol, record.hardware
-    partial = {True: "part of the split", False: "the whole split"}.get(data.get("partial", ABSENT))
-    gpu, software = hardware.get("gpu") or {}, hardware.get("software") or {}
-    versions = [f"{name} {software[name]}" for name in ("torch", "torchvision", "cuda", "cudnn") if software.get(name)]
     found: dict[str, list[Any]] = {
-        "checkpoint": [checkpoint.get("url") or checkpoint.get("path")],
-        "sha256": [checkpoint.get("sha256"), _labelled("evidence:", checkpoint.get("hash_evidence"))],
-        "data": [data.get("name"), data.get("split"), _labelled("images:", data.get("images")), partial],
-        "annotations sha256": [data.get("annotations_sha256")],
-        "protocol": [" ".join(_protocols([record])), (protocol.get("config") or {}).get("precision")],
-        "resolved config sha256": [protocol.get("config_sha256")],
-        "hardware": [run.machine, hardware.get("device"), _labelled("driver", gpu.get("driver")), *versions],
+        "protocol": [" ".join(_protocols([record]))],
+        "condition": list(record.identity.conditions),
+        "composition sha256": [record.identity.row],
         "code": [_labelled("commit", None if row["commit"] == ABSENT else row["commit"])],
         "seed": [record.seed],
-        "started": [record.times.get("started")],
+        "started": [record.times.started],
     }
+    if checkpoint := record.checkpoint:
+        found["checkpoint"] = [checkpoint.url or checkpoint.path]
+        found["sha256"] = [checkpoint.sha256, _labelled("evidence:", checkpoint.hash_evidence)]
+    if data := record.data:
+        part = "part of the split" if data.partial else "the whole split"
+        found["data"] = [data.name, data.split, _labelled("images:", data.images), part]
+        found["annotations sha256"] = [data.annotations_sha256]
+    if hardware := record.hardware:
+        versions = [f"{name} {value}" for name, value in plain(hardware.software).items() if value and name != "os"]
+        driver = hardware.gpu.driver if hardware.gpu else None
+        found["hardware"] = [run.machine, hardware.device, _labelled("driver", driver), *versions]
     texts = {name: ", ".join(str(item) for item in items if item not in (None, "")) for name, items in found.items()}
     return {name: text for name, text in texts.items() if text}
 
@@ -215,11 +223,11 @@ def _labelled(label: str, value: object) -> str | None:
 def _command(run: Run) -> str:
     """The command that repeats a run; the zoo's name is left out where the rest means this entry."""
     record = run.record
-    name = record.based_on or record.entry
+    name = record.entry
     short = name.removeprefix(f"{record.zoo}_")
     if name in entry_names() and resolve(short)[0] == name:
         name = short
-    overrides = shlex.join([*record.changes, *(["run=train"] if run.trained else [])])
+    overrides = shlex.join(record.overrides)
     # make reads a dollar sign before the shell does.
     arguments = f" ARGS={shlex.quote(overrides)}".replace("$", "$$") if overrides else ""
     return f"make reproduce MODEL={shlex.quote(name)}{arguments}"

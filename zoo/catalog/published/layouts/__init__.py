@@ -19,7 +19,7 @@ class Column:
 
     Attributes:
         metric: a key of `zoo.catalog.entry.METRICS`.
-        hardware: what they were taken on.
+        hardware: device that they were taken on.
     """
 
     metric: str
@@ -31,9 +31,9 @@ class Sentence:
     """A number that the running text of a document prints of one of its rows.
 
     Attributes:
-        pattern: finds it; group 1 is the digits.
-        entry: the row.
-        column: what the number is.
+        pattern: expression that finds the number; group 1 is the digits.
+        entry: name of the row.
+        column: metric and hardware of the number.
     """
 
     pattern: re.Pattern[str]
@@ -46,14 +46,14 @@ class Layout:
     """The tables of one zoo. Column names are written as `column_name` makes them.
 
     Attributes:
-        zoo: its name.
+        zoo: name of the zoo.
         columns: column name -> what its numbers are.
         others: the columns without a number of ours; they tell one zoo's tables from another's.
         key_column: the column that says which model a row is.
-        key: finds the original's name of the model in such a cell; the first group that matches.
+        key: expression whose first matching group is the original's name of the model in such a cell.
         entries: that name -> entry, where the entry is not named after it.
         translations: column name in another language -> column name.
-        sentences: what documents say outside of their tables.
+        sentences: numbers that documents print outside of their tables.
     """
 
     zoo: str

@@ -1,0 +1,25 @@
+"""What losses are divided by."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.models.losses.divisors import DivisorName, find_divisor
+
+POSITIVES, NEGATIVES = torch.tensor([3, 0]), torch.tensor([5, 0])
+NONE = torch.tensor([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "some", "none"), [("sampled", 8, 1), ("sampled_per_image", 10, 4), ("positives", 4, 2)]
+)
+def test_divisors_count(name: DivisorName, some: int, none: int) -> None:
+    assert find_divisor(name)(POSITIVES, NEGATIVES) == pytest.approx(some, abs=1e-6)
+    assert find_divisor(name)(NONE, NONE) == pytest.approx(none, abs=1e-6)
+    assert find_divisor(name)(NONE, NONE) > none
+
+
+def test_unknown_divisors_are_errors() -> None:
+    with pytest.raises(ValueError, match="divisor: 'everything', known are sampled, sampled_per_image, positives"):
+        find_divisor("everything")  # type: ignore[arg-type] # on purpose

@@ -1,0 +1,326 @@
+"""The ledger: every record lies where it belongs, nothing that was measured is lost, nothing is judged wrongly."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import MACHINE, cell, make_entry, make_record
+
+from zoo.results.ledger import LONGEST_NAME, Ledger, all_records, local_name, merge
+from zoo.results.record import Record
+from zoo.results.verdict import judge
+from zoo.runtime.provenance import Code
+
+ENTRY_A = make_entry(cell("37.4"), cell("21.4", metric="fps", hardware="V100"))
+SPEED = {"fps": 60.0, "latency_ms": {"p50": 16.0}, "timed": {"rounds": 3, "images": 64}}
+
+
+def files(folder: Path) -> list[str]:
+    """Every record file below a results folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+
+
+def file_all(folder: Path, *records: Record) -> Record:
+    """File some records; returns what the file of the last one holds."""
+    return [Ledger(folder).file(record).record for record in records][-1]
+
+
+def verdict(record: Record) -> str:
+    return judge(record, ENTRY_A)["box_AP"].verdict
+
+
+def test_an_empty_ledger(tmp_path: Path) -> None:
+    assert Ledger(tmp_path / "nowhere").records() == []
+    assert Ledger(tmp_path / "nowhere").attempts() == []
+
+
+def test_files_by_machine_and_entry(tmp_path: Path) -> None:
+    for hardware, entry in (("h200", "mmdet_b"), ("cpu", "mmdet_b"), ("h200", "mmdet_a")):
+        filed = Ledger(tmp_path).file(make_record(entry, hardware=hardware))
+        assert filed.path == tmp_path / "records" / hardware / f"{entry}.json"
+        assert filed.notes == ()
+    found = [(record.hardware_id, record.entry) for record in Ledger(tmp_path).records()]
+    assert found == [("cpu", "mmdet_b"), ("h200", "mmdet_a"), ("h200", "mmdet_b")]
+
+
+# --- two runs of one row, in both orders ----------------------------------------------------------
+
+OTHERS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "precision": (
+        {"conditions": ("precision=bf16",)},
+        f"records/{MACHINE}/mmdet_a+precision-bf16.json",
+        "NOT-COMPARED",
+    ),
+    "batch size": (
+        {"conditions": ("batch_size=8",)},
+        f"records/{MACHINE}/mmdet_a+batch_size-8.json",
+        "NOT-COMPARED",
+    ),
+    "split": (
+        {"conditions": ("data.split=train2017",)},
+        f"records/{MACHINE}/mmdet_a+split-train2017.json",
+        "NOT-COMPARED",
+    ),
+    "limit": (
+        {"conditions": ("data.limit=20",), "images": 20, "partial": True},
+        f"local/{MACHINE}/mmdet_a+limit-20.json",
+        "PARTIAL",
+    ),
+    "folding": (
+        {"conditions": ("protocol.fold_batch_norm=true",)},
+        f"records/{MACHINE}/mmdet_a+fold_batch_norm-true.json",
+        "NOT-COMPARED",
+    ),
+    "layout": (
+        {"conditions": ("protocol.channels_last=true",)},
+        f"records/{MACHINE}/mmdet_a+channels_last-true.json",
+        "NOT-COMPARED",
+    ),
+    "evaluator": (
+        {"conditions": ("evaluator=pycocotools",)},
+        f"records/{MACHINE}/mmdet_a+evaluator-pycocotools.json",
+        "EXACT",
+    ),
+    "device": ({"hardware": "epyc"}, "records/epyc/mmdet_a.json", "EXACT"),
+    "two at once": (
+        {"conditions": ("precision=bf16", "batch_size=8")},
+        f"records/{MACHINE}/mmdet_a+precision-bf16+batch_size-8.json",
+        "NOT-COMPARED",
+    ),
+    "composition": (
+        {"changes": ("neck=pafpn",), "row": "b" * 64},
+        f"local/{MACHINE}/mmdet_a+neck-pafpn.json",
+        "NOT-COMPARED",
+    ),
+    "weights": (
+        {"weights": "1" * 64, "hash_evidence": "other weights"},
+        f"local/{MACHINE}/mmdet_a+weights-11111111.json",
+        "OTHER-WEIGHTS",
+    ),
+    "data": (
+        {"known": False, "annotations": "b" * 64},
+        f"local/{MACHINE}/mmdet_a+data-bbbbbbbb.json",
+        "NOT-COMPARED",
+    ),
+    "training": (
+        {"trained": True, "hash_evidence": "none", "weights": "2" * 64},
+        f"records/{MACHINE}/mmdet_a+trained+seed-0.json",
+        "NUMERIC",
+    ),
+    "blocked": (
+        {"status": "blocked", "reason": "link dead", "weights": None},
+        f"local/{MACHINE}/mmdet_a+blocked.json",
+        "BLOCKED",
+    ),
+    "failed": (
+        {"status": "failed", "reason": "out of memory"},
+        f"local/{MACHINE}/mmdet_a+failed.json",
+        "FAILED",
+    ),
+    "no machine": (
+        {"status": "blocked", "reason": "no GPU", "hardware": None, "weights": None},
+        "local/mmdet_a+blocked.json",
+        "BLOCKED",
+    ),
+}
+"""Name -> how a run differs from the plain one, where it is filed, and what its AP of 37.41 is judged."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_after_the_plain_run(tmp_path: Path, name: str) -> None:
+    changes, path, expected = OTHERS[name]
+    plain, other = make_record(), make_record(**changes)
+    file_all(tmp_path, plain, other)
+    assert files(tmp_path) == sorted([f"records/{MACHINE}/mmdet_a.json", path])
+    assert Record.read(tmp_path / "records" / MACHINE / "mmdet_a.json") == plain
+    assert Record.read(tmp_path / path) == other
+    assert (verdict(plain), verdict(other)) == ("EXACT", expected)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_plain_run_after_the_other(tmp_path: Path, name: str) -> None:
+    changes, path, expected = OTHERS[name]
+    plain, other = make_record(), make_record(**changes)
+    file_all(tmp_path, other, plain)
+    assert Record.read(tmp_path / "records" / MACHINE / "mmdet_a.json") == plain
+    if other.status == "measured":
+        assert Record.read(tmp_path / path) == other
+        assert verdict(other) == expected
+    else:
+        assert files(tmp_path) == [f"records/{MACHINE}/mmdet_a.json"], "it could be measured in the end"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_filed_is_found(tmp_path: Path, name: str) -> None:
+    changes, path, _ = OTHERS[name]
+    plain, other = make_record(), make_record(**changes)
+    file_all(tmp_path, plain, other)
+    rows, attempts = Ledger(tmp_path).records(), Ledger(tmp_path).attempts()
+    assert plain in rows
+    assert (other in rows) is path.startswith("records/")
+    assert (other in attempts) is path.startswith("local/")
+    assert len(list(all_records(tmp_path))) == 2
+
+
+def test_seeds_of_a_training_lie_side_by_side(tmp_path: Path) -> None:
+    for seed in range(3):
+        conditions = (f"seed={seed}",) if seed else ()
+        file_all(tmp_path, make_record(trained=True, seed=seed, conditions=conditions, hash_evidence="none"))
+    assert files(tmp_path) == [f"records/{MACHINE}/mmdet_a+trained+seed-{seed}.json" for seed in range(3)]
+
+
+def test_a_name_of_ones_own(tmp_path: Path) -> None:
+    filed = Ledger(tmp_path).file(make_record(name="with_pafpn", changes=("neck=pafpn",)))
+    assert filed.path == tmp_path / "local" / MACHINE / "with_pafpn.json"
+
+
+def test_long_names_end_in_a_hash() -> None:
+    changes = [f"head.roi_head.detections.threshold_{i}=0.{i}" for i in range(20)]
+    first, second = (local_name(make_record(changes=changes[:length])) for length in (19, 20))
+    assert len(first) == len(second) == LONGEST_NAME
+    assert first != second
+
+
+# --- what becomes of an attempt -------------------------------------------------------------------
+
+
+def test_a_row_that_was_measured_is_not_blocked_any_more(tmp_path: Path) -> None:
+    blocked = make_record(status="blocked", reason="link dead", weights=None)
+    bf16 = make_record(status="failed", reason="out of memory", conditions=("precision=bf16",))
+    elsewhere = make_record(status="failed", reason="out of memory", hardware="epyc")
+    changed = make_record(status="failed", reason="no such layer", changes=("neck=pafpn",))
+    file_all(tmp_path, blocked, bf16, elsewhere, changed, make_record())
+    assert blocked not in Ledger(tmp_path).attempts()
+    for other in (bf16, elsewhere, changed):
+        assert other in Ledger(tmp_path).attempts()
+
+
+def test_a_training_says_nothing_of_the_published_weights(tmp_path: Path) -> None:
+    blocked = make_record(status="blocked", reason="link dead", weights=None)
+    file_all(tmp_path, blocked, make_record(trained=True, hash_evidence="none"))
+    assert Ledger(tmp_path).attempts() == [blocked]
+
+
+def test_the_last_attempt_counts(tmp_path: Path) -> None:
+    first = make_record(status="blocked", reason="link dead", weights=None)
+    second = dataclasses.replace(first, reason="another hash")
+    assert file_all(tmp_path, first, second) == second
+    assert Ledger(tmp_path).attempts() == [second]
+
+
+def test_a_damaged_record_does_not_stop_its_own_replacement(tmp_path: Path) -> None:
+    ledger, record = Ledger(tmp_path), make_record()
+    ledger.path(record).parent.mkdir(parents=True)
+    ledger.path(record).write_text("{", encoding="utf-8")
+    assert ledger.file(record).record == record
+    assert ledger.records() == [record]
+
+
+# --- one record of several runs -------------------------------------------------------------------
+
+
+def accuracy(**more: Any) -> Record:
+    code = Code(version="1", commit="aaa", dirty=False)
+    return make_record(**{"code": code, "finished": "2026-01-01T10:00:00+00:00", **more})
+
+
+def speed(images: int = 64, **more: Any) -> Record:
+    code = Code(version="1", commit="bbb", dirty=True)
+    measured = {**SPEED, "timed": {"rounds": 3, "images": images}}
+    return make_record(**{"measured": measured, "code": code, "finished": "2026-02-02T10:00:00+00:00", **more})
+
+
+@pytest.mark.parametrize("accuracy_first", [True, False])
+def test_measurements_of_one_identity_become_one_record(tmp_path: Path, accuracy_first: bool) -> None:
+    runs = [accuracy(), speed()] if accuracy_first else [speed(), accuracy()]
+    merged = file_all(tmp_path, *runs)
+    assert files(tmp_path) == [f"records/{MACHINE}/mmdet_a.json"]
+    assert Ledger(tmp_path).records() == [merged]
+    assert merged.measured == {"box_AP": 37.41, **SPEED}
+    assert merged.parts == {**accuracy().parts, **speed().parts}, "each with its own code, time and version"
+    assert {name: part.code.commit for name, part in merged.parts.items()} == {"accuracy": "aaa", "speed": "bbb"}
+    assert merged.times == runs[1].times
+    assert {metric: item.verdict for metric, item in judge(merged, ENTRY_A).items()} == {
+        "box_AP": "EXACT",
+        "fps": "NOT-COMPARED",
+    }
+
+
+def test_the_same_measurement_again_is_the_newer_one(tmp_path: Path) -> None:
+    again = accuracy(measured={"box_AP": 37.42}, finished="2026-03-03T10:00:00+00:00")
+    assert file_all(tmp_path, accuracy(measured={"box_AP": 37.41, "mask_AP": 30.0}), again).measured == again.measured
+
+
+@pytest.mark.parametrize("conditions", [(), ("precision=bf16",)])
+def test_a_poorer_speed_does_not_replace_a_richer_one(tmp_path: Path, conditions: tuple[str, ...]) -> None:
+    rich, poor = speed(64, conditions=conditions), speed(8, conditions=conditions)
+    file_all(tmp_path, rich)
+    filed = Ledger(tmp_path).file(poor)
+    assert filed.record.measured == rich.measured
+    assert filed.record.parts == rich.parts
+    assert filed.notes == ("speed kept: the record before has it of 64 images, this run of 8",)
+
+
+@pytest.mark.parametrize("images", [64, 65])
+def test_a_richer_or_equal_speed_replaces_the_poorer(tmp_path: Path, images: int) -> None:
+    newer = speed(images)
+    newer.measured["fps"] = 61.0
+    file_all(tmp_path, speed(64))
+    filed = Ledger(tmp_path).file(newer)
+    assert filed.record.measured == newer.measured
+    assert filed.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"weights": "1" * 64}, "its checkpoint was another file"),
+        ({"annotations": "b" * 64}, "its data was other data"),
+        ({"row": "b" * 64}, "the row was composed otherwise"),
+    ],
+)
+@pytest.mark.parametrize("new_is_speed", [True, False])
+def test_numbers_of_two_subjects_are_never_put_together(
+    tmp_path: Path, changes: dict[str, Any], reason: str, new_is_speed: bool
+) -> None:
+    old, new = (accuracy(), speed(**changes)) if new_is_speed else (speed(), accuracy(**changes))
+    file_all(tmp_path, old)
+    filed = Ledger(tmp_path).file(new)
+    assert filed.record == new
+    assert filed.notes == (f"{next(iter(old.parts))} of the record before replaced: {reason}",)
+    assert Ledger(tmp_path).records() == [new]
+
+
+def test_a_new_version_replaces_its_own_part_alone(tmp_path: Path) -> None:
+    old = accuracy(measured={"box_AP": 37.41, **SPEED}, versions={"speed": 1})
+    new = speed(8, versions={"speed": 2})
+    file_all(tmp_path, old)
+    filed = Ledger(tmp_path).file(new)
+    assert filed.notes == ("speed of version 1 replaced by version 2",), "fewer images, but they mean something else"
+    assert filed.record.parts == {"accuracy": old.parts["accuracy"], "speed": new.parts["speed"]}
+    assert filed.record.measured == {"box_AP": 37.41, **new.measured}
+
+
+def test_a_new_version_of_accuracy_replaces_it(tmp_path: Path) -> None:
+    new = accuracy(version=2, measured={"box_AP": 37.5})
+    file_all(tmp_path, accuracy())
+    filed = Ledger(tmp_path).file(new)
+    assert filed.record == new
+    assert filed.notes == ("accuracy of version 1 replaced by version 2",)
+
+
+def test_the_batches_of_an_accuracy_stay_with_it() -> None:
+    old, new = accuracy(), speed()
+    old.protocol.batches, new.protocol.batches = {"number": 9}, {"number": 1}
+    assert merge(old, new)[0].protocol.batches == {"number": 9}
+    assert merge(new, old)[0].protocol.batches == {"number": 9}
+
+
+def test_attempts_of_one_identity_are_put_together_too(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"changes": ("neck=pafpn",), "row": "b" * 64}
+    merged = file_all(tmp_path, accuracy(**changes), speed(**changes))
+    assert list(merged.parts) == ["speed", "accuracy"]
+    assert merged.measured == {"box_AP": 37.41, **SPEED}

@@ -1,0 +1,60 @@
+"""Heads with few channels, for rules that can be checked by hand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from zoo.models.anchors import Anchors
+from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.coders import DeltaCoder
+from zoo.models.heads.box_head import TwoFcBoxHead
+from zoo.models.heads.roi import RoiHead
+from zoo.models.heads.roi_stage import RoiStage
+from zoo.models.heads.rpn import RpnHead
+from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.models.losses.classification import CrossEntropyLoss, SoftmaxCrossEntropyLoss
+from zoo.models.losses.regression import L1Loss
+from zoo.models.samplers import AllSampler
+from zoo.models.selection import DetectionSelector, ProposalSelector
+from zoo.types import FeatureSpec
+
+
+def make_rpn(
+    in_specs: Sequence[FeatureSpec],
+    anchors: Anchors,
+    proposals: ProposalSelector | None = None,
+    inside_only: bool = False,
+) -> RpnHead:
+    """A region proposal network that trains on all anchors, by mmdetection's rules."""
+    proposals = proposals or ProposalSelector(pre_nms_top_n=1000, post_nms_top_n=1000)
+    return RpnHead(
+        in_specs,
+        anchors,
+        DeltaCoder(),
+        proposals,
+        proposals,
+        MaxIoUAssigner(0.7, 0.3, 0.3),
+        AllSampler(),
+        CrossEntropyLoss(),
+        L1Loss(),
+        "sampled_per_image",
+        inside_only=inside_only,
+    )
+
+
+def make_roi_head(num_classes: int = 2, detections: DetectionSelector | None = None) -> RoiHead:
+    """A RoI head of one stage on one map of stride 16, by mmdetection's rules."""
+    stage = functools.partial(
+        RoiStage,
+        pooler=functools.partial(RoiPooler, output_size=7),
+        box_head=functools.partial(TwoFcBoxHead, channels=8),
+        coder=DeltaCoder((0.1, 0.1, 0.2, 0.2)),
+        assigner=MaxIoUAssigner(0.5, 0.5),
+        sampler=AllSampler(),
+        class_loss=SoftmaxCrossEntropyLoss(),
+        box_loss=L1Loss(),
+        divisor="sampled",
+    )
+    detections = detections or DetectionSelector(score_threshold=0.05, iou_threshold=0.5, max_detections=100)
+    return RoiHead([FeatureSpec(1, 16)], num_classes, {"first": stage}, detections)

@@ -1,0 +1,222 @@
+"""Composed configuration to objects: the only module that calls Hydra's `instantiate`."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.catalog.entry import Entry
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.checkpoints.convert import LoadReport
+    from zoo.config.settings import DataSettings
+    from zoo.data.batching import Batching, PlannedBatch
+    from zoo.data.splits import Split
+    from zoo.models.detectors.base import Detector
+    from zoo.types import Transform
+
+
+def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
+    """A detector from its parts, with fresh weights.
+
+    Args:
+        parts: composed configuration by group: detector, backbone, neck, head, loss, protocol.
+        classes: names of the object classes, without background, in label order.
+
+    Raises:
+        UsageError: a part does not take what its configuration says.
+    """
+    from hydra.errors import InstantiationException
+
+    try:
+        made = _factories(parts)
+        backbone = made["backbone"]()
+        neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
+        offered = {
+            "in_specs": (neck or backbone).out_specs,
+            "num_classes": len(classes),
+            "next_stage": getattr(backbone, "next_stage", None),
+        }
+        heads = {name: _head(head, offered) for name, head in made["head"].items()}
+        transform, normalizer = made["transform"](), made["normalize"]()
+        detector: Detector = made["detector"](
+            classes=classes, backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
+        )
+    except (InstantiationException, TypeError, ValueError) as error:
+        message = f"the parts do not fit together: {' '.join(str(error).split())}"
+        raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
+    return detector
+
+
+def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, batch_size: int) -> list[PlannedBatch]:
+    """Which images of an evaluation share a batch, as the protocol says; in order where it does not say.
+
+    Args:
+        parts: composed configuration by group.
+        transform: the detector's; a rule may ask it what images need that share a batch.
+        split: images.
+        batch_size: most images at a time.
+    """
+    from hydra.utils import instantiate
+
+    from zoo.data.batching import InOrder
+
+    rule = parts["protocol"].get("batching")
+    batching: Batching = InOrder()
+    if rule is not None:
+        batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
+    truth = split.ground_truth
+    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
+    return batching.plan(sizes, batch_size, whole=not split.partial)
+
+
+def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:
+    """Put a checkpoint's tensors into a detector, strictly; they are copied only where their type is another.
+
+    Args:
+        detector: possibly on the meta device.
+        tensors: by the checkpoint's own keys.
+        keymap: name of the zoo's key table.
+
+    Raises:
+        ConversionError: keys or shapes do not correspond one to one.
+    """
+    from zoo.checkpoints.convert import convert
+    from zoo.checkpoints.keymaps import key_map
+
+    state = detector.state_dict()
+    expected = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    converted, report = convert(tensors, key_map(keymap), expected)
+    # Files of half precision hold what is computed with in full.
+    widened = {key: tensor.to(state[key].dtype) for key, tensor in converted.items()}
+    detector.load_state_dict(widened, strict=True, assign=True)
+    return report
+
+
+def load_detector(
+    parts: Mapping[str, Any], entry: Entry, classes: Sequence[str], path: Path
+) -> tuple[Detector, LoadReport]:
+    """An eval-mode detector with the weights of a file, on the CPU.
+
+    It is built without storage and takes the file's tensors as they are, so that nothing is
+    initialised in vain and nothing is held twice.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        ConversionError: it belongs to another model.
+    """
+    import torch
+
+    from zoo.checkpoints.readers import read
+    from zoo.models.layers.skip_init import SkipInit
+
+    tensors = read(path, entry.checkpoint.format)
+    with torch.device("meta"), SkipInit():
+        detector = build_model(parts, classes)
+    report = load_weights(detector, tensors, entry.checkpoint.keymap)
+    return detector.eval(), report
+
+
+def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
+    """Fold and lay out an eval-mode detector as its protocol says, in place."""
+    from zoo.models.layers.conv import fold_batch_norm
+
+    if protocol["fold_batch_norm"]:
+        fold_batch_norm(detector)
+    if protocol["channels_last"]:
+        detector.use_channels_last()
+    return detector
+
+
+def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = False) -> Split:
+    """The split that is evaluated, or the one that is trained on.
+
+    Args:
+        data: data set.
+        classes: category names in label order.
+        training: which of the two.
+
+    Raises:
+        UsageError: the data set has no split to train on.
+        DataError, DownloadError: it cannot be had, or is not what it should be.
+    """
+    from zoo.data.splits import open_split
+
+    chosen = data.train if training else data
+    if chosen is None:
+        message = f"{data.name} has no training split"
+        raise UsageError(message, next_step="choose another data set with data=NAME, or run=evaluate")
+    return open_split(
+        data.name,
+        chosen.split,
+        root=data.root,
+        annotations=chosen.annotations,
+        images=chosen.images,
+        limit=chosen.limit,
+        classes=classes,
+        known=data.annotations_sha256,
+    )
+
+
+def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every part as a function that still lacks the values of the running program.
+
+    Those go in by an ordinary call: passed through Hydra they would come out as containers of its
+    own (a FeatureSpec as a dict).
+    """
+    from hydra.utils import instantiate
+
+    def partial(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        return {**node, "_partial_": True} if node else None
+
+    protocol = parts["protocol"]
+    heads = _with_convention(_with_losses(parts), protocol.get("boxes"))
+    nodes = {group: partial(parts.get(group)) for group in ("detector", "backbone", "neck")}
+    nodes |= {name: partial(protocol[name]) for name in ("transform", "normalize")}
+    nodes["head"] = {name: partial(node) for name, node in heads.items()}
+    made: dict[str, Any] = instantiate(nodes, _convert_="all")
+    return made
+
+
+def _with_losses(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The heads, each loss of the group `loss` in the place that the heads' `loss_slots` give it.
+
+    Raises:
+        ValueError: a loss that has no place: it must not be left out in silence.
+    """
+    heads = copy.deepcopy(dict(parts.get("head") or {}))
+    slots = heads.pop("loss_slots", {})
+    losses = parts.get("loss") or {}
+    idle = sorted(losses.keys() - slots.keys())
+    if idle:
+        raise ValueError(f"loss: {' and '.join(idle)} is taken by none of {', '.join(heads)}")
+    for name, loss in losses.items():
+        *way, last = slots[name].split(".")
+        functools.reduce(operator.getitem, way, heads)[last] = loss
+    return heads
+
+
+def _with_convention(node: Any, convention: Mapping[str, Any] | None) -> Any:
+    """A part and the parts inside it, all that take a box convention with the protocol's."""
+    from hydra.utils import get_object
+
+    if isinstance(node, Mapping):
+        node = {name: _with_convention(value, convention) for name, value in node.items()}
+        target = node.get("_target_")
+        if convention and target and "convention" in inspect.signature(get_object(target)).parameters:
+            node.setdefault("convention", convention)
+    return node
+
+
+def _head(head: functools.partial[Any], offered: Mapping[str, Any]) -> Any:
+    """A head with those of the offered values (feature maps, number of classes) that its constructor takes."""
+    takes = inspect.signature(head.func).parameters
+    return head(**{name: value for name, value in offered.items() if name in takes})

@@ -1,0 +1,60 @@
+"""How training views are made, as the schedules under conf/schedule say it. Nothing here needs numpy or torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from zoo.schema import Minimum
+
+Share: TypeAlias = Annotated[float, Minimum(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiScale:
+    """The (long, short) sides that a training image has to fit into: the `multi_scale` block of a schedule.
+
+    Attributes:
+        mode: "fixed": the one of `scales`; "choice": one of them; "range": each side any integer
+            between those of the two; "ratio": the one of them times a factor.
+        scales: (long, short) pairs, in pixels.
+        ratio: lowest (inclusive) and highest (exclusive) factor of "ratio".
+    """
+
+    mode: Literal["fixed", "choice", "range", "ratio"]
+    scales: tuple[tuple[int, int], ...]
+    ratio: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        expected = {"fixed": 1, "range": 2, "ratio": 1}.get(self.mode, len(self.scales) or 1)
+        if len(self.scales) != expected:
+            raise ValueError(f"mode {self.mode} with {len(self.scales)} scales: fixed and ratio take 1, range 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MosaicSettings:
+    """How training views are made: the `mosaic` block of a schedule.
+
+    Attributes:
+        side: side of the square that the network sees, in pixels.
+        close_mosaic: number of last epochs that see single images, without copy-paste and mixup.
+        copy_paste: share of the objects that are pasted once more.
+        mixup: probability of a second mosaic, seen through the first.
+        scale: range of the scale factor, uniform in 1 - scale to 1 + scale.
+        translate: range of the shift; the middle lands uniformly in 0.5 - translate to 0.5 + translate of the side.
+        hue: range of the factor of hues, uniform in 1 - hue to 1 + hue.
+        saturation: range of the factor of saturations, likewise.
+        value: range of the factor of values, likewise.
+        flip: probability of a flip, left to right.
+    """
+
+    side: Annotated[int, Minimum(1)]
+    close_mosaic: Annotated[int, Minimum(0)]
+    copy_paste: Share
+    mixup: Share
+    scale: Share
+    translate: Share
+    hue: Share
+    saturation: Share
+    value: Share
+    flip: Share

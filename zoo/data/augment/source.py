@@ -1,0 +1,66 @@
+"""The images of a training set with their objects, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.augment.labeled_image import LabeledImage
+from zoo.data.augment.labels import LabelRules
+from zoo.data.coco import CocoGroundTruth
+from zoo.data.preprocess import decode
+from zoo.errors import DataError
+
+
+class LabeledImages:
+    """What is trained on, as it is before any operation.
+
+    Args:
+        ground_truth: annotations, whose categories are the classes to train on.
+        files: image files, in the order of `ground_truth.image_ids`.
+        rules: which images and objects are trained on, and how they are read.
+
+    Attributes:
+        files: their image files.
+        image_ids: int64 (I,), the data set's ids.
+        is_landscape: bool (I,), whether an image is at least as wide as high.
+
+    Raises:
+        DataError: no image is left to train on.
+    """
+
+    def __init__(self, ground_truth: CocoGroundTruth, files: Sequence[Path], rules: LabelRules) -> None:
+        images, kept = rules.select_images(ground_truth), rules.select_objects(ground_truth)
+        if not len(images):
+            message = "no image of the training set shows an object of the classes to train on"
+            raise DataError(message, next_step="check the annotations, or raise data.limit")
+        slots = [ground_truth.annotations_of(image) for image in images]
+        self.files = [files[image] for image in images]
+        self.image_ids = ground_truth.image_ids[images]
+        self.is_landscape = ground_truth.widths[images] >= ground_truth.heights[images]
+        self._ground_truth = ground_truth
+        self._images = images.tolist()
+        self._annotations = [np.flatnonzero(kept[slot]) + slot.start for slot in slots]
+        self._read = rules.read
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def load(self, index: int) -> LabeledImage:
+        """An image of the set, decoded, and its objects.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        pixels = decode(self.files[index])
+        objects = self._read(self._ground_truth, self._images[index], self._annotations[index])
+        return LabeledImage(
+            pixels,
+            labels=objects.labels,
+            boxes=objects.boxes,
+            outlines=objects.outlines,
+            masks=objects.masks,
+            original_size=(pixels.shape[0], pixels.shape[1]),
+        )

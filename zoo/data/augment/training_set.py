@@ -1,0 +1,93 @@
+"""The examples that a detector is trained on: views of labelled images, drawn by their place in the training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from zoo.data.augment.labeled_image import LabeledImage
+from zoo.data.augment.operations import Operation, apply
+from zoo.data.augment.source import LabeledImages
+from zoo.data.sampler import SampleIndex
+from zoo.errors import DataError, ZooError
+from zoo.types import Sample, Size, Target
+
+Example: TypeAlias = tuple[Sample, Target]
+
+MAX_DRAWS = 1000
+"""Views without an object in a row that mean that there is none."""
+
+
+class TrainingSet(Dataset[Example | ZooError]):
+    """Views of the images of a training set. All that is random in one follows from the seed and its place.
+
+    Args:
+        images: what is trained on.
+        operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
+        seed: seed of the views.
+        masks: whether targets have masks.
+        batch_shape: size of all views; None where they differ.
+        redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
+
+    Attributes:
+        is_landscape: bool (I,), whether the views of an image may share a batch with those of wide images; true for
+            all where they have one size.
+    """
+
+    def __init__(
+        self,
+        images: LabeledImages,
+        operations: Mapping[int, Sequence[Operation]],
+        *,
+        seed: int,
+        masks: bool,
+        batch_shape: Size | None = None,
+        redraw_empty: bool = False,
+    ) -> None:
+        self.images = images
+        self.operations = dict(operations)
+        self.seed = seed
+        self.masks = masks
+        self.batch_shape = batch_shape
+        self.redraw_empty = redraw_empty
+        self.is_landscape = images.is_landscape if batch_shape is None else np.ones(len(images), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: SampleIndex) -> Example | ZooError:
+        # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
+        try:
+            return self._example(index)
+        except ZooError as error:
+            return error
+
+    def _example(self, index: SampleIndex) -> Example:
+        generator = np.random.default_rng((self.seed, index.epoch, index.position))
+        operations = self.operations[max(first for first in self.operations if first <= index.epoch)]
+        image = index.image
+        for _ in range(MAX_DRAWS):
+            view = apply(operations, self.images.load(image), generator)
+            if len(view.labels) or not self.redraw_empty:
+                return self._as_example(view, image)
+            alike = np.flatnonzero(self.is_landscape == self.is_landscape[index.image])
+            image = int(generator.choice(alike))
+        message = f"{MAX_DRAWS} random crops of training images in a row show no object"
+        raise DataError(message, next_step="raise schedule.crop, or check the boxes of the annotations")
+
+    def _as_example(self, view: LabeledImage, image: int) -> Example:
+        sample = Sample(
+            pixels=torch.from_numpy(np.ascontiguousarray(view.pixels)),
+            image_id=int(self.images.image_ids[image]),
+            original_size=view.original_size or view.size,
+            scale=view.scale,
+            batch_shape=self.batch_shape,
+        )
+        target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
+        if self.masks:
+            target.masks = torch.from_numpy(view.bitmaps())
+        return sample, target

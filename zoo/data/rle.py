@@ -1,0 +1,167 @@
+"""COCO's run-length encoding of masks: the only module that writes or reads it.
+
+Runs go down the columns, one after another; the first is of background, and empty where the first pixel is
+foreground. The compressed text holds the runs as numbers, from the fourth on the difference to the run before last:
+two's complements in groups of five bits, lowest first, each a character from "0" on whose bit 32 says that more
+follow. Source of the format: pycocotools 2.0.11, by which polygons are rasterised and overlaps taken.
+
+Legend: D masks, R runs of all of them, one mask after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.types import Rle, Size
+
+Bits: TypeAlias = npt.NDArray[np.bool_]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_MASKS_PER_CALL = 255
+"""pycocotools.mask.area overflows on 256 masks or more."""
+
+
+def encode_windows(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
+    """The encodings of images that are background but for a window each.
+
+    Args:
+        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns.
+        corners: (row, column) of the first pixel of each.
+        size: of the images.
+    """
+    if not windows:
+        return []
+    runs, lengths = _runs(windows, corners, size)
+    return [Rle(size=list(size), counts=counts) for counts in _compress(runs, lengths)]
+
+
+def encode_window(window: Bits, corner: tuple[int, int], size: Size) -> Rle:
+    """The encoding of an image that is background but for one window; arguments as of `encode_windows`."""
+    return encode_windows([window], [corner], size)[0]
+
+
+def run_lengths(mask: Bits) -> list[int]:
+    """The runs of a mask (H, W), not compressed."""
+    runs: list[int] = _runs([mask], [(0, 0)], (mask.shape[0], mask.shape[1]))[0].tolist()
+    return runs
+
+
+def decode(mask: Rle) -> npt.NDArray[np.uint8]:
+    """The bitmap (H, W) of a mask, 1 on the object. (pycocotools' own decoder warns under numpy 2.)"""
+    height, width = mask["size"]
+    codes = np.frombuffer(mask["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)  # (R,), the last character of each number
+    begins = np.append(0, ends[:-1] + 1)
+    group = np.arange(len(codes)) - np.repeat(begins, ends + 1 - begins)  # of a character in its number
+    runs = np.add.reduceat((codes & 31) << 5 * group, begins)
+    negative = codes[ends] & 16 != 0
+    runs -= np.where(negative, 1 << 5 * (group[ends] + 1), 0)
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    pixels = np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs)
+    return pixels.reshape(width, height).T
+
+
+def from_segmentation(segmentation: Any, size: Size) -> Rle:
+    """The encoding of a `segmentation` of COCO's JSON, as pycocotools makes it.
+
+    Args:
+        segmentation: polygons, which are rasterised and united; runs; or an encoding, which stays as it is.
+        size: of the image.
+    """
+    from pycocotools import mask
+
+    if isinstance(segmentation, list):
+        encoded: Any = mask.merge(mask.frPyObjects(segmentation, *size))
+    elif isinstance(segmentation["counts"], list):
+        encoded = mask.frPyObjects(segmentation, *size)
+    else:
+        return cast(Rle, segmentation)
+    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+
+
+def areas(masks: Sequence[Rle]) -> Floats:
+    """Areas of masks, float64 (D,), in pixels."""
+    from pycocotools import mask
+
+    encoded = cast(list[Any], masks)
+    parts = [mask.area(encoded[i : i + _MASKS_PER_CALL]) for i in range(0, len(masks), _MASKS_PER_CALL)]
+    return np.concatenate([np.empty(0), *parts]).astype(np.float64)
+
+
+def pairwise_iou(masks: Sequence[Rle], others: Sequence[Rle], is_crowd: Bits) -> Floats:
+    """Overlaps of masks (D,) with others (G,): float64 (D, G); over the mask's own area where the other is a crowd.
+
+    Args:
+        masks: at least one.
+        others: at least one.
+        is_crowd: (G,).
+    """
+    from pycocotools import mask
+
+    encoded, encoded_others = cast(list[Any], masks), cast(list[Any], others)
+    return np.asarray(mask.iou(encoded, encoded_others, is_crowd.tolist()))
+
+
+def _runs(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> tuple[Ints, Ints]:
+    """The runs (R,) of images with a window each, and how many each image has, (D,)."""
+    height, width = size
+    found = [_edges(window) for window in windows]
+    owner = np.arange(len(windows)).repeat([len(edges) for edges in found])  # (E,)
+    rows = np.array([window.shape[0] for window in windows], dtype=np.int64)
+    start = np.array([column * height + row for row, column in corners], dtype=np.int64)
+    edges = np.concatenate(found)
+    edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
+    # A run that stops at the foot of one column and begins at the head of the next is one run.
+    joined = (edges[1:] == edges[:-1]) & (owner[1:] == owner[:-1])
+    lasting = ~(np.append(joined, False) | np.append(False, joined)) & (edges < height * width)
+    owner, edges = owner[lasting], edges[lasting]
+    lengths = np.bincount(owner, minlength=len(windows)) + 1  # the last run ends with the image
+    ends = np.full(lengths.sum(), height * width)
+    last = lengths.cumsum() - 1
+    inner = np.ones(len(ends), dtype=np.bool_)
+    inner[last] = False
+    ends[inner] = edges
+    runs = np.diff(ends, prepend=0)
+    runs[last[:-1] + 1] = ends[last[:-1] + 1]
+    return runs, lengths
+
+
+def _edges(window: Bits) -> Ints:
+    """Where runs begin and, past their end, stop in a window (h, w), if each column has a pixel more, of background."""
+    rows, columns = window.shape
+    flat = np.zeros(columns * (rows + 1) + 1, dtype=np.bool_)  # columns one after another, each behind such a pixel
+    flat[1:].reshape(columns, rows + 1)[:, :rows] = window.T
+    return np.flatnonzero(flat[1:] != flat[:-1])
+
+
+def _compress(runs: Ints, lengths: Ints) -> list[str]:
+    """The text of each mask's runs.
+
+    Args:
+        runs: (R,), of all masks.
+        lengths: (D,), runs of each mask.
+    """
+    begins = lengths.cumsum() - lengths
+    heads = (begins[:, None] + np.arange(3))[np.arange(3) < lengths[:, None]]
+    rest = runs.astype(np.int32)
+    rest[2:] -= runs[:-2]
+    rest[heads] = runs[heads]
+    magnitude = np.where(rest < 0, ~rest, rest)
+    groups = np.ones(len(rest), dtype=np.int8)  # (R,), that each is written in
+    for i in range(5):
+        groups += magnitude >= 16 << 5 * i
+    ends = groups.cumsum(dtype=np.int64)
+    text = np.empty(ends[-1], dtype=np.uint8)
+    at = ends - groups
+    while len(at):
+        more = groups > 1
+        text[at] = (rest & 31) + 48 + 32 * more
+        at, rest, groups = at[more] + 1, rest[more] >> 5, groups[more] - 1
+    whole, stops = text.tobytes().decode("ascii"), ends[lengths.cumsum() - 1]
+    return [whole[begin:end] for begin, end in pairwise((0, *stops.tolist()))]

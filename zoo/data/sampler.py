@@ -1,0 +1,83 @@
+"""In what order the images of a training come.
+
+Legend: I images of the set, B images a step, M images of a micro-batch: those that go through the network together
+(one GPU's share of a step in the original training). A step has one or more micro-batches.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class SampleIndex(NamedTuple):
+    """One place in a training; it alone decides what is seen there.
+
+    Attributes:
+        image: position in the training set.
+        epoch: number of the epoch, from 0.
+        position: number of the place within the epoch, from 0.
+    """
+
+    image: int
+    epoch: int
+    position: int
+
+
+class AspectRatioBatchSampler:
+    """Which images every step is trained on: a function of the seed and the step alone (mmdetection's group sampler).
+
+    Every epoch goes through the set in a new order. The images of a micro-batch are all landscape or all portrait,
+    so that little is padding; a micro-batch or a step that the set does not fill is filled with images from the
+    epoch's beginning.
+
+    Args:
+        is_landscape: bool (I,), whether an image is at least as wide as high.
+        batch_size: B.
+        micro_batch_size: M; divides B.
+        seed: seed of the order.
+        repeat: times the set is gone through in an epoch.
+
+    Attributes:
+        micro_batch_size: M.
+        micro_batches_per_step: B / M.
+        steps_per_epoch: number of steps of an epoch.
+    """
+
+    def __init__(
+        self, is_landscape: npt.NDArray[np.bool_], *, batch_size: int, micro_batch_size: int, seed: int, repeat: int = 1
+    ) -> None:
+        if batch_size % micro_batch_size:
+            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        images = np.tile(np.arange(len(is_landscape)), repeat)
+        groups = (images[is_landscape[images]], images[~is_landscape[images]])
+        self.groups = [group for group in groups if len(group)]
+        self.micro_batch_size = micro_batch_size
+        self.micro_batches_per_step = batch_size // micro_batch_size
+        self.seed = seed
+        micro_batches = sum(-(-len(group) // micro_batch_size) for group in self.groups)
+        self.steps_per_epoch = -(-micro_batches // self.micro_batches_per_step)
+        self._current: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    def step(self, index: int) -> list[list[SampleIndex]]:
+        """The micro-batches of a step, counted from 0 over all epochs."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._current is None or self._current[0] != epoch:
+            self._current = epoch, self._epoch(epoch)
+        size, first = self.micro_batch_size, step * self.micro_batches_per_step
+        return [
+            [SampleIndex(int(image), epoch, row * size + i) for i, image in enumerate(self._current[1][row])]
+            for row in range(first, first + self.micro_batches_per_step)
+        ]
+
+    def _epoch(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The images of every micro-batch of an epoch, (steps * micro-batches a step, M)."""
+        generator = np.random.default_rng((self.seed, epoch))
+        size = self.micro_batch_size
+        micro_batches = [
+            np.resize(generator.permutation(group), (-(-len(group) // size), size)) for group in self.groups
+        ]
+        order = generator.permutation(np.concatenate(micro_batches))  # of whole micro-batches
+        return np.resize(order, (self.steps_per_epoch * self.micro_batches_per_step, size))

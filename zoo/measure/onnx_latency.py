@@ -1,0 +1,100 @@
+"""Latency of an exported network on the CPU: what YOLOv8's tables print as "CPU ONNX (ms)"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.measure.measurement import Column, Measurement, Metric, Subject
+from zoo.types import Json, Sample
+
+if TYPE_CHECKING:
+    from zoo.run.onnx_export import OnnxDetector
+
+FILE = "model.onnx"
+"""The exported network, in a run's folder."""
+
+
+def onnx_latency(detector: OnnxDetector, samples: Sequence[Sample], *, warmup: int, rounds: int) -> dict[str, Json]:
+    """Time real images one by one, float32, the network by onnxruntime.
+
+    p50 and p95 are of the network alone, as the published figure seems to be: the column beside it, of the same
+    caption, is below a millisecond, which leaves no room for suppression.
+
+    Args:
+        detector: of the exported network.
+        samples: preprocessed images, held in memory.
+        warmup: untimed images first.
+        rounds: passes over all samples.
+
+    Returns:
+        onnx_latency_ms: p50, p95 (of the network, over all images and rounds); phases_ms (medians of what comes
+        before, the network, and what comes after it); how much was timed; shape of the input; and what it ran on.
+    """
+    from zoo.measure.speed import Speed
+    from zoo.run.timing import time_phases
+    from zoo.runtime.hardware import fingerprint
+
+    speed, networks_ms = Speed(), []
+    for index, times in time_phases(detector, samples, warmup=warmup, rounds=rounds, precision="fp32"):
+        speed.update(index, times)
+        networks_ms.append(times.model * 1e3)
+    spent = speed.result()
+    return {
+        "onnx_latency_ms": {
+            "p50": float(np.median(networks_ms)),
+            "p95": float(np.percentile(networks_ms, 95)),
+            "phases_ms": spent["phases_ms"],
+            "timed": spent["timed"],
+            "input": [1, 3, *detector.input_shape],
+            "cpu": fingerprint(detector.device).device,
+            "onnxruntime": version("onnxruntime"),
+            "threads": detector.threads,
+        }
+    }
+
+
+def _refuses(subject: Subject) -> str | None:
+    from zoo.run.onnx_export import exportable
+
+    try:
+        exportable(subject.detector)
+    except ZooError as error:
+        return f"needs a network that can be exported: {error.message}"
+    return None
+
+
+def _run(subject: Subject) -> dict[str, Json]:
+    """Export the network as the protocol has it, and time the file."""
+    import copy
+
+    from zoo.run.onnx_export import OnnxDetector, export_network, exportable
+    from zoo.run.timing import timed_samples
+
+    detector = exportable(copy.deepcopy(subject.detector).cpu())
+    path, options = subject.run_dir / FILE, subject.options["speed"]
+    export_network(detector, path)
+    samples, warmup = timed_samples(subject.dataset, detector.device, options.images, options.warmup)
+    return onnx_latency(OnnxDetector(detector, path), samples, warmup=warmup, rounds=options.rounds)
+
+
+MEASUREMENT = Measurement(
+    name="onnx_latency",
+    about="latency of the network exported to ONNX, on the CPU (extra `onnx`)",
+    order=50,
+    version=1,
+    run=_run,
+    refuses=_refuses,
+    metrics={"onnx_latency_ms": Metric(key="onnx_latency_ms.p50", hardware_bound=True)},
+    columns=(
+        Column(name="published_onnx_ms", keys=("onnx_latency_ms",), published=True),
+        Column(name="onnx_p50_ms", keys=("onnx_latency_ms.p50",), decimals=1),
+        Column(name="onnx_on", keys=("onnx_latency_ms.cpu",)),
+    ),
+    optional=True,
+    count="onnx_latency_ms.timed.images",
+)

@@ -1,0 +1,157 @@
+"""What the region proposal network and RetinaNet's head have in common: both say something of every anchor.
+
+Legend: N images, L levels, A anchors a cell, M anchors of one level, K object classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.anchors import Anchors, cells_within
+from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
+from zoo.models.losses.classification import ClassLoss
+from zoo.models.losses.divisors import DivisorName, find_divisor
+from zoo.models.losses.regression import BoxLoss
+from zoo.models.samplers import Sampler
+from zoo.types import FeatureSpec, ImageGeometry, Size, Target
+
+
+@dataclass(slots=True)
+class AnchorOutputs:
+    """What a head says of the anchors of a batch.
+
+    Attributes:
+        logits: (N, A * K, H, W) a level, anchor-major.
+        deltas: (N, A * 4, H, W) a level, anchor-major.
+    """
+
+    logits: list[Tensor]
+    deltas: list[Tensor]
+
+    @property
+    def cells(self) -> list[Size]:
+        """(H, W) of each level."""
+        return [(x.shape[2], x.shape[3]) for x in self.logits]
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.logits[0].device
+
+
+class AnchorHead(nn.Module):
+    """A head with class logits and box deltas for every anchor; the layers are its subclass's.
+
+    Args:
+        in_specs: of the feature maps, fine to coarse.
+        num_classes: K.
+        anchors: their boxes on those maps.
+        coder: of the deltas.
+        assigner: matches anchors with ground-truth boxes.
+        sampler: chooses the anchors that are trained on.
+        class_loss: of the sampled anchors' logits.
+        box_loss: of the positives, on encoded deltas or on decoded boxes.
+        divisor: name of what both are divided by.
+        inside_only: train only on anchors that lie wholly inside the image.
+    """
+
+    def __init__(
+        self,
+        in_specs: Sequence[FeatureSpec],
+        num_classes: int,
+        anchors: Anchors,
+        coder: DeltaCoder,
+        assigner: MaxIoUAssigner,
+        sampler: Sampler,
+        class_loss: ClassLoss,
+        box_loss: BoxLoss,
+        divisor: DivisorName,
+        inside_only: bool = False,
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(spec.stride for spec in in_specs)
+        self.num_classes = num_classes
+        self.anchors = anchors
+        self.coder = coder
+        self.assigner = assigner
+        self.sampler = sampler
+        self.class_loss = class_loss
+        self.box_loss = box_loss
+        self.divisor = find_divisor(divisor)
+        self.inside_only = inside_only
+
+    def grid(self, outputs: AnchorOutputs) -> tuple[Tensor, ...]:
+        """The anchors (M, 4) of each level."""
+        return self.anchors.grid(outputs.cells, self.strides, outputs.device)
+
+    def flatten(self, outputs: AnchorOutputs) -> tuple[list[Tensor], list[Tensor]]:
+        """Logits (N, M, K) and deltas (N, M, 4) a level, float32, in the order of the anchors."""
+        logits = [flatten_anchors(x, self.num_classes).float() for x in outputs.logits]
+        return logits, [flatten_anchors(x, 4).float() for x in outputs.deltas]
+
+    def level_losses(
+        self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
+    ) -> tuple[Tensor, Tensor]:
+        """The share of each level, (L,) and (L,), in the classification and in the box loss.
+
+        Args:
+            outputs: of a batch.
+            targets: one an image.
+            geometries: one an image; cells beyond its padded size, which only a larger neighbour in the batch
+                gives it, are not trained on.
+        """
+        grids = self.grid(outputs)
+        assigned = self.assign(outputs.cells, targets, geometries, outputs.device)
+        classification, regression = [], []
+        levels = assigned.levels([len(grid) for grid in grids])
+        for logit, delta, anchors, level in zip(outputs.logits, outputs.deltas, grids, levels, strict=True):
+            valid, positive = level.valid, level.positive  # (N, M)
+            labels = torch.where(positive, level.labels, self.num_classes)
+            classification.append(self.class_loss(flatten_anchors(logit, self.num_classes)[valid], labels[valid]))
+            references, deltas = anchors.expand_as(level.boxes)[positive], flatten_anchors(delta, 4)[positive]
+            regression.append(self.box_loss.loss_from_deltas(self.coder, references, deltas, level.boxes[positive]))
+        divisor = self.divisor(*assigned.counts)
+        return torch.stack(classification) / divisor, torch.stack(regression) / divisor
+
+    def assign(
+        self,
+        cells: Sequence[Size],
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        device: torch.device,
+    ) -> AnchorTargets:
+        """What a batch is trained to say.
+
+        Args:
+            cells: (H, W) a level.
+            targets: one an image.
+            geometries: one an image.
+            device: of the answer.
+        """
+        anchors = torch.cat(self.anchors.grid(cells, self.strides, device))  # of all levels
+        valid_anchors = []
+        for geometry in geometries:
+            within = cells_within(cells, self.strides, geometry.padded_size, device)
+            valid = within.repeat_interleave(self.anchors.per_cell)
+            if self.inside_only:
+                valid &= _inside(anchors, geometry.extent)
+            valid_anchors.append(valid.nonzero()[:, 0])
+        return anchor_targets(anchors, valid_anchors, targets, self.assigner, self.sampler)
+
+
+def flatten_anchors(x: Tensor, values: int) -> Tensor:
+    """(N, A * values, H, W) to (N, H * W * A, values), the order of the anchors."""
+    n, _, height, width = x.shape
+    return x.view(n, -1, values, height, width).permute(0, 3, 4, 1, 2).reshape(n, -1, values)
+
+
+def _inside(boxes: Tensor, extent: tuple[float, float]) -> Tensor:
+    """Which of boxes (N, 4) lie wholly inside an image, whose far edges are outside."""
+    height, width = extent
+    return (boxes[:, :2] >= 0).all(dim=1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)

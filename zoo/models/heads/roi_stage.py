@@ -1,0 +1,170 @@
+"""One stage of a RoI head: regions to class logits and box deltas (Girshick, "Fast R-CNN", 2015).
+
+Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.backbones.resnet import NextStage
+from zoo.models.coders import DeltaCoder
+from zoo.models.heads.box_head import AveragedBoxHead, TwoFcBoxHead
+from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.models.losses.classification import ClassLoss
+from zoo.models.losses.divisors import DivisorName, find_divisor
+from zoo.models.losses.regression import BoxLoss
+from zoo.models.samplers import Sampler
+from zoo.types import FeatureSpec, Target
+
+
+@dataclass(frozen=True, slots=True)
+class RoiTargets:
+    """The regions of one image that are trained on, positives first, and what each is to become.
+
+    Attributes:
+        regions: (P, 4), in input pixels.
+        labels: int64 (P,), the class of each; K is background.
+        matched_gt_inds: int64 (O,), the ground-truth objects of the first O regions, the positives.
+        boxes: (O, 4), their boxes.
+    """
+
+    regions: Tensor
+    labels: Tensor
+    matched_gt_inds: Tensor
+    boxes: Tensor
+
+
+class RoiStage(nn.Module):
+    """Pool each region from its pyramid level, classify it, refine its box.
+
+    Args:
+        in_specs: of the feature maps, fine to coarse.
+        num_classes: K.
+        pooler: makes one of in_specs.
+        box_head: makes one of in_channels, pooled_size and num_classes.
+        coder: of the box deltas.
+        assigner: matches regions with ground-truth boxes.
+        sampler: chooses the regions that are trained on.
+        class_loss: of the sampled regions, background being the last of K + 1 classes.
+        box_loss: of the positives, in their own class's columns, on encoded deltas or on decoded boxes.
+        divisor: name of what both are divided by.
+        shared: what pooled features go through before the heads: "next_stage", that of the backbone; None: nothing.
+        next_stage: makes the stage that the backbone leaves out; None where a backbone has none.
+    """
+
+    def __init__(
+        self,
+        in_specs: Sequence[FeatureSpec],
+        num_classes: int,
+        pooler: Callable[..., RoiPooler],
+        box_head: Callable[..., TwoFcBoxHead | AveragedBoxHead],
+        coder: DeltaCoder,
+        assigner: MaxIoUAssigner,
+        sampler: Sampler,
+        class_loss: ClassLoss,
+        box_loss: BoxLoss,
+        divisor: DivisorName,
+        shared: Literal["next_stage"] | None = None,
+        next_stage: Callable[[], NextStage] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.pooler = pooler(in_specs=in_specs)
+        channels, size = in_specs[0].channels, self.pooler.output_size
+        self.shared: nn.Module = nn.Identity()
+        if shared is not None:
+            self.shared = _shared(shared, next_stage, size)
+            channels, size = self.shared.spec.channels, size // self.shared.spec.stride
+        self.box_head = box_head(in_channels=channels, pooled_size=size, num_classes=num_classes)
+        self.coder = coder
+        self.assigner = assigner
+        self.sampler = sampler
+        self.class_loss = class_loss
+        self.box_loss = box_loss
+        self.divisor = find_divisor(divisor)
+
+    def forward(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Class logits (R, K + 1) and deltas (R, K * 4) of all images' regions, one after another.
+
+        Args:
+            features: (N, C, H, W) a level.
+            regions: (P, 4) an image, in input pixels.
+        """
+        logits, deltas = self.box_head(self.shared(self.pooler(features, as_rois(regions))))
+        return logits, deltas
+
+    def decode(self, regions: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (P, K, 4), one a class, from regions (P, 4) and their deltas (P, K * 4); not clipped."""
+        references = regions[:, None].expand(-1, self.num_classes, -1)
+        return self.coder.decode(references, deltas.float().view(-1, self.num_classes, 4))
+
+    def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
+        """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
+
+        Args:
+            logits: (R, K + 1), of the sampled regions.
+            deltas: (R, K * 4), of the same.
+            sampled: one an image.
+        """
+        labels = torch.cat([image.labels for image in sampled])  # (R,)
+        regions = torch.cat([image.regions for image in sampled])  # (R, 4)
+        boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
+        positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
+        own = deltas.float().view(-1, self.num_classes, 4)[positive, labels[positive]]  # (R, K, 4) -> (O, 4)
+        regression = self.box_loss.loss_from_deltas(self.coder, regions[positive], own, boxes)
+        positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
+        totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
+        divisor = self.divisor(positives, totals - positives)
+        return {"loss_cls": self.class_loss(logits, labels) / divisor, "loss_bbox": regression / divisor}
+
+    @torch.no_grad()
+    def assign(self, proposals: Tensor, target: Target) -> RoiTargets:
+        """The regions of one image that are trained on.
+
+        The ground-truth boxes are put in front of the proposals, so that even a first stage that finds
+        nothing gives the second something to learn from.
+
+        Args:
+            proposals: (P, 4), in input pixels.
+            target: boxes (G, 4).
+        """
+        themselves = torch.arange(len(target.boxes), device=proposals.device)
+        matches = torch.cat((themselves, self.assigner(proposals, target.boxes)))  # (G + P,)
+        candidates = torch.cat((target.boxes, proposals))  # (G + P, 4)
+        sampled = self.sampler(matches)
+        matched_gt_inds = matches[sampled.positive]
+        background = torch.full_like(sampled.negative, self.num_classes)
+        return RoiTargets(
+            regions=candidates[torch.cat((sampled.positive, sampled.negative))],
+            labels=torch.cat((target.labels[matched_gt_inds], background)),
+            matched_gt_inds=matched_gt_inds,
+            boxes=target.boxes[matched_gt_inds],
+        )
+
+
+def as_rois(regions: Sequence[Tensor]) -> Tensor:
+    """(R, 5): the image index before each box (P, 4) of each image."""
+    return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(regions)])
+
+
+def _shared(kind: str, next_stage: Callable[[], NextStage] | None, pooled_size: int) -> NextStage:
+    """What pooled features go through before the heads.
+
+    Raises:
+        ValueError: the backbone has none, or features of this size do not go through it.
+    """
+    if kind != "next_stage":
+        raise ValueError(f"shared: {kind!r}, known is 'next_stage'")
+    if next_stage is None:
+        raise ValueError("shared: the backbone leaves no stage to the RoI head")
+    stage = next_stage()
+    if pooled_size % stage.spec.stride:
+        raise ValueError(f"output_size of the pooler: {pooled_size} is no multiple of the stage's stride")
+    return stage

@@ -1,0 +1,198 @@
+"""Which of a network's many boxes are kept: proposals of a first stage, detections of the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
+from zoo.models.coders import DeltaCoder
+from zoo.models.nms import GroupedNms, OffsetNms
+from zoo.types import Detections, ImageGeometry
+
+Frame = Literal["input", "original"]
+"""Whose pixels boxes are measured in: the network's input's, or the image file's."""
+
+
+class Proposals(NamedTuple):
+    """Proposals of one image, best first: boxes (P, 4) in input pixels, scores (P,)."""
+
+    boxes: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalSelector:
+    """How anchors become proposals.
+
+    Attributes:
+        pre_nms_top_n: best-scored anchors kept of each level, before suppression.
+        post_nms_top_n: proposals kept of all levels together, after it.
+        level_top_n: proposals kept of each level after suppression, before the best of all are taken; None: all.
+        over: whether `post_nms_top_n` are kept of each "image", or of the whole "batch".
+        iou_threshold: overlap above which the lower score falls, within a level.
+        min_size: shortest side kept, in input pixels; with 0, boxes need some extent, with None not even that.
+        nms: kind of suppression; its groups are the levels.
+        convention: of the boxes.
+    """
+
+    pre_nms_top_n: int
+    post_nms_top_n: int
+    level_top_n: int | None = None
+    over: Literal["image", "batch"] = "image"
+    iou_threshold: float = 0.7
+    min_size: float | None = 0.0
+    nms: GroupedNms = field(default_factory=OffsetNms)
+    convention: BoxConvention = EXCLUSIVE
+
+    def __call__(
+        self,
+        scores: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        coder: DeltaCoder,
+        geometries: Sequence[ImageGeometry],
+    ) -> list[Proposals]:
+        """Proposals of each image.
+
+        Args:
+            scores: (N, M) a level, by which anchors are ranked.
+            deltas: (N, M, 4) a level.
+            anchors: (M, 4) a level.
+            coder: of the deltas.
+            geometries: one an image; boxes are clipped to its extent.
+        """
+        found = [
+            self._of_image([x[i] for x in scores], [x[i] for x in deltas], anchors, coder, geometry)
+            for i, geometry in enumerate(geometries)
+        ]
+        if self.over == "batch":
+            return _best_of_batch(found, self.post_nms_top_n)
+        return [Proposals(boxes[: self.post_nms_top_n], best[: self.post_nms_top_n]) for boxes, best in found]
+
+    def _of_image(
+        self,
+        scores: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        coder: DeltaCoder,
+        geometry: ImageGeometry,
+    ) -> Proposals:
+        """Scores (M,), deltas (M, 4) and anchors (M, 4), a level each, to all that survive the suppression."""
+        kept_scores, kept_boxes, kept_levels = [], [], []
+        for level, (score, delta, anchor) in enumerate(zip(scores, deltas, anchors, strict=True)):
+            if len(score) > self.pre_nms_top_n:
+                score, best = score.topk(self.pre_nms_top_n)
+                delta, anchor = delta[best], anchor[best]
+            kept_scores.append(score)
+            kept_boxes.append(self.convention.clip(coder.decode(anchor, delta), geometry.extent))
+            kept_levels.append(torch.full_like(score, level, dtype=torch.int64))
+        scored, boxes, levels = torch.cat(kept_scores), torch.cat(kept_boxes), torch.cat(kept_levels)
+        if self.min_size is not None:
+            large = large_enough(boxes, self.min_size, self.convention)
+            scored, boxes, levels = scored[large], boxes[large], levels[large]
+        keep = self.nms(boxes, scored, levels, self.iou_threshold)
+        if self.level_top_n is not None:
+            keep = keep[_rank_in_group(levels[keep]) < self.level_top_n]
+        return Proposals(boxes[keep], scored[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSelector:
+    """Which (region, class) pairs become detections.
+
+    Attributes:
+        score_threshold: pairs must score above it, strictly.
+        iou_threshold: overlap above which the lower score falls, within a class.
+        max_detections: detections kept, best scores first.
+        pre_nms_top_n: best-scored pairs that enter the suppression, of each level where a head has levels; None: all.
+        min_size: shortest side kept, in pixels of the frame of suppression; with 0, boxes need some extent,
+            with None not even that.
+        decode_frame: the pixels that boxes are decoded and clipped in.
+        nms_frame: the pixels that boxes are suppressed in.
+        nms: kind of suppression; its groups are the classes.
+        convention: of the boxes.
+    """
+
+    score_threshold: float
+    iou_threshold: float
+    max_detections: int
+    pre_nms_top_n: int | None = None
+    min_size: float | None = None
+    decode_frame: Frame = "input"
+    nms_frame: Frame = "original"
+    nms: GroupedNms = field(default_factory=OffsetNms)
+    convention: BoxConvention = EXCLUSIVE
+
+    def __post_init__(self) -> None:
+        if self.decode_frame == "original" and self.nms_frame == "input":
+            raise ValueError("boxes decoded in original pixels cannot be suppressed in input pixels")
+
+    def candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept."""
+        row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+        scores = scores[row, label]
+        if self.pre_nms_top_n is not None:
+            scores, best = scores.sort(descending=True)
+            scores, best = scores[: self.pre_nms_top_n], best[: self.pre_nms_top_n]
+            row, label = row[best], label[best]
+        return row, label, scores
+
+    def references(self, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Proposals (P, 4) of input pixels in the frame that they are decoded in."""
+        return boxes / boxes.new_tensor(geometry.scale).repeat(2) if self.decode_frame == "original" else boxes
+
+    def clip(self, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Decoded boxes (..., 4) cut to the image."""
+        original = self.decode_frame == "original"
+        return self.convention.clip(boxes, geometry.original_size if original else geometry.extent)
+
+    def select(self, boxes: Tensor, scores: Tensor, labels: Tensor, geometry: ImageGeometry) -> Detections:
+        """Detections of one image, in the frame of suppression.
+
+        Args:
+            boxes: (M, 4), decoded and clipped.
+            scores: (M,).
+            labels: int64 (M,).
+            geometry: of the image.
+        """
+        if self.nms_frame != self.decode_frame:
+            boxes = boxes * (1 / boxes.new_tensor(geometry.scale)).repeat(2)
+        if self.min_size is not None:
+            # An empty box overlaps nothing, so nothing would ever suppress it.
+            large = large_enough(boxes, self.min_size, self.convention)
+            boxes, scores, labels = boxes[large], scores[large], labels[large]
+        keep = self.nms(boxes, scores, labels, self.iou_threshold)[: self.max_detections]
+        return Detections(boxes=boxes[keep], scores=scores[keep], labels=labels[keep])
+
+    def to_original(self, found: Detections, geometry: ImageGeometry) -> Detections:
+        """What `select` found in original pixels, where it did so in the input's."""
+        if self.nms_frame == "original":
+            return found
+        boxes = found.boxes / found.boxes.new_tensor(geometry.scale).repeat(2)
+        return Detections(boxes, found.scores, found.labels, found.masks)
+
+
+def large_enough(boxes: Tensor, min_size: float, convention: BoxConvention) -> Tensor:
+    """Which of boxes (N, 4) have both sides of at least a size, and above 0."""
+    size = convention.size(boxes)
+    return ((size >= min_size) & (size > 0)).all(dim=1)
+
+
+def _rank_in_group(groups: Tensor) -> Tensor:
+    """How many of the same group come before each of groups (N,), int64 (N,)."""
+    same = groups[:, None] == torch.unique(groups)  # (N, G)
+    return (same.cumsum(dim=0) * same).amax(dim=1) - 1 if len(groups) else groups
+
+
+def _best_of_batch(found: Sequence[Proposals], top_n: int) -> list[Proposals]:
+    """The best-scored of all images together, each again with its own."""
+    scores = torch.cat([image.scores for image in found])
+    best = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    best[scores.argsort(descending=True, stable=True)[:top_n]] = True
+    kept = best.split([len(image.scores) for image in found])  # type: ignore[no-untyped-call] # torch's own
+    return [Proposals(image.boxes[mask], image.scores[mask]) for image, mask in zip(found, kept, strict=True)]

@@ -1,0 +1,116 @@
+"""How a run ends: whatever happens between its beginning and its end becomes the status of its record."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.errors import BlockedError, ZooError
+from zoo.measure.measurement import Measurement, Subject
+from zoo.results.record import Part, Record
+from zoo.runtime.provenance import now
+from zoo.types import Json
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def outcome(record: Record, run_dir: Path) -> Iterator[None]:
+    """Run the block; afterwards the record says how it ended, and how long it took.
+
+    Errors end here: a `ZooError` with its own status, anything else as failed, with its traceback in the
+    folder of the run.
+
+    Raises:
+        KeyboardInterrupt: after the record says so.
+    """
+    started = time.perf_counter()
+    try:
+        yield
+        record.status = "measured"
+    except ZooError as error:
+        record.status, record.reason, record.next_step = error.status, error.message, error.next_step
+    except KeyboardInterrupt:
+        record.reason, record.next_step = "interrupted", "run the same command again"
+        raise
+    except Exception as error:  # whatever else: a record with the reason, and the traceback in a file of its own
+        if _out_of_memory(error):
+            record.reason, record.next_step = str(error).split(". ")[0], "use a smaller batch_size, or device=cpu"
+        else:
+            report = run_dir / "traceback.txt"
+            run_dir.mkdir(parents=True, exist_ok=True)
+            report.write_text(traceback.format_exc(), encoding="utf-8")
+            record.reason = f"unexpected {type(error).__name__}: {error}"
+            record.next_step = f"report this with {report}"
+    finally:
+        record.times.finished, record.times.seconds = now(), round(time.perf_counter() - started, 3)
+
+
+@contextmanager
+def stage(record: Record, name: str) -> Iterator[None]:
+    """Time the block as a stage of the run."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        record.times.stages[name] = round(time.perf_counter() - start, 3)
+
+
+@contextmanager
+def skipping(record: Record, name: str) -> Iterator[None]:
+    """Run one of several measurements: where the device has too little memory for it, the others still stand.
+
+    Raises:
+        RuntimeError: PyTorch's out-of-memory error, where nothing else was measured.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _out_of_memory(error) or not record.parts:
+            raise
+        skip(record, name, "the device has too little memory for it")
+
+
+def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> list[Measurement]:
+    """The measurements that can be made, in the order of a run; the record says why the others cannot.
+
+    Raises:
+        BlockedError: none of them can.
+    """
+    refusals = {measurement.name: reason for measurement in asked if (reason := measurement.refuses(subject))}
+    if len(refusals) == len(asked):
+        name, reason = next(iter(refusals.items()))
+        raise BlockedError(f"{name} {reason}", next_step=f"leave {name} out of measure, or give it that")
+    for name, reason in refusals.items():
+        skip(record, name, f"{name} {reason}")
+    kept = [measurement for measurement in asked if measurement.name not in refusals]
+    return sorted(kept, key=lambda measurement: measurement.order)
+
+
+def skip(record: Record, name: str, reason: str) -> None:
+    """Note why a measurement that was asked for is not made, where others are."""
+    log.warning("warning: %s is not measured: %s", name, reason)
+    record.skipped[name] = reason
+
+
+def add_part(record: Record, measurement: Measurement, values: dict[str, Json]) -> None:
+    """Add what one measurement gave to a record."""
+    record.measured |= values
+    images = None if measurement.count is None else record.number(measurement.count)
+    record.parts[measurement.name] = Part(
+        version=record.protocol.version if measurement.version is None else measurement.version,
+        finished=now(),
+        seconds=record.times.stages.get(measurement.name, 0.0),
+        code=record.code,
+        values=list(values),
+        images=None if images is None else int(images),
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # By its name: records are read, and errors told, without torch.
+    return type(error).__name__ == "OutOfMemoryError"
