@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from zoo.checkpoints.readers import read
+from zoo.checkpoints.readers.unpickling import METADATA, REBUILD
 from zoo.errors import CheckpointError, UnsafePickleError, UsageError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.num_batches_tracked": torch.tensor(7)}
@@ -75,6 +76,31 @@ def test_hostile_files_are_refused_and_never_run(tmp_path: Path, zipped: bool, p
     assert not mark.exists()
     torch.load(path, weights_only=False)  # the fixture is no dud: plain unpickling does run it
     assert mark.exists() or named == "getattr"
+
+
+@pytest.mark.parametrize("function", [eval, getattr, os.getcwd, __import__], ids=lambda function: function.__name__)
+def test_newer_pickles_are_refused_too(tmp_path: Path, function: Any) -> None:
+    path = tmp_path / "hostile.pth"
+    content = {"state_dict": STATE, "meta": Runs(function, "os")}
+    torch.save(content, path, pickle_protocol=4)  # which spells `builtins` otherwise than protocol 2
+    with pytest.raises(UnsafePickleError, match=function.__name__):
+        read(path, "pth")
+
+
+def test_the_allow_list_is_short() -> None:
+    # A new name on either list is a decision: what can a pickle do with it?
+    assert set(REBUILD) == {
+        ("_codecs", "encode"),
+        ("collections", "OrderedDict"),
+        ("torch._utils", "_rebuild_tensor"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("torch._utils", "_rebuild_parameter"),
+        ("torch", "device"),
+        ("torch", "Size"),
+    }
+    assert set(METADATA) == {
+        *("addict", "argparse", "datetime", "mmcv", "mmdet", "mmengine", "numpy", "pathlib", "yapf"),
+    }
 
 
 def test_metadata_packages_cannot_be_called_into(tmp_path: Path) -> None:
