@@ -48,6 +48,10 @@ def run(entry: str, *overrides: str) -> dict[str, Any]:
     return record
 
 
+def accuracy_of(record: dict[str, Any], entry: str) -> dict[str, float]:
+    return {metric: record["measured"][metric] for metric in MEASURED[entry]}
+
+
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
