@@ -95,7 +95,7 @@ def test_what_can_be_made_is_made_in_order() -> None:
 
 def test_where_nothing_can_be_made_the_run_is_blocked() -> None:
     record = make_record(measured={})
-    with pytest.raises(BlockedError, match="^b needs a GPU$") as caught:
+    with pytest.raises(BlockedError, match="b needs a GPU") as caught:
         possible([make_measurement("b", 1, "needs a GPU")], SUBJECT, record)
     assert caught.value.next_step.startswith("leave b out of measure")
     assert record.skipped == {}

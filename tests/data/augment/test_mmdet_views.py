@@ -75,6 +75,14 @@ def test_objects_that_are_not_trained_on(tmp_path: Path) -> None:
     assert target.boxes.tolist() == [[0, 50.25, 25, 67]]  # x 5/3, y 67/40, clipped to 100 x 67
 
 
+def test_the_smallest_images_and_objects_that_are_trained_on(tmp_path: Path) -> None:
+    rows = [annotation(1, [10, 10, 1, 20]), annotation(1, [10, 10, 20, 1]), annotation(2, [10, 10, 5, 5])]
+    truth, files = make(tmp_path, [(32, 60), (60, 31)], rows)
+    dataset = fixed(truth, files)
+    assert len(dataset) == 1
+    assert example(dataset)[1].boxes.shape == (2, 4)
+
+
 def test_labels_go_by_name_whatever_the_ids(tmp_path: Path) -> None:
     rows = [annotation(1, [5, 5, 20, 20]), annotation(1, [30, 5, 20, 20], category_id=7)]
     truth, files = make(tmp_path, [(40, 60)], rows)
