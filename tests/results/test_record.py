@@ -149,7 +149,9 @@ def test_a_folder_in_the_way_is_an_error_with_a_next_step(tmp_path: Path) -> Non
 SECTIONS = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
 
 
-@pytest.mark.parametrize("section", filter(dataclasses.is_dataclass, SECTIONS), ids=lambda section: section.__name__)
+@pytest.mark.parametrize(
+    "section", list(filter(dataclasses.is_dataclass, SECTIONS)), ids=lambda section: section.__name__
+)
 def test_every_field_is_documented(section: type) -> None:
     documented = section.__doc__ or ""
     assert [f.name for f in dataclasses.fields(section) if f"        {f.name}: " not in documented] == []
