@@ -25,6 +25,7 @@ from filelock import FileLock
 from parity import SHARED_FOLDER, weights
 
 from zoo.config.compose import compose
+from zoo.data.shapes.dataset import draw
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -113,6 +114,14 @@ def tiny_coco(tmp_path_factory: pytest.TempPathFactory, coco_config: dict[str, A
             {"id": i, "image_id": i, "category_id": ids[i], "bbox": box, "area": 500.0, "iscrowd": 0}
         )
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(document), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first four images of the embedded data set."""
+    root = tmp_path_factory.mktemp("few") / "shapes"
+    draw("val", 4, root)
     return root
 
 

@@ -119,6 +119,8 @@ def test_a_block_becomes_a_dataclass() -> None:
     assert isinstance(built.rate, float)
     assert recipe(warmup={"kind": "linear", "ratio": 0.1}).warmup == Linear(kind="linear", ratio=0.1)
     assert recipe(warmup=None, digits=None).warmup is None
+    assert recipe(batch_size=1).batch_size == 1, "a minimum is included"
+    assert recipe(digits="047c81").digits == "047c81"
 
 
 @pytest.mark.parametrize(

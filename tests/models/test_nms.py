@@ -30,6 +30,13 @@ def test_of_nothing(nms: GroupedNms) -> None:
     assert suppress(torch.zeros(0, 4), [], [], 0.5, nms) == []
 
 
+def test_offsets_keep_groups_a_pixel_apart() -> None:
+    # The second begins a pixel outside of the image: shifted by the largest coordinate and 1 it just touches the first.
+    boxes = torch.tensor([[0.0, 0, 2, 2], [-1, -1, 1, 1]])
+    assert suppress(boxes, [0.9, 0.8], [0, 1], 0.1) == [0, 1]
+    assert suppress(boxes, [0.9, 0.8], [0, 0], 0.1) == [0]
+
+
 def test_threshold_is_strict_and_a_float32() -> None:
     # IoU of these two is 7/10, whose nearest float32 is below the double 0.7: only a float32 threshold keeps both.
     boxes = torch.tensor([[0.0, 0, 10, 1], [0, 0, 7, 1]])

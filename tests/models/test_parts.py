@@ -143,8 +143,8 @@ def test_pooler_adds_its_epsilon_before_the_logarithm() -> None:
     side = 447.9997
     assert pooler.levels(torch.tensor([[0, 0, 0, side, side]])).tolist() == [2]
     assert math.floor(4 + math.log2(side / 224) + 1e-6) - 2 == 3
-    # Within the epsilon of the border, 56 * 8 pixels a side, it does.
-    assert pooler.levels(torch.tensor([[0, 0, 0, 447.99997, 447.99997]])).tolist() == [3]
+    # Nearer to the border of 448 pixels than 56 epsilons it does.
+    assert pooler.levels(torch.tensor([[0, 0, 0, 447.9999, 447.9999]])).tolist() == [3]
 
 
 def test_pooler_averages_its_level() -> None:

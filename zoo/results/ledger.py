@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from filelock import FileLock
@@ -126,7 +127,7 @@ class Ledger:
             there = _readable(target)
             (record if there is None else merge(record, there)[0]).write(target)
             path.unlink()
-            for folder in list(path.parents)[:3]:  # records/<machine> of a seed, where it is empty now
+            for folder in takewhile(lambda folder: folder != self.folder, path.parents):  # where they are empty now
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 

@@ -73,7 +73,7 @@ def _identity(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
     leaves = {key: value for key, value in bare_leaves(resolved).items() if _known(key)}
     condition = {key: value for key, value in leaves.items() if role_of(key, training=training) is Role.CONDITION}
     folded = (old.get("protocol") or {}).get("name") in _FOLDED
-    own = {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
+    own: dict[str, Any] = {"protocol.fold_batch_norm": folded, "protocol.channels_last": False}
     own |= {"data.split": _SPLITS.get(str(condition.get("data.name")), condition.get("data.split"))}
     own |= {"precision": "fp32", "batch_size": 1, "evaluator": "vectorized"}
     differing = [
