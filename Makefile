@@ -50,8 +50,8 @@ check: setup ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One process a core; tests that share something expensive go to the same one.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# One process a core, a module of tests at a time: what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: setup ## the tests, in minutes: ARGS='pytest options'

@@ -36,7 +36,7 @@ SIZES = [(48, 64), (60, 40), (50, 50)]
 
 
 MEMORY_OF_A_WORKER = 3 * 2**30
-"""Bytes that tests of the largest models take; those that take twice as much are one group, run one by one."""
+"""Bytes that tests of the largest models take; those of one module, which run one by one, take twice as much."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,16 +62,10 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests begin, so that no core waits at the end; those of a module stay together, for what they share.
-
-    A long test is on its own, or goes with those of its mark `xdist_group`.
-    """
-    for item in items:
-        if item.get_closest_marker("long") is None and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Modules with a long test begin, so that no core waits at the end for one of them."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture

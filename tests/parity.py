@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,6 @@ SHARED_FOLDER = "ZOO_TESTS_SHARED"
 
 needs_shared = pytest.mark.skipif(not (SHARED / "parity").is_dir(), reason="no parity cases beside the checkout")
 needs_coco = pytest.mark.skipif(not (SHARED / "coco").is_dir(), reason="no COCO images beside the checkout")
-
-
-def cases(*often: str, nightly: Sequence[str] = ()) -> list[Any]:
-    """Parameters for a fixture that is expensive to make: all tests of a case run in one process."""
-    plain = [pytest.param(case, marks=pytest.mark.xdist_group(case)) for case in often]
-    return plain + [pytest.param(case, marks=[pytest.mark.xdist_group(case), pytest.mark.nightly]) for case in nightly]
 
 
 def manifest(case: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from conftest import ENTRY
 from subjects import SMALL, make_subject
 
+from zoo.measure import memory
 from zoo.measure.memory import MEASUREMENT, DevicePeak, HostPeak
 
 MB = 1 << 20
@@ -50,6 +51,19 @@ def test_the_place_in_a_sweep_does_not_matter(tiny_coco: Path, tmp_path: Path) -
     assert first["kind"] == "host"
     assert first["peak_allocated_bytes"] > weights
     assert last["peak_allocated_bytes"] == pytest.approx(first["peak_allocated_bytes"], rel=0.02)
+
+
+def test_the_weights_are_part_of_it(tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FiveBytes(HostPeak):
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            self.peak_bytes = 5
+
+    monkeypatch.setattr(memory, "HostPeak", FiveBytes)
+    subject = make_subject(ENTRY, tiny_coco, tmp_path, SMALL)
+    measured: Any = MEASUREMENT.run(subject)["memory"]
+    weights = sum(tensor.nbytes for tensor in subject.detector.state_dict().values())
+    assert measured["peak_allocated_bytes"] == weights + 5
 
 
 @pytest.mark.gpu

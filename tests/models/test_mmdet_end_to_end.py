@@ -35,13 +35,11 @@ pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 
 def runs() -> Iterator[Any]:
-    """Every case with every image; those of one case share its detector."""
+    """Every case with every image."""
     for case in ANSWERED:
         for image in IMAGES:
-            marks = [pytest.mark.xdist_group(case)]
-            if image not in OFTEN.get(case, ()):
-                marks.append(pytest.mark.nightly)
-            yield pytest.param(case, image, marks=marks)
+            often = image in OFTEN.get(case, ())
+            yield pytest.param(case, image, marks=() if often else pytest.mark.nightly)
 
 
 loaded = functools.lru_cache(maxsize=1)(load)

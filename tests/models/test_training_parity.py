@@ -29,8 +29,7 @@ from zoo.models.samplers import AllSampler
 from zoo.models.selection import Proposals
 from zoo.types import Batch, Target
 
-# Their graphs take several GB: one at a time.
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("training parity"), needs_shared, needs_coco]
+pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 GRADIENTS = {

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from parity import SHARED, cases, golden, needs_coco, needs_shared, sample
+from parity import SHARED, golden, needs_coco, needs_shared, sample
 from pycocotools import mask as coco_mask
-from test_yolo_parity import EVERY_NIGHT, load
+from test_yolo_parity import DEEP, load
 
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
@@ -18,7 +18,7 @@ from zoo.models.heads.yolo_masks import MaskMethod
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Detections, Rle
 
-CASES = cases("yolov8n", "yolov8m", "yolov8n-seg", "yolov8s-seg", nightly=EVERY_NIGHT)
+CASES = ["yolov8n", "yolov8m", "yolov8n-seg", "yolov8s-seg", *DEEP]
 IMAGES = ("000000349184", "000000520707")
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
@@ -93,7 +93,6 @@ def test_the_prediction_does_not_depend_on_folding(case: tuple[str, DenseDetecto
 METHODS: dict[MaskMethod, str] = {"logits": "mask_area", "probabilities": "mask_area_v800"}
 
 
-@pytest.mark.xdist_group("yolov8n-seg")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("file", "image"), [("yolov8n-seg", IMAGES[0]), ("yolov8n-seg", IMAGES[1]), ("yolov8n-seg_resized", "000000020992")]

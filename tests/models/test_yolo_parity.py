@@ -16,10 +16,9 @@ from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.conv import fold_batch_norm
 
-EVERY_NIGHT = ("yolov8l-seg", "yolov8x")
+DEEP = [pytest.param(case, marks=pytest.mark.nightly) for case in ("yolov8l-seg", "yolov8x")]
 """Cases that differ from the others in depth and width alone."""
-CASES = ("yolov8n", "yolov8n-seg", "yolov8s-seg", "yolov8m", *EVERY_NIGHT)
-ALL = [pytest.param(case, marks=pytest.mark.nightly if case in EVERY_NIGHT else ()) for case in CASES]
+ALL = ["yolov8n", "yolov8n-seg", "yolov8s-seg", "yolov8m", *DEEP]
 
 
 def load(case: str) -> DenseDetector:

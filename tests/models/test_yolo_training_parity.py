@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 from class_names import class_names
-from parity import SHARED, cases, golden, needs_coco, needs_shared, weights
-from test_yolo_parity import EVERY_NIGHT
+from parity import SHARED, golden, needs_coco, needs_shared, weights
+from test_yolo_parity import DEEP
 from torch import Tensor
 
 from zoo.config.build import build_model, load_weights
@@ -32,7 +32,7 @@ from zoo.types import Sample, Target
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
-CASES = cases("yolov8n", "yolov8m", "yolov8n-seg", nightly=EVERY_NIGHT)
+CASES = ["yolov8n", "yolov8m", "yolov8n-seg", *DEEP]
 IMAGES = (520707, 349184)
 SIDE = 640
 TOLERANCE = 5e-5
