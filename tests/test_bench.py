@@ -110,7 +110,7 @@ def test_a_changed_composition_does_not_bear_the_name(tiny_coco: Path, faster_rc
         "protocol.transform.size_rule.long=128",
         "protocol.transform.size_rule.short=96",
     ]
-    assert record["overrides"] == [*SMALL, "batch_size=2"]
+    assert record["overrides"] == ["device=cpu", *SMALL, "batch_size=2"]
     assert "fps" not in record["measured"]
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
     (filed,) = Path("results").rglob("*.json")

@@ -72,19 +72,20 @@ def test_exact(entry: str, shapes: Path) -> None:
     assert not record["data"]["partial"]
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"EXACT"}
     assert record["verdict"].keys() == {*MEASURED[entry], "params_m"}
-    assert {metric: record["measured"][metric] for metric in MEASURED[entry]} == pytest.approx(
-        MEASURED[entry], abs=0.01
-    )
+    assert accuracy_of(record, entry) == pytest.approx(MEASURED[entry], abs=0.01)
 
 
 @pytest.mark.parametrize("entry", ["shapes_retinanet_r10_fpn", "shapes_yolov8_p"])
 def test_folded_in_batches_the_digits_are_the_same_and_not_compared(entry: str, shapes: Path) -> None:
     record = run(entry, f"data.root={shapes}", *OTHERWISE)
-    assert {metric: record["measured"][metric] for metric in MEASURED[entry]} == pytest.approx(
-        MEASURED[entry], abs=0.01
-    )
+    assert accuracy_of(record, entry) == pytest.approx(MEASURED[entry], abs=0.01)
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"NOT-COMPARED"}
     assert "batch_size=4" in record["verdict"]["box_AP"]["reason"]
+    for metric, value in accuracy_of(record, entry).items():
+        (cell,) = read_entry(entry).cells(metric)
+        assert f"{value:.{cell.decimals}f}" == cell.text, metric
+    (filed,) = Path("results/records").rglob("*.json")
+    assert filed.name.startswith(f"{entry}+")
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

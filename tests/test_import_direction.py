@@ -74,3 +74,8 @@ def test_models_know_no_configuration() -> None:
             text = path.read_text(encoding="utf-8")
             assert "omegaconf" not in text
             assert "hydra" not in text
+
+
+def test_the_conductor_fits_on_a_screen() -> None:
+    lines = (ROOT / "zoo" / "pipeline.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120

@@ -37,6 +37,7 @@ ROW = {
     "protocol.normalize.padding.divisor",
     "protocol.normalize.padding.fill",
     "protocol.boxes._target_",
+    "protocol.boxes.inclusive",
     "protocol.batching._target_",
     "protocol.batching.group_size",
     "protocol.rounding.box",

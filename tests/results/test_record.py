@@ -106,6 +106,10 @@ def test_values_by_dotted_name() -> None:
 def test_a_run_is_called_by_its_row_and_what_is_unlike_it() -> None:
     assert make_record().label == "mmdet_a"
     assert make_record(conditions=("precision=bf16", "batch_size=8")).label == "mmdet_a (precision=bf16, batch_size=8)"
+    changed = make_record(changes=("neck=pafpn",), conditions=("batch_size=8",))
+    assert changed.label == "mmdet_a (neck=pafpn, batch_size=8)", "another composition does not bear the row's name"
+    many = make_record(changes=[f"head.scale_{i}=0" for i in range(5)])
+    assert many.label == "mmdet_a (head.scale_0=0, head.scale_1=0, head.scale_2=0, 2 more changes)"
     assert make_record(name="mine", conditions=("precision=bf16",)).label == "mine"
 
 
@@ -149,7 +153,9 @@ def test_a_folder_in_the_way_is_an_error_with_a_next_step(tmp_path: Path) -> Non
 SECTIONS = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
 
 
-@pytest.mark.parametrize("section", filter(dataclasses.is_dataclass, SECTIONS), ids=lambda section: section.__name__)
+@pytest.mark.parametrize(
+    "section", list(filter(dataclasses.is_dataclass, SECTIONS)), ids=lambda section: section.__name__
+)
 def test_every_field_is_documented(section: type) -> None:
     documented = section.__doc__ or ""
     assert [f.name for f in dataclasses.fields(section) if f"        {f.name}: " not in documented] == []

@@ -162,7 +162,7 @@ def test_a_sweep_over_seeds(
     (row,) = aggregate_seeds(Ledger(Path("results")).attempts())
     assert seeds_of(row) == [0, 1, 2]
     output = capsys.readouterr().out
-    assert f"{row.entry} (batch_size=1, trained, 3 seeds)" in output
+    assert " more changes, batch_size=1, trained, 3 seeds)" in output
     assert "3 of 3 measured" in output
     last = json.loads((folders[2] / "record.json").read_text(encoding="utf-8"))
     assert last["seed"] == 2

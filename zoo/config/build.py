@@ -160,6 +160,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         root=data.root,
         annotations=chosen.annotations,
         images=chosen.images,
+        num_images=None if training else data.num_images,
         limit=chosen.limit,
         classes=classes,
         known=data.annotations_sha256,

@@ -41,6 +41,7 @@ def open_split(
     root: Path | None,
     annotations: str,
     images: str,
+    num_images: int | None,
     limit: int | None,
     classes: Sequence[str],
     known: Mapping[str, str],
@@ -53,6 +54,7 @@ def open_split(
         root: folder in COCO's own layout; None for the cache, filled on first use.
         annotations: file, relative to the root.
         images: folder, relative to the root.
+        num_images: number of images of the whole split, where it is known; annotations of fewer are a part of it.
         limit: number of images, the first by id; None for all.
         classes: category names in label order.
         known: split -> sha256 of its annotation file.
@@ -71,7 +73,7 @@ def open_split(
         files=_image_files(location.root / images, ground_truth.file_names),
         files_sha256=location.files_sha256,
         known=known.get(split) == whole.sha256,
-        partial=len(ground_truth) < len(whole),
+        partial=len(ground_truth) < max(len(whole), num_images or 0),
     )
 
 

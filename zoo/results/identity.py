@@ -72,6 +72,9 @@ DESCRIPTION = "entry"
 MAKES_THE_ROW = ("entry.name", "entry.classes")
 """What of that block is part of the row's hash."""
 
+SHOWN_CHANGES = 3
+"""How many changes of a row its label names."""
+
 COMPARED_ANYWAY = ("device", "evaluator")
 """Conditions that published accuracy does not name: runs that differ in them are filed apart, and compared."""
 
@@ -97,6 +100,13 @@ class Identity:
     def on(self, device: str) -> Identity:
         """The same on a kind of device, which is known only when the run begins."""
         return replace(self, condition={**self.condition, "device": device})
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What differs from the row, its composition first; of many changes the first ones, and how many there are."""
+        more = len(self.changes) - SHOWN_CHANGES
+        shown = self.changes if more <= 0 else (*self.changes[:SHOWN_CHANGES], f"{more} more changes")
+        return (*shown, *self.conditions)
 
     @property
     def unlike_published(self) -> tuple[str, ...]:

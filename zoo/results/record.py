@@ -286,9 +286,9 @@ class Record:
 
     @property
     def label(self) -> str:
-        """How the run is called: its name, or the entry with the conditions that are not the row's own."""
-        conditions = ", ".join(self.identity.conditions)
-        return self.name or (f"{self.entry} ({conditions})" if conditions else self.entry)
+        """How the run is called: its name, or the entry with what differs from the row."""
+        differences = ", ".join(self.identity.differences)
+        return self.name or (f"{self.entry} ({differences})" if differences else self.entry)
 
     @property
     def trained(self) -> bool:

@@ -54,8 +54,8 @@ def label(record: Record) -> str:
         return record.label
     seeds = (record.protocol.training or {}).get("seeds", [record.seed])
     count = len(seeds) if isinstance(seeds, Sequence) else 1
-    conditions = [item for item in record.identity.conditions if not item.startswith("seed=")]
-    words = ", ".join((*conditions, "trained", f"{count} seed{'s' if count > 1 else ''}"))
+    differences = [item for item in record.identity.differences if not item.startswith("seed=")]
+    words = ", ".join((*differences, "trained", f"{count} seed{'s' if count > 1 else ''}"))
     return f"{record.name or record.entry} ({words})"
 
 

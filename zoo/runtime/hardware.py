@@ -96,7 +96,16 @@ class Gpu:
 
 @dataclass(slots=True, kw_only=True)
 class Software:
-    """Versions that a number may depend on; None where there is no such software."""
+    """Versions that a number may depend on.
+
+    Attributes:
+        os: operating system and kernel.
+        python: Python.
+        torch: PyTorch, with the build that it is.
+        torchvision: likewise.
+        cuda: CUDA that PyTorch was built for; None for a build without.
+        cudnn: cuDNN that is in use; None without a GPU.
+    """
 
     os: str
     python: str

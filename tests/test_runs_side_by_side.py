@@ -1,0 +1,189 @@
+"""Runs of one row under several conditions, through the front door: none is lost, none is judged as another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import make_record
+
+from zoo import bench, pipeline
+from zoo.catalog.entry import read_entry
+from zoo.results.record import Record, Times
+from zoo.results.verdict import judge
+
+ENTRY = "shapes_yolov8_p"
+ONCE = ["speed.warmup=0", "speed.images=2", "speed.rounds=1"]
+RUNS = {
+    "plain": ["measure=[accuracy]"],
+    "precision": ["measure=[accuracy]", "precision=bf16"],
+    "batch": ["measure=[accuracy]", "batch_size=2"],
+    "limit": ["measure=[accuracy]", "data.limit=2"],
+    "speed": ["measure=[speed]", *ONCE],
+    "poorer speed": ["measure=[speed]", *ONCE, "speed.images=1"],
+}
+CONDITIONS = {"precision": "precision=bf16", "batch": "batch_size=2"}
+ORDERS = {
+    "forward": list(RUNS),
+    "backward": list(reversed(RUNS)),
+}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["zoo.bench"])
+
+
+@pytest.fixture
+def where(few_shapes: Path) -> list[str]:
+    """Settings that make a few images the whole split, and known."""
+    digest = hashlib.sha256((few_shapes / "annotations" / "instances_val.json").read_bytes()).hexdigest()
+    return [f"data.root={few_shapes}", f"data.annotations_sha256.val={digest}", "device=cpu", "results.dir=results"]
+
+
+def run(where: list[str], name: str) -> Record:
+    """The record of one run, as it left it in its folder."""
+    assert bench.main([f"entry={ENTRY}", *where, f"hydra.run.dir={name}", *RUNS[name]]) == 0
+    return Record.read(Path(name) / "record.json")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_run_has_its_place(where: list[str], order: str, capsys: pytest.CaptureFixture[str]) -> None:
+    records = {name: run(where, name) for name in ORDERS[order]}
+    machine = records["plain"].hardware_id
+    paths = {
+        "plain": f"records/{machine}/{ENTRY}.json",
+        "precision": f"records/{machine}/{ENTRY}+precision-bf16.json",
+        "batch": f"records/{machine}/{ENTRY}+batch_size-2.json",
+        "limit": f"local/{machine}/{ENTRY}+limit-2.json",
+    }
+    filed = sorted(path.relative_to("results").as_posix() for path in Path("results").rglob("*.json"))
+    assert filed == sorted(paths.values())
+    kept = {name: Record.read(Path("results") / path) for name, path in paths.items()}
+    for name, record in kept.items():
+        assert record.measured["box_AP"] == records[name].measured["box_AP"], "and nothing is lost"
+
+    row = kept["plain"]
+    assert set(row.parts) == {"accuracy", "speed"}
+    assert row.measured["fps"] == records["speed"].measured["fps"], "of more images, whichever came last"
+    assert row.parts["speed"].images == 2
+    entry = read_entry(ENTRY)
+    verdicts = {name: judge(record, entry)["box_AP"] for name, record in kept.items()}
+    assert verdicts["plain"].delta is not None, "the row alone is compared"
+    for name, condition in CONDITIONS.items():
+        found = verdicts[name]
+        assert (found.verdict, found.delta, found.reason) == ("NOT-COMPARED", None, f"measured with {condition}")
+    assert (verdicts["limit"].verdict, verdicts["limit"].reason) == ("PARTIAL", "not the whole split: 2 images")
+    output = capsys.readouterr().out
+    kept_note = "speed kept: the record before has it of 2 images, this run of 1"
+    assert (kept_note in output) is (order == "forward")
+
+
+def test_settings_that_say_what_the_row_says_change_nothing(where: list[str]) -> None:
+    said = ["precision=fp32", "batch_size=1", "backbone=csp_p", "protocol.fold_batch_norm=true", "evaluator=vectorized"]
+    records = {}
+    for folder, overrides in (("plain", []), ("said", said)):
+        fixed = [f"entry={ENTRY}", *where, f"hydra.run.dir={folder}", "measure=[complexity]"]
+        assert bench.main([*fixed, *overrides]) == 0
+        records[folder] = Record.read(Path(folder) / "record.json")
+    assert records["said"].identity == records["plain"].identity
+    assert len(list(Path("results").rglob("*.json"))) == 1
+
+
+# --- sweeps ---------------------------------------------------------------------------------------
+
+
+def sweep(where: list[str]) -> int:
+    entries = f"entry={ENTRY},shapes_retinanet_r10_fpn"
+    known = [setting for setting in where if "sha256" not in setting]  # of a data set that an entry chooses
+    return bench.main(["--multirun", entries, *known, "measure=[complexity]", "hydra.sweep.dir=sweep"])
+
+
+def test_a_sweep_repeated_into_its_folder(
+    where: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert sweep(where) == 0
+        output = capsys.readouterr().out
+        assert f"2 of 2 measured; records under {Path('sweep').absolute()}" in output
+        assert output.count("MEASURED") == 2
+
+    for path in Path("sweep").rglob("record.json"):  # as if that had been a second ago, at least
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["times"]["started"] = "2026-01-01T00:00:00+00:00"
+        path.write_text(json.dumps(document), encoding="utf-8")
+    plain_run = pipeline.run
+
+    def killed(settings: Any) -> Any:
+        if settings.entry.name == ENTRY:
+            raise MemoryError("before there was a record")
+        return plain_run(settings)
+
+    monkeypatch.setattr(pipeline, "run", killed)
+    assert sweep(where) == 1
+    output = capsys.readouterr().out
+    assert "1 of 2 measured" in output
+    (line,) = [line for line in output.splitlines() if "FAILED" in line]
+    assert line.split()[0] == f"0_{ENTRY}"
+    assert line.endswith("the job ended without a record"), "that of the sweep before is not its own"
+
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def job(folder: str, started: datetime | None, **more: Any) -> Path:
+    """The folder of a job that began now, with a record of a run that began at some time."""
+    config = Path("sweep", folder, ".hydra", "config.yaml")
+    config.parent.mkdir(parents=True)
+    config.write_text("a: 1\n", encoding="utf-8")
+    if started is not None:
+        times = Times(started=started.isoformat(timespec="seconds"), finished=None, seconds=1.5)
+        record = make_record("mmdet_a", **more)
+        record.times = times
+        record.write(Path("sweep", folder, "record.json"))
+    return config
+
+
+def summary(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    """Exit status and lines of the summary of a sweep that began now."""
+    status = bench._summary(Path("sweep"), NOW)
+    return status, capsys.readouterr().out.strip().splitlines()
+
+
+def test_the_summary_of_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    job("0", NOW, measured={"box_AP": 37.4, "fps": 60.0})
+    status, lines = summary(capsys)
+    assert status == 0
+    assert lines[2].split() == ["mmdet_a", "MEASURED", "37.4", "60", "1.5"]
+    job("1", NOW + timedelta(seconds=3), status="blocked", reason="link dead\nand more")
+    status, lines = summary(capsys)
+    assert status == 1
+    assert lines[2].split() == ["mmdet_a", "BLOCKED", "-", "-", "1.5", "link", "dead"]
+    assert lines[-1].startswith("1 of 2 measured")
+
+
+def test_what_an_earlier_sweep_left_is_not_of_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = job("0", NOW - timedelta(hours=1))
+    os.utime(gone, (NOW.timestamp() - 3600,) * 2)  # a job that this sweep does not have
+    job("1", NOW)
+    assert summary(capsys)[1][-1].startswith("1 of 1 measured")
+    job("2", NOW - timedelta(hours=1))  # begun now, and killed before it left a record
+    job("3", None)
+    status, lines = summary(capsys)
+    assert status == 1
+    assert [line.split()[:2] for line in lines[2:-1]] == [["2", "FAILED"], ["3", "FAILED"], ["mmdet_a", "MEASURED"]]
+
+
+def test_a_sweep_without_jobs_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("sweep").mkdir()
+    assert summary(capsys)[0] == 1
