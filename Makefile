@@ -35,7 +35,7 @@ setup: $(VENV)/.ready ## the environment, from requirements.lock
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 	@echo "setting up $(VENV) (about 6 GB, most of it PyTorch)"
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '$(PYTHON)' $(VENV)
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
