@@ -57,6 +57,10 @@ CONDITION = {
     "data.num_images",
     "data.limit",
     "data.classes",
+    "data.annotations_sha256.val2017",
+    "data.annotations_sha256.train2017",
+    "data.annotations_sha256.val",
+    "data.annotations_sha256.train",
     "data.train.split",
     "data.train.limit",
     "run.name",
@@ -72,10 +76,6 @@ EXECUTION = {
     "data.root",
     "data.annotations",
     "data.images",
-    "data.annotations_sha256.val2017",
-    "data.annotations_sha256.train2017",
-    "data.annotations_sha256.val",
-    "data.annotations_sha256.train",
     "data.train.annotations",
     "data.train.images",
     "run.resume",
@@ -165,9 +165,10 @@ def test_the_row_itself() -> None:
     assert own.row is not None
     assert len(own.row) == 64
     condition = dict(own.condition)
-    classes = condition.pop("data.classes")
-    assert isinstance(classes, str)
-    assert len(classes) == 64
+    for key in ("data.classes", "data.annotations_sha256.val2017", "data.annotations_sha256.train2017"):
+        digest = condition.pop(key)
+        assert isinstance(digest, str)
+        assert len(digest) == 64
     assert condition == {
         "data.name": "coco2017",
         "data.split": "val2017",
@@ -269,7 +270,9 @@ def test_the_classes_of_an_entry_make_the_row() -> None:
 
 def test_trainings_are_identified_by_their_recipe_and_seed() -> None:
     own = identity(YOLO, "run=train")
-    assert {**own.condition, "data.classes": ""} == {
+    assert own.condition["data.annotations_sha256.val"] == compose(YOLO)["data"]["annotations_sha256"]["val"]
+    shown = {key: value for key, value in own.condition.items() if "sha256" not in key}
+    assert {**shown, "data.classes": ""} == {
         "data.name": "shapes",
         "data.split": "val",
         "data.num_images": 200,

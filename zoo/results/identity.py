@@ -50,7 +50,7 @@ ROLES: Mapping[str, Role] = {
     "evaluator": Role.CONDITION,
     "device": Role.CONDITION,  # by its kind
     "data": Role.CONDITION,
-    **dict.fromkeys(("data.root", "data.annotations", "data.images", "data.annotations_sha256"), Role.EXECUTION),
+    **dict.fromkeys(("data.root", "data.annotations", "data.images"), Role.EXECUTION),
     **dict.fromkeys(("data.train.annotations", "data.train.images"), Role.EXECUTION),
     "run": Role.CONDITION,
     "run.max_steps": Role.ROW,  # a training that is cut short is another recipe
