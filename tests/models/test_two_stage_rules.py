@@ -60,6 +60,20 @@ def test_the_best_of_a_level_are_taken_before_the_best_of_all() -> None:
     assert len(scores) == 1
 
 
+def test_scores_do_not_depend_on_the_batch() -> None:
+    # To the last bit: a sigmoid over a whole batch would round the last few anchors of an image otherwise.
+    torch.manual_seed(0)
+    outputs = AnchorOutputs([torch.randn(3, 1, 101, 101)], [torch.zeros(3, 4, 101, 101)])
+    selector = ProposalSelector(pre_nms_top_n=20_000, post_nms_top_n=20_000, min_size=None)
+    head = make_rpn([FeatureSpec(1, 16)], CentredAnchors(ratios=[1.0], scales=[1]), selector).eval()
+    together = head.propose(outputs, [geometry((1616, 1616))] * 3)
+    for i, found in enumerate(together):
+        (alone,) = head.propose(
+            AnchorOutputs([outputs.logits[0][i : i + 1]], [outputs.deltas[0][i : i + 1]]), [geometry((1616, 1616))]
+        )
+        assert torch.equal(found.scores, alone.scores)
+
+
 def test_proposals_end_at_the_far_edge_of_the_image() -> None:
     boxes, _ = propose(torch.zeros(4, 4), torch.zeros(2, 2))
     assert float(boxes[:, 2].max()) == float(boxes[:, 3].max()) == 32

@@ -51,7 +51,8 @@ class OffsetNms:
         if len(boxes) < SPLIT_FROM:
             keep: Tensor = nms(shifted, scores, threshold)
             return keep
-        return _group_by_group(shifted, scores, groups, threshold)
+        kept = _survivors(shifted, scores, groups, threshold)
+        return kept[scores[kept].argsort(descending=True)]  # as mmcv sorts: not stably, so that ties come as its do
 
 
 class ExactNms:
@@ -68,13 +69,14 @@ class ExactNms:
         """Indices of the survivors; see `GroupedNms`."""
         if self.convention.inclusive:
             boxes = boxes + boxes.new_tensor((0, 0, 1, 1))
-        return _group_by_group(boxes, scores, groups, iou_threshold)
+        kept = _survivors(boxes, scores, groups, iou_threshold)
+        return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
-def _group_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+def _survivors(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    """Indices, ascending, of what each group by itself leaves."""
     survives = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     for group in torch.unique(groups):
         members = (groups == group).nonzero()[:, 0]
         survives[members[nms(boxes[members], scores[members], iou_threshold)]] = True
-    kept = survives.nonzero()[:, 0]
-    return kept[scores[kept].argsort(descending=True, stable=True)]
+    return survives.nonzero()[:, 0]

@@ -82,7 +82,8 @@ class RpnHead(AnchorHead):
             geometries: one an image; proposals are clipped to its extent.
         """
         logits, deltas = self.flatten(outputs)
-        scores = [logit.squeeze(-1).sigmoid() for logit in logits]  # (N, H * W * A) a level
+        # Image by image: the end of a tensor is not vectorised, and rounded otherwise, which decides between equals.
+        scores = [torch.stack([image.sigmoid() for image in logit.squeeze(-1)]) for logit in logits]  # (N, H * W * A)
         select = self.training_proposals if self.training else self.proposals
         return select(scores, deltas, self.grid(outputs), self.coder, geometries)
 
