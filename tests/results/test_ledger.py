@@ -177,11 +177,15 @@ def test_a_name_of_ones_own(tmp_path: Path) -> None:
     assert filed.path == tmp_path / "local" / MACHINE / "with_pafpn.json"
 
 
-def test_long_names_end_in_a_hash() -> None:
+def test_long_names_end_in_a_hash(tmp_path: Path) -> None:
     changes = [f"head.roi_head.detections.threshold_{i}=0.{i}" for i in range(20)]
     first, second = (local_name(make_record(changes=changes[:length])) for length in (19, 20))
     assert len(first) == len(second) == LONGEST_NAME
     assert first != second
+    classes = ", ".join(f'"class {i}"' for i in range(80))
+    path = Ledger(tmp_path).file(make_record(conditions=(f"data.classes=[{classes}]",))).path
+    assert path.parent == tmp_path / "records" / MACHINE
+    assert len(path.stem) == LONGEST_NAME
 
 
 # --- what becomes of an attempt -------------------------------------------------------------------

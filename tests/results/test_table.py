@@ -97,7 +97,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "onnx_on": "",
         "published_train_memory_gb": "",
         "train_memory_gb": "",
-        "memory_gb": "1.23",
+        "memory_gb": "1.235",
         "memory_kind": "device",
         "params_m": "41.53",
         "gmacs": "207.1",
@@ -223,7 +223,7 @@ def test_masks_and_the_memory_of_a_cpu() -> None:
     (row,) = frame([record], {"mmdet_a": make_entry(cell("37.4"), cell("34.7", metric="mask_AP"))}).to_dict("records")
     assert (row["box_delta"], row["box_verdict"]) == ("-0.40", "DRIFT")
     assert (row["published_mask_AP"], row["mask_AP"], row["mask_verdict"]) == ("34.7", "34.68", "EXACT")
-    assert (row["memory_gb"], row["memory_kind"]) == ("0.90", "host")
+    assert (row["memory_gb"], row["memory_kind"]) == ("0.900", "host")
 
 
 def test_training_memory_is_shown_where_it_was_published_or_measured() -> None:

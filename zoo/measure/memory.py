@@ -113,7 +113,7 @@ MEASUREMENT = Measurement(
     version=2,
     run=_run,
     columns=(
-        Column(name="memory_gb", keys=("memory.peak_allocated_bytes", "memory.peak_rss_bytes"), decimals=2, scale=1e-9),
+        Column(name="memory_gb", keys=("memory.peak_allocated_bytes", "memory.peak_rss_bytes"), decimals=3, scale=1e-9),
         Column(name="memory_kind", keys=("memory.kind",)),
     ),
 )

@@ -70,7 +70,7 @@ class Ledger:
         if record.trained:
             seeds = ("trained", f"seed={record.seed}")
             conditions = (*seeds, *(item for item in conditions if not item.startswith("seed=")))
-        return self.root / str(record.hardware_id) / f"{file_stem(record.entry, conditions)}.json"
+        return self.root / str(record.hardware_id) / f"{_bounded(file_stem(record.entry, conditions))}.json"
 
     def file(self, record: Record) -> Filed:
         """File a record, together with what is there of the same identity. Moves what an older layout left.
@@ -145,10 +145,12 @@ def local_name(record: Record) -> str:
         words.append(f"data-{record.data.annotations_sha256[:8]}")
     if record.status != "measured":
         words.append(record.status)
-    name = "+".join(words)
-    if len(name) > LONGEST_NAME:
-        return f"{name[: LONGEST_NAME - 9]}+{digest(name)[:8]}"
-    return name
+    return _bounded("+".join(words))
+
+
+def _bounded(name: str) -> str:
+    """A name that is fit for a file: of a long one the beginning, and a hash of the whole."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}+{digest(name)[:8]}"
 
 
 def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:
