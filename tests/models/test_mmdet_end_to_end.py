@@ -45,7 +45,7 @@ def runs() -> Iterator[Any]:
 loaded = functools.lru_cache(maxsize=1)(load)
 
 
-@pytest.mark.parametrize(("name", "image"), runs())
+@pytest.mark.parametrize(("name", "image"), list(runs()))
 @torch.inference_mode()
 def test_input_proposals_and_detections(name: str, image: str) -> None:
     detector = loaded(name)

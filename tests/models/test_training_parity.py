@@ -39,11 +39,9 @@ GRADIENTS = {
     "retinanet_r50_fpg_crop640_50e_coco": 11,
 }
 """Case -> how many of its parameters have a known gradient."""
+QUICK_GRADIENTS = {"retinanet_r50_fpg_crop640_50e_coco"}
 GRADIENT_CASES = [
-    FASTER_RCNN,
-    pytest.param("faster_rcnn_r50_caffe_c4_1x_coco", marks=pytest.mark.nightly),
-    pytest.param("mask_rcnn_r50_fpg_crop640_50e_coco", marks=pytest.mark.nightly),
-    "retinanet_r50_fpg_crop640_50e_coco",
+    pytest.param(case, marks=() if case in QUICK_GRADIENTS else pytest.mark.nightly) for case in GRADIENTS
 ]
 IMAGES = (520707, 349184)
 
