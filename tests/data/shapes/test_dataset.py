@@ -95,7 +95,8 @@ def test_the_configuration_describes_it(truth: CocoGroundTruth) -> None:
     path = Path(__file__).parents[3] / "conf" / "data" / "shapes.yaml"
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert data["classes"] == truth.category_names
-    assert data["whole"] == len(truth)
+    assert data["num_images"] == len(truth)
+    assert data["annotations_sha256"]["val"] == truth.sha256
     assert (data["annotations"], data["images"], data["split"]) == ("annotations/instances_val.json", "val", "val")
 
 
