@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 import zoo
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.detections import Detections
 from zoo.data.preprocess import decode
 from zoo.data.shapes.dataset import prepare_shapes
-from zoo.types import Detections
 
 COLOURS = (
     (60, 60, 230),
