@@ -19,6 +19,7 @@ from made_up import entry_yaml, make_catalogue, make_record
 
 from zoo import cli
 from zoo.catalog.entry import entry_names
+from zoo.commands import catalogue as catalogue_commands
 from zoo.results.ledger import Ledger
 
 Capture = pytest.CaptureFixture[str]
@@ -27,7 +28,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three made-up entries in two zoos; returns the folder of their YAML."""
-    monkeypatch.setattr(cli, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(catalogue_commands, "conf_dir", lambda: tmp_path / "conf")
     return make_catalogue(tmp_path, monkeypatch, "mmdet_r101", "mmdet_r50", "paddle_r50")
 
 
@@ -367,7 +368,7 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     def interrupt(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "resolve", interrupt)
+    monkeypatch.setattr(catalogue_commands, "resolve", interrupt)
     assert run("show", "anything") == 1
     assert capsys.readouterr().err == "interrupted; what was finished is kept\n"
 

@@ -22,6 +22,7 @@ FLOW = (
     ("results",),
     ("config",),
     ("pipeline",),
+    ("commands",),
     ("bench", "cli"),
 )
 """In the order data flows. Modules of one group do not import each other, but for those inside one package."""

@@ -1,0 +1,42 @@
+"""`zoo fetch`: checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from zoo.commands.command import Command, add_results_dir, add_which
+from zoo.commands.selection import select
+from zoo.errors import ZooError
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from zoo.checkpoints.fetch_checkpoint import fetch_checkpoint
+
+    failures = 0
+    for entry in select(options.which):
+        try:
+            file = fetch_checkpoint(entry.checkpoint, options.results_dir)
+        except ZooError as error:  # the next entry may well be there
+            failures += 1
+            print(f"{entry.name}: {error.status.upper()}: {error.message}\n  next: {error.next_step}", file=sys.stderr)
+        else:
+            megabytes = file.size / 1e6
+            print(f"{entry.name}: {file.path} ({megabytes:.1f} MB, sha256 {file.sha256[:8]}, {file.hash_evidence})")
+    return 1 if failures else 0
+
+
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    add_which(parser, nargs="+")
+    add_results_dir(parser)
+
+
+COMMANDS = (
+    Command(
+        name="fetch",
+        theme="catalogue",
+        about="download checkpoints and check their hashes",
+        run=_fetch,
+        arguments=_fetch_arguments,
+    ),
+)
