@@ -142,7 +142,7 @@ def profile_steps(
 
     def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
         for micro_batches in loader(start, stop):
-            sizes.extend(_padded_size(detector, micro_batch) for micro_batch in micro_batches)
+            sizes.extend(_batch_shape(detector, micro_batch) for micro_batch in micro_batches)
             yield micro_batches
 
     _trainer(config, detector, lr_schedule, sampler, steps=steps).profile_steps(measured)
@@ -219,10 +219,9 @@ def _trainer(
     )
 
 
-def _padded_size(detector: Detector, micro_batch: MicroBatch) -> Size:
-    """Height and width of the images of a micro-batch inside their batch."""
-    heights, widths = zip(*(sample.pixels.shape[:2] for sample, _ in micro_batch), strict=True)
-    return detector.normalizer.padded_size((max(heights), max(widths)))
+def _batch_shape(detector: Detector, micro_batch: MicroBatch) -> Size:
+    """Height and width of the images of a micro-batch with their padding."""
+    return detector.normalizer.padding.batch_shape([sample for sample, _ in micro_batch])
 
 
 def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:

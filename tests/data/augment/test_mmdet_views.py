@@ -122,7 +122,20 @@ def test_a_crop_without_an_object_is_drawn_again(tmp_path: Path) -> None:
     dataset = fixed(truth, files, 200, 200, crop=64, flip=0.5)
     seen = [example(dataset, place=place) for place in range(30)]
     assert all(len(target.boxes) >= 1 and sample.pixels.shape == (64, 64, 3) for sample, target in seen)
+    assert {sample.batch_shape for sample, _ in seen} == {(64, 64)}
     assert {sample.image_id for sample, _ in seen} == {1, 2}  # never the high one among the wide
+
+
+def test_crops_are_padded_to_their_square_and_grouped_by_orientation(tmp_path: Path) -> None:
+    rows = [annotation(image, [1, 1, 20, 20]) for image in (1, 2, 3)]
+    truth, files = make(tmp_path, [(40, 60), (60, 40), (50, 50)], rows)
+    dataset = fixed(truth, files, 64, 64, crop=64, flip=0.0)
+    assert dataset.is_landscape.tolist() == [True, False, True]  # a square image is one of the wide
+    for image, size in enumerate([(43, 64, 3), (64, 43, 3), (64, 64, 3)]):
+        sample, _ = example(dataset, image=image)
+        assert (sample.pixels.shape, sample.batch_shape) == (size, (64, 64))
+    uncropped, _ = example(fixed(truth, files, 64, 64))
+    assert uncropped.batch_shape is None
 
 
 def test_no_crop_shows_an_object(tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def training_set(
         ground_truth: annotations, whose categories are the classes to train on.
         files: image files, in the order of `ground_truth.image_ids`.
         multi_scale: scales of the resize.
-        crop: side in pixels of a random square crop after it, drawn again until it shows an object; None sees the
-            whole image.
+        crop: side in pixels of a random square crop after it, drawn again until it shows an object, and padded to
+            the whole square where the image is smaller; None sees the whole image.
         flip: probability of a flip.
         seed: seed of the views.
         masks: whether targets have masks.
@@ -85,4 +85,7 @@ def training_set(
     if crop is not None:
         operations.insert(1, RandomCrop(crop))
     images = LabeledImages(ground_truth, files, LABELS)
-    return TrainingSet(images, {0: operations}, seed=seed, masks=masks, redraw_empty=crop is not None)
+    square = None if crop is None else (crop, crop)
+    return TrainingSet(
+        images, {0: operations}, seed=seed, masks=masks, batch_shape=square, redraw_empty=square is not None
+    )

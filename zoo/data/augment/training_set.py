@@ -30,12 +30,13 @@ class TrainingSet(Dataset[Example | ZooError]):
         operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
         seed: seed of the views.
         masks: whether targets have masks.
-        batch_shape: size of all views; None where they differ.
+        batch_shape: (height, width) that all views are padded to; None takes the largest of each batch.
+        by_orientation: whether only views of one orientation share a batch.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
 
     Attributes:
         is_landscape: bool (I,), whether the views of an image may share a batch with those of wide images; true for
-            all where they have one size.
+            all where orientations are not kept apart.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         seed: int,
         masks: bool,
         batch_shape: Size | None = None,
+        by_orientation: bool = True,
         redraw_empty: bool = False,
     ) -> None:
         self.images = images
@@ -54,7 +56,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         self.masks = masks
         self.batch_shape = batch_shape
         self.redraw_empty = redraw_empty
-        self.is_landscape = images.is_landscape if batch_shape is None else np.ones(len(images), dtype=bool)
+        self.is_landscape = images.is_landscape if by_orientation else np.ones(len(images), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.images)
