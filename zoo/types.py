@@ -152,7 +152,7 @@ class Detections:
 class Transform(Protocol):
     """Host-side preprocessing: an image file or array to a sample, bit-exact with the source framework."""
 
-    def __call__(self, image: Image, image_id: int = 0) -> Sample: ...
+    def __call__(self, image: Image, image_id: int = 0, size: Size | None = None) -> Sample: ...
 
 
 class Metric(Protocol):

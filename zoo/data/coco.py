@@ -162,6 +162,11 @@ class CocoGroundTruth:
         """
         return slice(int(self._first_of_image[image]), int(self._first_of_image[image + 1]))
 
+    @property
+    def sizes(self) -> list[Size]:
+        """(height, width) of every image, in pixels."""
+        return list(zip(self.heights.tolist(), self.widths.tolist(), strict=True))
+
     def size_of(self, image: int) -> Size:
         """(height, width) of an image, in pixels.
 

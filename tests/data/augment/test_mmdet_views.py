@@ -174,3 +174,20 @@ def test_a_damaged_image_stops_with_its_name(tmp_path: Path) -> None:
     sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=1, micro_batch_size=1, seed=0)
     with pytest.raises(DataError, match=r"1\.png"):
         list(TrainLoader(dataset, sampler)(0, 1))
+
+
+def test_an_image_of_another_size_than_annotated_stops_with_both(tmp_path: Path) -> None:
+    truth, files = make(tmp_path, [(40, 60), (40, 60)], [annotation(i, [1, 1, 20, 20]) for i in (1, 2)])
+    cv2.imwrite(str(files[1]), np.zeros((20, 30, 3), dtype=np.uint8))  # shrunk after it was annotated
+    dataset = fixed(truth, files)
+    assert not isinstance(dataset[SampleIndex(0, 0, 0)], DataError)
+    found = dataset[SampleIndex(1, 0, 0)]
+    assert isinstance(found, DataError)
+    assert f"{files[1].name}: 30 x 20 pixels, and the annotations were made for 60 x 40 pixels" in str(found)
+
+
+def test_an_image_too_thin_to_be_resized_is_named(tmp_path: Path) -> None:
+    truth, files = make(tmp_path, [(32, 90_000)], [annotation(1, [1, 1, 20, 20])])
+    found = fixed(truth, files)[SampleIndex(0, 0, 0)]
+    assert isinstance(found, DataError)
+    assert f"{files[0].name}: no training view can be made of 90000 x 32 pixels" in str(found)

@@ -10,7 +10,7 @@ import numpy as np
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.labels import LabelRules
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.errors import DataError
 
 
@@ -52,9 +52,9 @@ class LabeledImages:
         """An image of the set, decoded, and its objects.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: the file is missing or damaged, or is not of the size that its annotations were made for.
         """
-        pixels = decode(self.files[index])
+        pixels = decode(self.files[index], self._ground_truth.size_of(self._images[index]))
         objects = self._read(self._ground_truth, self._images[index], self._annotations[index])
         return LabeledImage(
             pixels,

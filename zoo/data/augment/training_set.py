@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.operations import Operation, apply
 from zoo.data.augment.source import LabeledImages
+from zoo.data.images import reason
 from zoo.data.sampler import SampleIndex
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Size, Target
@@ -73,13 +75,25 @@ class TrainingSet(Dataset[Example | ZooError]):
         operations = self.operations[max(first for first in self.operations if first <= index.epoch)]
         image = index.image
         for _ in range(MAX_DRAWS):
-            view = apply(operations, self.images.load(image), generator)
+            view = self._view(operations, image, generator)
             if len(view.labels) or not self.redraw_empty:
                 return self._as_example(view, image)
             alike = np.flatnonzero(self.is_landscape == self.is_landscape[index.image])
             image = int(generator.choice(alike))
         message = f"{MAX_DRAWS} random crops of training images in a row show no object"
         raise DataError(message, next_step="raise schedule.crop, or check the boxes of the annotations")
+
+    def _view(self, operations: Sequence[Operation], image: int, generator: np.random.Generator) -> LabeledImage:
+        """An image after operations. Raises DataError, naming it, where OpenCV refuses one of them."""
+        loaded = self.images.load(image)
+        try:
+            return apply(operations, loaded, generator)
+        except cv2.error as error:
+            height, width = loaded.size
+            message = f"{self.images.files[image]}: no training view can be made of {width} x {height} pixels"
+            raise DataError(
+                f"{message} ({reason(error)})", next_step="leave the image out of the annotations"
+            ) from None
 
     def _as_example(self, view: LabeledImage, image: int) -> Example:
         sample = Sample(
