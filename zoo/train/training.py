@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from zoo.train.rates import LRSchedule, build_lr_schedule, scaled_weight_decay
 from zoo.train.state import export_weights
 from zoo.train.trainer import MicroBatch, Trainer
 from zoo.types import Size
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.pth"
 """The trained weights in a run's folder: a flat state dict, averaged where the recipe averages."""
@@ -69,6 +72,9 @@ def train(
         seed=config.seed,
         repeat=recipe.schedule.repeat,
     )
+    account = dataset.images.account
+    if context.is_main:
+        log.info("training on %s", account)
     lr_schedule = build_lr_schedule(
         recipe.schedule, config.batch_size, sampler.steps_per_epoch, scale_lr=config.scale_lr
     )
@@ -92,7 +98,7 @@ def train(
     if context.is_main:
         export_weights(config.run_dir / WEIGHTS, detector.state_dict())
     detector.eval()
-    return summary | {"processes": context.world_size, "init_from": trainer.init_from}
+    return summary | dataclasses.asdict(account) | {"processes": context.world_size, "init_from": trainer.init_from}
 
 
 def trained_weights(run_dir: Path) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_images_that_are_not_trained_on(tmp_path: Path) -> None:
     assert len(example(every, image=2)[1].boxes) == 0  # nothing but a crowd: background
     cats = fixed(truth.with_categories(["cat"]), files)
     assert cats.images.image_ids.tolist() == [1, 5]
-    with pytest.raises(DataError, match="no image of the training set"):
+    with pytest.raises(DataError, match="0 images, left out: 2 without an annotation; 0 objects"):
         fixed(truth.with_categories(["dog"]).subset(2), files)
 
 
@@ -138,9 +138,32 @@ def test_crops_are_padded_to_their_square_and_grouped_by_orientation(tmp_path: P
     assert uncropped.batch_shape is None
 
 
-def test_no_crop_shows_an_object(tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    box = [1.0, 1.0, 20.0, 20.0]
+    rows = [annotation(1, box), annotation(1, box, iscrowd=1), annotation(1, box, iscrowd=1, area=0.0)]
+    rows += [annotation(1, box, area=0.0), annotation(3, box), annotation(3, box), annotation(4, [70, 1, 20, 20])]
+    truth, files = make(tmp_path, [(40, 60), (40, 60), (31, 60), (40, 60)], rows)
+    account = fixed(truth, files).images.account
+    assert (account.images, account.objects) == (2, 1)
+    assert account.images_left_out == {"without an annotation": 1, "with a side below 32 pixels": 1}
+    left_out = {"in images left out": 2, "crowds": 2, "without an area": 1, "outside their image": 1}
+    assert account.objects_left_out == left_out
+    assert str(account) == (
+        "2 images, left out: 1 without an annotation, 1 with a side below 32 pixels; 1 objects, left out: 2 in images "
+        "left out, 2 crowds, 1 without an area, 1 outside their image"
+    )
+
+
+def test_a_training_without_an_object_stops(tmp_path: Path) -> None:
     truth, files = make(tmp_path, [(40, 60)], [annotation(1, [1, 1, 4, 4], iscrowd=1)])
-    found = fixed(truth, files, 60, 40, crop=32)[SampleIndex(0, 0, 0)]
+    with pytest.raises(DataError, match="1 images; 0 objects, left out: 1 crowds"):
+        fixed(truth, files)
+
+
+def test_no_crop_shows_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.data.augment.training_set.MAX_DRAWS", 3)
+    truth, files = make(tmp_path, [(400, 600)], [annotation(1, [1, 1, 1, 1])])
+    found = fixed(truth, files, 600, 400, crop=8)[SampleIndex(0, 0, 0)]
     assert isinstance(found, DataError)
     assert "show no object" in found.message
 

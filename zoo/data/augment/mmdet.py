@@ -19,6 +19,7 @@ from zoo.data.augment.labels import (
     is_not_ignored,
     is_single,
     read_boxes,
+    rule,
 )
 from zoo.data.augment.operations import Operation, RandomCrop, RandomHFlip, RandomResize
 from zoo.data.augment.settings import MultiScale
@@ -36,11 +37,13 @@ FLIP = 0.5
 """Probability of a flip."""
 
 
+@rule(f"with a side below {MIN_IMAGE_SIDE} pixels")
 def is_large(ground_truth: CocoGroundTruth) -> Bools:
     """Whether no side of each image (I,) is shorter than `MIN_IMAGE_SIDE`."""
     return np.minimum(ground_truth.heights, ground_truth.widths) >= MIN_IMAGE_SIDE
 
 
+@rule(f"with a side below {MIN_BOX_SIDE} pixel")
 def is_thick(ground_truth: CocoGroundTruth) -> Bools:
     """Whether no side of the box of each annotation (A,) is shorter than `MIN_BOX_SIDE`."""
     width, height = ground_truth.boxes[:, 2:].T

@@ -26,16 +26,18 @@ class LabeledImages:
         files: their image files.
         image_ids: int64 (I,), the data set's ids.
         is_landscape: bool (I,), whether an image is at least as wide as high.
+        account: how many images and objects there are, and what is left out.
 
     Raises:
-        DataError: no image is left to train on.
+        DataError: no object is left to train on.
     """
 
     def __init__(self, ground_truth: CocoGroundTruth, files: Sequence[Path], rules: LabelRules) -> None:
         images, kept = rules.select_images(ground_truth), rules.select_objects(ground_truth)
-        if not len(images):
-            message = "no image of the training set shows an object of the classes to train on"
-            raise DataError(message, next_step="check the annotations, or raise data.limit")
+        self.account = rules.account(ground_truth)
+        if not self.account.objects:
+            message = f"no image of the training set shows an object of the classes to train on: {self.account}"
+            raise DataError(message, next_step="check the annotations, or raise data.train.limit")
         slots = [ground_truth.annotations_of(image) for image in images]
         self.files = [files[image] for image in images]
         self.image_ids = ground_truth.image_ids[images]
