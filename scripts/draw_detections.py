@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 import zoo
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.data.shapes.dataset import prepare_shapes
 from zoo.types import Detections
 
