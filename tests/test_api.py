@@ -59,6 +59,13 @@ def test_load_and_predict(faster_rcnn_pth: Path, tiny_coco: Path) -> None:
         model.predict(["absent.jpg"])
     with pytest.raises(ValueError, match="uint8"):
         model.predict([np.zeros((4, 4, 3))])
+    assert by_path.classes == model.classes
+    assert (by_path.path, by_array.path) == (file, None)
+    with pytest.raises(UsageError, match="list of images") as one:
+        model.predict("image.jpg")
+    assert one.value.next_step == "call model.predict(['image.jpg'])[0]"
+    with pytest.raises(UsageError, match="list of images, not an array"):
+        model.predict(array)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="eval"):
         model.train().predict([array])
 

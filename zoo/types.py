@@ -129,26 +129,6 @@ class Batch:
         return self.images.shape[2], self.images.shape[3]
 
 
-@dataclass(slots=True)
-class Detections:
-    """What a detector found in one image, best score first.
-
-    Attributes:
-        boxes: float (N, 4), xyxy in pixels of the original image.
-        scores: float (N,), in [0, 1].
-        labels: int64 (N,), positions in the entry's class list (0 to 79 for COCO).
-        masks: one RLE of the original image's size a box, or None for box-only models.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: list[Rle] | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
 class Transform(Protocol):
     """Host-side preprocessing: an image file or array to a sample, bit-exact with the source framework."""
 

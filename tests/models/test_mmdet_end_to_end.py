@@ -14,10 +14,10 @@ from mmdet_cases import ARCHITECTURES, load
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 from torch import Tensor
 
+from zoo.data.detections import Detections
 from zoo.data.rle import decode
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.two_stage import TwoStageOutputs
-from zoo.types import Detections
 
 IMAGES = ("000000349184", "000000520707")
 ANSWERED = [case for case in ARCHITECTURES if (SHARED / "parity" / "mmdet" / f"{case}.npz").exists()]

@@ -12,11 +12,12 @@ from parity import SHARED, golden, needs_coco, needs_shared, sample
 from pycocotools import mask as coco_mask
 from test_yolo_parity import DEEP, load
 
+from zoo.data.detections import Detections
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod
 from zoo.models.layers.conv import fold_batch_norm
-from zoo.types import Detections, Rle
+from zoo.types import Rle
 
 CASES = ["yolov8n", "yolov8m", "yolov8n-seg", "yolov8s-seg", *DEEP]
 IMAGES = ("000000349184", "000000520707")

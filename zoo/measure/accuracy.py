@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.detections import Detections
 from zoo.errors import DataError, UsageError, ZooError, closest
 from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
 from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, IouType, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.measure.predictions import write_predictions
-from zoo.types import Detections, Evaluator, Json, Rle
+from zoo.types import Evaluator, Json, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
