@@ -24,11 +24,10 @@ ANSWERED = [case for case in ARCHITECTURES if (SHARED / "parity" / "mmdet" / f"{
 OFTEN = {
     "faster_rcnn_r50_fpn_1x_coco": IMAGES,
     "faster_rcnn_r50_caffe_fpn_1x_coco": IMAGES[1:],
-    "faster_rcnn_r50_caffe_c4_1x_coco": IMAGES[1:],
     "mask_rcnn_r50_fpg_crop640_50e_coco": IMAGES[1:],
     "retinanet_r50_fpg_crop640_50e_coco": IMAGES[1:],
 }
-"""One case of each kind, and the images that every test run looks at; the others are `nightly`."""
+"""The images that every test run looks at; the others are `nightly`, C4 too, whose every region costs a stage."""
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 

@@ -19,7 +19,7 @@ from zoo.models.heads.yolo_masks import MaskMethod
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Detections, Rle
 
-CASES = ["yolov8n", "yolov8m", "yolov8n-seg", "yolov8s-seg", *DEEP]
+CASES = ["yolov8n", "yolov8n-seg", "yolov8s-seg", *DEEP]
 IMAGES = ("000000349184", "000000520707")
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
