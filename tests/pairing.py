@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE
-from zoo.types import Detections
 
 MIN_IOU = 0.99
 TIE = 1e-4

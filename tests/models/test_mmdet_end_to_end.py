@@ -14,7 +14,6 @@ from pairing import pair_detections
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 from torch import Tensor
 
-from zoo.data.detections import Detections
 from zoo.data.rle import decode
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.two_stage import TwoStageOutputs

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pairing import match_one_to_one, pair_detections
 
-from zoo.types import Detections
+from zoo.data.detections import Detections
 
 Row = tuple[float, float, float, float, float, int]
 """x1, y1, x2, y2, score, label."""
