@@ -12,6 +12,7 @@ from parity import SHARED, golden, needs_coco, needs_shared, sample
 from pycocotools import mask as coco_mask
 from test_yolo_parity import DEEP, load
 
+from zoo.models.detectors.base import to_cpu
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_masks import MaskMethod
@@ -42,8 +43,7 @@ def found_in(detector: DenseDetector, image: str, answers: dict[str, npt.NDArray
     batch = detector.prepare([one])
     assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
     assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6
-    (found,) = detector.postprocess(detector.network(batch), batch)
-    return found
+    return to_cpu(detector.postprocess(detector.network(batch), batch)[0])
 
 
 def partners(
@@ -75,7 +75,11 @@ def assert_masks(masks: list[Rle], expected: npt.NDArray[Any]) -> None:
 def test_detections(case: tuple[str, DenseDetector], image: str, variant: str) -> None:
     name, detector = case
     answers = golden(name, f"{variant}/{image}")
-    found = found_in(detector, image, answers, square=variant == "e2e_square")
+    assert_answers(found_in(detector, image, answers, square=variant == "e2e_square"), answers)
+
+
+def assert_answers(found: Detections, answers: dict[str, npt.NDArray[Any]]) -> None:
+    """As many detections as the original's, its best among them, with its masks."""
     assert len(found) == int(answers["num"])
     chosen = partners(answers, found)
     if found.masks is not None:
