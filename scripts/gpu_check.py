@@ -10,7 +10,6 @@ On a CPU (`--device cpu`) times are taken once and not judged, and what needs a 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -41,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     with tempfile.TemporaryDirectory(prefix="zoo-gpu-") as folder:
-        os.environ["ZOO_TESTS_SHARED"] = folder  # weights are drawn once for all steps
-        os.environ["ZOO_CACHE"] = f"{folder}/cache"
         session = Session(options.device, Path(folder), options.parity)
         for step in steps:
             begin = time.monotonic()

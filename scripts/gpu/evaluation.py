@@ -14,22 +14,19 @@ from gpu.lines import Line, Session, check, skipped
 from gpu.packages import ROOT
 
 
-def environment(session: Session) -> dict[str, str]:
-    """The environment of a program of this source tree, whose caches are the session's."""
+def environment() -> dict[str, str]:
+    """The environment of a program of this source tree."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "ZOO_CACHE": str(session.folder / "cache"),
     }
 
 
 def bench(session: Session, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m zoo.bench` with arguments."""
     command = [sys.executable, "-m", "zoo.bench", f"device={session.device}", *arguments]
-    return subprocess.run(
-        command, cwd=session.folder, env=environment(session), capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=session.folder, env=environment(), capture_output=True, text=True, check=False)
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
@@ -39,11 +36,12 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     return f"status {done.returncode}: {' / '.join(said.splitlines()[-2:])}"
 
 
-def gpu_tests(session: Session) -> Iterator[Line]:
+def gpu_tests(_: Session) -> Iterator[Line]:
     """The tests marked `gpu`."""
     files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu\n" in path.read_text("utf-8")]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *map(str, files)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(session), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["-W", "default", *map(str, files)]  # other versions than the locked ones warn of other things
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     summary = (done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode == 0 and "passed" not in summary:
         yield skipped("tests marked gpu", summary, "all pass, none skipped")

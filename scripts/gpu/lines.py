@@ -55,6 +55,11 @@ class Session:
         """Whether times and memory mean anything."""
         return self.device != "cpu"
 
+    @property
+    def half(self) -> str:
+        """The half precision that the device computes in: a CPU takes an hour for what it does in fp16."""
+        return "fp16" if self.on_gpu else "bf16"
+
     def timed(
         self,
         name: str,

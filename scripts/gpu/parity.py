@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gpu.images import picture, use_tests_and_benchmarks
+from gpu.images import large_picture, use_tests_and_benchmarks
 from gpu.lines import Line, Session, check, figure
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 ARCHITECTURES = (
     "mmdet/faster_rcnn_r50_fpn_1x_coco",
     "mmdet/faster_rcnn_r50_caffe_c4_1x_coco",
-    "mmdet/faster_rcnn_x101_32x4d_fpn_1x_coco",
     "mmdet/mask_rcnn_r50_fpg_crop640_50e_coco",
     "mmdet/retinanet_r50_fpg_crop640_50e_coco",
     "ultralytics/yolov8n",
     "ultralytics/yolov8n-seg",
 )
 """One committed case of each kind of network."""
+
+BACKBONES = ("mmdet/faster_rcnn_x101_32x4d_fpn_1x_coco",)
+"""Cases whose backbone alone is of another kind; with their drawn weights nothing scores high enough to be found."""
 
 CASES = (
     "mmdet/faster_rcnn_r50_fpn_1x_coco",
@@ -60,6 +62,8 @@ HALF_SCORE, HALF_OVERLAP, SAME_OF_HALF = 0.1, 0.8, 0.9
 def parity(session: Session) -> Iterator[Line]:
     """Network stages against the committed answers, detections against the CPU's."""
     use_tests_and_benchmarks()
+    for case in BACKBONES:
+        yield _stages(session, load(case), case)
     for case in ARCHITECTURES:
         yield from _drawn(session, case)
     yield from _trained(session)
@@ -68,6 +72,7 @@ def parity(session: Session) -> Iterator[Line]:
 def cases(session: Session) -> Iterator[Line]:
     """Whole cases of the original frameworks, where a folder of them was given."""
     if session.parity is None:
+        yield Line("whole cases", "info", note="no folder of them was given (--parity DIR)")
         return
     use_tests_and_benchmarks()
     import parity as goldens
@@ -115,14 +120,19 @@ def _drawn(session: Session, case: str) -> Iterator[Line]:
     from zoo.models.detectors.two_stage import TwoStageDetector
 
     detector = load(case)
-    yield figure(f"{case}: stages", _worst_stage(detector, case, session.device), "std", at_most=STAGE_TOLERANCE)
+    yield _stages(session, detector, case)
     if isinstance(detector, TwoStageDetector):  # drawn deltas are far larger than trained ones, and amplify float noise
         with torch.no_grad():
             detector.rpn_head.deltas.weight.mul_(0.1)
-    samples = [detector.transform(picture(600, 1000, seed=1), 0)]
+    samples = [detector.transform(large_picture(session), 0)]
     expected = _detections(detector.cpu(), samples)
     found = _detections(detector.to(session.device), samples)
     yield _same(f"{case}: detections", expected, found, SAME_OF_DRAWN)
+
+
+def _stages(session: Session, detector: Detector, case: str) -> Line:
+    worst = _worst_stage(detector, case, session.device)
+    return figure(f"{case}: stages", worst, "std", at_most=STAGE_TOLERANCE)
 
 
 @torch.inference_mode()
@@ -152,7 +162,7 @@ def _trained(session: Session) -> Iterator[Line]:
         expected = _detections(detector, samples)
         detector.to(session.device)
         yield _same(f"{entry}: detections", expected, _detections(detector, samples), SAME_OF_TRAINED)
-        for precision in ("fp16", "bf16"):
+        for precision in ("fp16", "bf16") if session.on_gpu else ("bf16",):
             found = _detections(detector, samples, precision)
             share = _share_found_again(expected, found)
             yield figure(f"{entry}: confident detections in {precision}", share, at_least=SAME_OF_HALF)

@@ -14,7 +14,6 @@ from multiprocessing.context import SpawnProcess
 
 from gpu.lines import Line, Session, Step, skipped
 
-
 CPU_FACTOR = 8
 """How many times as long a step may take on a CPU, where the check as a whole has no limit."""
 
@@ -42,18 +41,21 @@ def run_step(step: Step, session: Session, absent: list[str], seconds_left: floa
     process.start()
     sender.close()
     deadline = time.monotonic() + limit
-    while receiver.poll(max(deadline - time.monotonic(), 0)):
-        try:
-            yield receiver.recv()
-        except EOFError:  # all is said
-            process.join()
-            break
-    else:
-        _end(process)
-        yield Line(step.name, "FAIL", goal=step.goal, note=f"not at its end after {limit:.0f} s")
-        return
-    if process.exitcode:
-        yield Line(step.name, "FAIL", goal=step.goal, note=f"its process ended with status {process.exitcode}")
+    try:
+        while receiver.poll(max(deadline - time.monotonic(), 0)):
+            try:
+                yield receiver.recv()
+            except EOFError:  # all is said
+                process.join()
+                break
+        else:
+            yield Line(step.name, "FAIL", goal=step.goal, note=f"not at its end after {limit:.0f} s")
+            return
+        if process.exitcode:
+            yield Line(step.name, "FAIL", goal=step.goal, note=f"its process ended with status {process.exitcode}")
+    finally:
+        if process.is_alive():  # out of time, or interrupted
+            _end(process)
 
 
 def findings(step: Step, session: Session) -> Iterator[Line]:
@@ -67,6 +69,8 @@ def findings(step: Step, session: Session) -> Iterator[Line]:
 
 def _child(step: Step, session: Session, sender: Connection) -> None:
     os.setsid()  # with the processes it starts it can be ended as one
+    os.environ["ZOO_TESTS_SHARED"] = str(session.folder)  # weights are drawn once for all steps
+    os.environ["ZOO_CACHE"] = str(session.folder / "cache")
     from zoo.runtime.hardware import use_true_float32
 
     use_true_float32()

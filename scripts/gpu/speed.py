@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gpu.clocks import Call, Edge, Phases, interleaved, peak_gb, warm
-from gpu.images import Picture, picture, use_tests_and_benchmarks
+from gpu.images import Picture, large_picture, picture, use_tests_and_benchmarks
 from gpu.lines import Line, Session, check, figure
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from zoo.types import Sample, Target
 
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
-HEIGHT, WIDTH = 800, 1333
 ROUNDS = 25
 CALLS = 40
 """Timed calls of a detector whose phases are looked at."""
@@ -62,7 +61,7 @@ MASKS_MS, PASTE_MS, BOXES_MS, TAIL = 12.0, 4.0, 1.5, 1.5
 
 TRAINING_SIZE = (800, 1280)
 TRAINING_ROUNDS = 8
-TRAINING_RATIOS = {"TF32 convolutions": 1.1, "fp16": 1.1, "fp32": 1.0}
+TRAINING_RATIOS = {"TF32 convolutions": 1.1, "AMP": 1.1, "fp32": 1.0}
 
 
 def inference(session: Session) -> Iterator[Line]:
@@ -77,16 +76,16 @@ def inference(session: Session) -> Iterator[Line]:
         "plain": ours(weights, fast=False).to(session.device),
         "folded + channels-last": ours(weights, fast=True).to(session.device),
     }
-    image = picture(HEIGHT, WIDTH)
+    image = large_picture(session)
     sample = models["plain"].transform(image, 0)
     found = {name: detect(model, [sample], "fp32")[0] for name, model in models.items()}
     apart = worst_score_difference(*found.values())
     yield figure("scores, folded against plain", apart, at_most=SAME_SCORES, note=f"{len(found['plain'])} detections")
     peer = _torchvision(session, weights, image)
-    for precision, autotune in (("fp32", False), ("fp32, kernels chosen by trial", True), ("fp16", False)):
+    for precision, autotune in (("fp32", False), ("fp32, kernels chosen by trial", True), (session.half, False)):
         with cudnn_trials(autotune):
             yield from _ratios(session, models, peer, sample, precision)
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", session.half):
         yield from _two_stage_phases(session, models["plain"], sample, precision)
 
 
@@ -243,7 +242,7 @@ def training_speed(session: Session) -> Iterator[Line]:
 def _training_ratio(session: Session, steps: dict[str, Call], precision: str, goal: float) -> Iterator[Line]:
     from zoo.run.evaluate import autocast
 
-    kind = "fp16" if precision == "fp16" else "fp32"
+    kind = session.half if precision == "AMP" else "fp32"
     losses: dict[str, Any] = {}
 
     def step(name: str) -> None:

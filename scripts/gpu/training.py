@@ -53,12 +53,12 @@ MEMORY_ALARM = 0.15
 
 
 def training(session: Session) -> Iterator[Line]:
-    """30 steps in float32 and in fp16, each killed in its last step and resumed by another process."""
+    """30 steps in float32 and in half precision, each killed in its last step and resumed by another process."""
     from zoo.data.shapes.dataset import draw
 
     data = session.folder / "train"
     draw("val", TRAINING_IMAGES, data)
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", session.half):
         yield from _resumed(session, data, precision)
 
 
