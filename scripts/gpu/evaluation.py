@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
 
 def bench(session: Session, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m zoo.bench` with arguments."""
-    command = [sys.executable, "-m", "zoo.bench", f"device={session.device}", *arguments]
+    command = [sys.executable, "-m", "zoo.bench", *arguments, f"device={session.device}"]
     return subprocess.run(command, cwd=session.folder, env=environment(), capture_output=True, text=True, check=False)
 
 

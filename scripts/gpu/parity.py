@@ -92,6 +92,7 @@ def cases(session: Session) -> Iterator[Line]:
 
 def load(case: str) -> Detector:
     """The detector of a parity case with the weights that its manifest draws."""
+    use_tests_and_benchmarks()
     zoo, name = case.split("/")
     if zoo == "mmdet":
         from mmdet_cases import load as load_mmdet

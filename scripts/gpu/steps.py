@@ -10,11 +10,11 @@ from gpu.packages import runtime_packages
 
 BUILDING = (
     *("filelock", "hydra-core", "numpy", "omegaconf", "opencv-python-headless", "platformdirs", "pyyaml"),
-    *("requests", "safetensors", "torch", "torchvision", "tqdm"),
+    *("safetensors", "torch", "torchvision", "tqdm"),
 )
 """What building a detector and running it takes."""
 
-TESTING = ("hypothesis", "psutil", "pytest")
+TESTING = ("psutil", "pytest")
 """What the tests' own modules take beside it."""
 
 

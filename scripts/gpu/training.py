@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import os
 import shutil
 import statistics
 import sys
@@ -122,6 +123,8 @@ def distributed(session: Session) -> Iterator[Line]:
     detector = zoo.build(ENTRY).to(session.device).train()
     samples, targets = _training_batch(detector)
     losses, gradients = _gradients(detector, detector, samples, targets)
+    for library in ("GLOO", "NCCL"):  # one process needs no network, and a machine without one may not know its name
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     if session.on_gpu:
         torch.cuda.set_device(0)
     backend = "cpu:gloo,cuda:nccl" if session.on_gpu else "gloo"
@@ -191,7 +194,7 @@ def _memory_of(session: Session, entry: str, data: Path) -> tuple[float, float]:
     from zoo.catalog.entry import read_entry
     from zoo.measure.train_memory import MEASUREMENT
 
-    subject = make_subject(entry, data, session.folder, workers=2)
+    subject = make_subject(entry, data, session.folder, workers=8)
     subject.detector.to(session.device)
     measured = MEASUREMENT.run(subject)["train_memory_gb"]
     assert isinstance(measured, float)  # noqa: S101
