@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "schema", "types"),
+    ("files", "schema", "terminal", "types"),
     ("runtime",),
     ("catalog",),
     ("fetch",),
@@ -22,6 +22,7 @@ FLOW = (
     ("results",),
     ("config",),
     ("pipeline",),
+    ("commands",),
     ("bench", "cli"),
 )
 """In the order data flows. Modules of one group do not import each other, but for those inside one package."""

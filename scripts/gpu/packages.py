@@ -13,6 +13,7 @@ MODULES = {
     "hydra-core": "hydra",
     "nvidia-ml-py": "pynvml",
     "opencv-python-headless": "cv2",
+    "pillow": "PIL",
     "pyyaml": "yaml",
 }
 """Package -> the module it is imported by, where the names differ."""

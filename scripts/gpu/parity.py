@@ -12,8 +12,9 @@ from gpu.images import large_picture, use_tests_and_benchmarks
 from gpu.lines import Line, Session, check, figure
 
 if TYPE_CHECKING:
+    from zoo.data.detections import Detections
     from zoo.models.detectors.base import Detector
-    from zoo.types import Detections, Sample
+    from zoo.types import Sample
 
 ARCHITECTURES = (
     "mmdet/faster_rcnn_r50_fpn_1x_coco",

@@ -18,9 +18,9 @@ from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.conv import fold_batch_norm
 
-DEEP = [pytest.param(case, marks=pytest.mark.nightly) for case in ("yolov8l-seg", "yolov8x")]
+DEEP = [pytest.param(case, marks=pytest.mark.nightly) for case in ("yolov8m", "yolov8l-seg", "yolov8x")]
 """Cases that differ from the others in depth and width alone."""
-ALL = ["yolov8n", "yolov8n-seg", "yolov8s-seg", "yolov8m", *DEEP]
+ALL = ["yolov8n", "yolov8n-seg", "yolov8s-seg", *DEEP]
 
 
 def load(case: str) -> DenseDetector:
