@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "schema", "types"),
+    ("files", "schema", "terminal", "types"),
     ("runtime",),
     ("catalog",),
     ("fetch",),

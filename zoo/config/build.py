@@ -73,9 +73,7 @@ def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, b
     batching: Batching = InOrder()
     if rule is not None:
         batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
-    truth = split.ground_truth
-    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
-    return batching.plan(sizes, batch_size, whole=not split.partial)
+    return batching.plan(split.ground_truth.sizes, batch_size, whole=not split.partial)
 
 
 def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:

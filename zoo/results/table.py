@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from zoo.catalog.entry import Entry
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements
-from zoo.results.diff import ABSENT, entries_of
+from zoo.results.diff import entries_of
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import label, rows, spread
 from zoo.results.verdict import catalogue_key, judge, machine_of, printed, published_cells
+from zoo.terminal import ABSENT
 
 if TYPE_CHECKING:
     import pandas as pd
