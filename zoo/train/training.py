@@ -30,7 +30,7 @@ from zoo.types import Size
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.pth"
-"""The trained weights in a run's folder: a flat state dict, averaged where the recipe averages."""
+"""The trained weights in a run's folder: a flat state dict with its class list, averaged where the recipe averages."""
 
 
 def train(
@@ -96,7 +96,7 @@ def train(
         detector.load_state_dict(trainer.ema.tensors)
     context.broadcast_model(detector)
     if context.is_main:
-        export_weights(config.run_dir / WEIGHTS, detector.state_dict())
+        export_weights(config.run_dir / WEIGHTS, detector.state_dict(), detector.classes)
     detector.eval()
     return summary | dataclasses.asdict(account) | {"processes": context.world_size, "init_from": trainer.init_from}
 
