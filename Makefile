@@ -74,6 +74,10 @@ table: setup ## regenerate results/tables; exit 1 if the committed ones differ
 report: setup ## the static HTML page under results/report
 	@$(BIN)/zoo report
 
+.PHONY: gpu-check
+gpu-check: setup ## everything that needs a GPU, in under 8 minutes on one card: ARGS='--only STEP'
+	@$(BIN)/python scripts/gpu_check.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## performance against named peers, one command each
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -26,9 +26,9 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from zoo.checkpoints.convert import Drop, Rename, convert
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import fold_batch_norm
-from zoo.types import Detections
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
 import parity

@@ -12,7 +12,7 @@ import torch
 from conftest import ENTRY
 
 import zoo
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.errors import CheckpointError, DataError, UsageError
 
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
@@ -59,6 +59,13 @@ def test_load_and_predict(faster_rcnn_pth: Path, tiny_coco: Path) -> None:
         model.predict(["absent.jpg"])
     with pytest.raises(ValueError, match="uint8"):
         model.predict([np.zeros((4, 4, 3))])
+    assert by_path.classes == model.classes
+    assert (by_path.path, by_array.path) == (file, None)
+    with pytest.raises(UsageError, match="list of images") as one:
+        model.predict("image.jpg")
+    assert one.value.next_step == "call model.predict(['image.jpg'])[0]"
+    with pytest.raises(UsageError, match="list of images, not an array"):
+        model.predict(array)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="eval"):
         model.train().predict([array])
 

@@ -434,4 +434,4 @@ status = main({command!r})
 print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr, end="")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == ("numpy" if command[0] == "diff" else ""), "the evaluator's own numbers are numpy's"
+    assert done.stderr == ""

@@ -20,6 +20,7 @@ from zoo.data.augment import mmdet
 from zoo.data.augment.settings import MultiScale
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.detections import Detections
 from zoo.data.loader import TrainLoader
 from zoo.data.preprocess import Preprocess
 from zoo.data.sampler import AspectRatioBatchSampler
@@ -33,7 +34,7 @@ from zoo.train.optimizers import ModelEma, make_optimizer
 from zoo.train.rates import MultiStepLR
 from zoo.train.schedule import EmaConfig, OptimizerConfig, Schedule, Warmup
 from zoo.train.trainer import Trainer
-from zoo.types import Batch, Detections, Target
+from zoo.types import Batch, Target
 
 CPU = torch.device("cpu")
 OPTIMIZER = OptimizerConfig(name="sgd", lr=0.05, weight_decay=0.0001)

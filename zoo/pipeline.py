@@ -79,12 +79,12 @@ def _subject(
     settings: RunSettings, detector: Detector, weights: Weights, split: Split, context: DistributedContext
 ) -> Subject:
     """What is measured: the detector on its images."""
-    asked = settings.asked
+    asked, truth = settings.asked, split.ground_truth
     return Subject(
         detector=detector,
         fresh=weights.load,
-        dataset=ImageDataset(split.files, split.ground_truth.image_ids.tolist(), detector.transform),
-        ground_truth=split.ground_truth,
+        dataset=ImageDataset(split.files, truth.image_ids.tolist(), truth.sizes, detector.transform),
+        ground_truth=truth,
         batches=plan_batches(settings.parts, detector.transform, split, settings.batch_size),
         precision=settings.precision,
         context=context,

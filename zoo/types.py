@@ -96,7 +96,8 @@ class ImageGeometry:
         extent: (height, width) that boxes in input pixels are clipped to; usually the size, but need not be whole.
         scale: (x, y) factors from original to input pixels.
         original_size: size of the image file.
-        padded_size: size with the padding that the image would have if it were alone in its batch.
+        padded_size: size with the padding that the image would have if it were alone in its batch; cells of a feature
+            map beyond it are not trained on.
         offset: (x, y) of the image's first pixel in the input; (0, 0) where all padding is right and below.
     """
 
@@ -128,30 +129,10 @@ class Batch:
         return self.images.shape[2], self.images.shape[3]
 
 
-@dataclass(slots=True)
-class Detections:
-    """What a detector found in one image, best score first.
-
-    Attributes:
-        boxes: float (N, 4), xyxy in pixels of the original image.
-        scores: float (N,), in [0, 1].
-        labels: int64 (N,), positions in the entry's class list (0 to 79 for COCO).
-        masks: one RLE of the original image's size a box, or None for box-only models.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: list[Rle] | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
 class Transform(Protocol):
     """Host-side preprocessing: an image file or array to a sample, bit-exact with the source framework."""
 
-    def __call__(self, image: Image, image_id: int = 0) -> Sample: ...
+    def __call__(self, image: Image, image_id: int = 0, size: Size | None = None) -> Sample: ...
 
 
 class Metric(Protocol):

@@ -12,10 +12,11 @@ import torch
 from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.detections import Detections
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.accuracy import Accuracy, Rounding
+from zoo.measure.coco_eval.metric import Accuracy, Rounding
 from zoo.models.boxes import BoxConvention
-from zoo.types import Detections, Evaluator, Rle
+from zoo.types import Evaluator, Rle
 
 
 def square_mask(left: int, top: int, side: int) -> Rle:

@@ -8,10 +8,11 @@ import torch
 from mmdet_cases import ARCHITECTURES, build, classes
 from torch import nn
 
+from zoo.data.detections import Detections
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.conv import norms
 from zoo.models.layers.skip_init import SkipInit
-from zoo.types import Detections, Sample, Target
+from zoo.types import Sample, Target
 
 KINDS = {
     "faster_rcnn_r50_caffe_c4_1x_coco",

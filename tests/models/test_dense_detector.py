@@ -8,9 +8,10 @@ from class_names import class_names
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.retina import RetinaHead
-from zoo.types import Detections, Sample, Target
+from zoo.types import Sample, Target
 
 SMALL = ["detector=dense", "backbone=resnet10_small", "neck=fpn64_p3", "head=retinanet_small"]
 BOXES = torch.tensor([[16.0, 16, 48, 48], [72, 40, 112, 72]])

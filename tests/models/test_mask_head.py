@@ -12,12 +12,13 @@ from torch import nn
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.data.rle import decode
 from zoo.errors import UsageError
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.mask_head import ConvMaskHead
-from zoo.types import Detections, Sample, Target
+from zoo.types import Sample, Target
 
 SMALL = ["backbone=resnet10_small", "neck=fpn64", "head=mask_rcnn_small"]
 

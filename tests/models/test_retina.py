@@ -13,6 +13,7 @@ from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.errors import UsageError
 from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
@@ -23,7 +24,7 @@ from zoo.models.losses.classification import FocalLoss, sigmoid_focal_loss
 from zoo.models.losses.regression import L1Loss
 from zoo.models.samplers import AllSampler
 from zoo.models.selection import DetectionSelector
-from zoo.types import Detections, FeatureSpec, Target
+from zoo.types import FeatureSpec, Target
 
 NO_OBJECTS = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 

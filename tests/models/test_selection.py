@@ -9,11 +9,12 @@ import torch
 from geometries import geometry
 from torch import Tensor
 
+from zoo.data.detections import Detections
 from zoo.models.boxes import BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.nms import ExactNms
 from zoo.models.selection import DetectionSelector, Proposals, ProposalSelector, large_enough
-from zoo.types import Detections, ImageGeometry
+from zoo.types import ImageGeometry
 
 INCLUSIVE = BoxConvention(inclusive=True)
 APART = torch.tensor([[0.0, 0, 8, 8], [10, 0, 18, 8], [20, 0, 28, 8], [0, 10, 8, 18]])

@@ -11,13 +11,14 @@ from small_heads import make_rpn
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.anchor_head import AnchorOutputs
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.losses.regression import BoundedIoULoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
-from zoo.types import Detections, FeatureSpec, Sample, Size, Target
+from zoo.types import FeatureSpec, Sample, Size, Target
 
 LOSSES = ["loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"]
 OBJECTS = Target(torch.tensor([[4.0, 4, 40, 50], [30, 10, 60, 30]]), torch.tensor([0, 2]))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
@@ -26,7 +27,7 @@ from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
 from zoo.models.selection import DetectionSelector
-from zoo.types import Batch, Detections, FeatureSpec, ImageGeometry, Rle, Size
+from zoo.types import Batch, FeatureSpec, ImageGeometry, Rle, Size
 
 SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
 CELLS = [(4, 6), (2, 3), (1, 2)]  # of an input of 32 x 48, the coarsest rounded up

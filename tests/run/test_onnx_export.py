@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
+from zoo.data.detections import Detections
 from zoo.data.rle import decode
 from zoo.errors import BlockedError, UsageError
 from zoo.models.detectors.dense import DenseDetector
@@ -24,7 +25,7 @@ from zoo.models.heads.yolo import YoloHead
 from zoo.models.layers.conv import fold_batch_norm, norms
 from zoo.run.onnx_export import OUTPUTS, OnnxDetector, export_network, exportable, input_size
 from zoo.runtime.hardware import use_true_float32
-from zoo.types import Detections, Sample
+from zoo.types import Sample
 
 SIDE = 96
 BEST = 100

@@ -73,9 +73,7 @@ def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, b
     batching: Batching = InOrder()
     if rule is not None:
         batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
-    truth = split.ground_truth
-    sizes = list(zip(truth.heights.tolist(), truth.widths.tolist(), strict=True))
-    return batching.plan(sizes, batch_size, whole=not split.partial)
+    return batching.plan(split.ground_truth.sizes, batch_size, whole=not split.partial)
 
 
 def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:
@@ -102,26 +100,39 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
 
 
 def load_detector(
-    parts: Mapping[str, Any], entry: Entry, classes: Sequence[str], path: Path
+    parts: Mapping[str, Any], entry: Entry, classes: Sequence[str], path: Path, *, own: bool = False
 ) -> tuple[Detector, LoadReport]:
     """An eval-mode detector with the weights of a file, on the CPU.
 
     It is built without storage and takes the file's tensors as they are, so that nothing is
     initialised in vain and nothing is held twice.
 
+    Args:
+        parts: composed configuration by group.
+        entry: the row, which says how its published file is read.
+        classes: names of the object classes, in label order.
+        path: the file.
+        own: whether it is the user's own, and known by its content.
+
     Raises:
         CheckpointError: the file cannot be read.
-        ConversionError: it belongs to another model.
+        ConversionError: it belongs to another model, or to other classes.
     """
     import torch
 
-    from zoo.checkpoints.readers import read
+    from zoo.checkpoints.own import check_classes, read_own, recognise_keymap
+    from zoo.checkpoints.readers import read_contents
     from zoo.models.layers.skip_init import SkipInit
 
-    tensors = read(path, entry.checkpoint.format)
+    published = entry.checkpoint
+    contents = read_own(path, published) if own else read_contents(path, published.format)
     with torch.device("meta"), SkipInit():
         detector = build_model(parts, classes)
-    report = load_weights(detector, tensors, entry.checkpoint.keymap)
+    keymap = published.keymap
+    if own:
+        keymap = recognise_keymap(contents.tensors, detector.state_dict(), published)
+        check_classes(contents.classes, classes, path, keymap=keymap)
+    report = load_weights(detector, contents.tensors, keymap)
     return detector.eval(), report
 
 

@@ -38,7 +38,7 @@ class Weights:
             self._initial = InitialWeights(settings.train, settings.results_dir)
             return
         stored = fetch_checkpoint(settings.entry.checkpoint, settings.results_dir, path=own.path, url=own.url)
-        self._path = stored.path
+        self._stored = stored
         self.checkpoint = CheckpointRecord(**checkpoint_info(stored))
 
     def load(self) -> Detector:
@@ -53,7 +53,9 @@ class Weights:
             detector = build_model(settings.parts, settings.classes).eval()
             self._initial.load(detector)
             return detector
-        detector, report = load_detector(settings.parts, settings.entry, settings.classes, self._path)
+        detector, report = load_detector(
+            settings.parts, settings.entry, settings.classes, self._stored.path, own=self._stored.is_own
+        )
         assert self.checkpoint is not None  # noqa: S101 - there is a file
         self.checkpoint.load_report = LoadReport(**report.to_json())
         return detector

@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.nms import GroupedNms, OffsetNms
-from zoo.types import Detections, ImageGeometry
+from zoo.types import ImageGeometry
 
 Frame = Literal["input", "original"]
 """Whose pixels boxes are measured in: the network's input's, or the image file's."""

@@ -9,10 +9,11 @@ from typing import TypeAlias
 import torch
 from tqdm import tqdm
 
+from zoo.data.detections import Detections
 from zoo.errors import ZooError
-from zoo.models.detectors.base import Detector, to_cpu
+from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
-from zoo.types import Detections, Metric, Sample
+from zoo.types import Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -81,7 +82,7 @@ def detect(detector: Detector, samples: Sequence[Sample], precision: str) -> lis
         precision: of the network.
     """
     with autocast(detector.device, precision):
-        return [to_cpu(image) for image in detector(samples)]
+        return [found.cpu() for found in detector(samples)]
 
 
 def _detect(

@@ -16,6 +16,7 @@ from typing import Any, Never
 import torch
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
 from zoo.data.preprocess import Preprocess
 from zoo.errors import BlockedError, UsageError
 from zoo.files import replacing, result_errors
@@ -23,7 +24,7 @@ from zoo.models.detectors.base import Detector
 from zoo.models.detectors.dense import DenseDetector
 from zoo.models.heads.yolo import YoloHead
 from zoo.models.heads.yolo_outputs import YoloOutputs
-from zoo.types import Batch, Detections, Sample, Size
+from zoo.types import Batch, Sample, Size
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What the extra `onnx` installs."""

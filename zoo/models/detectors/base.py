@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
+from zoo.errors import UsageError
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Image, Sample, Target, Transform
+from zoo.types import Batch, Image, Sample, Target, Transform
+
+BATCH_DIMENSIONS = 4
+"""Of an array of images, (N, H, W, 3)."""
 
 
 class Detector(nn.Module):
@@ -115,17 +123,18 @@ class Detector(nn.Module):
 
         Raises:
             DataError: a file is missing or is no image.
+            UsageError: one image instead of a list of them.
         """
         if self.training:
             raise RuntimeError("predict() needs an eval-mode detector; call .eval() first")
-        return [to_cpu(self([self.transform(image, i)])[0]) for i, image in enumerate(images)]
+        if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim != BATCH_DIMENSIONS):
+            given = "an array" if isinstance(images, np.ndarray) else repr(str(images))
+            again = "image" if isinstance(images, np.ndarray) else given
+            message = f"predict() takes a list of images, not {given}"
+            raise UsageError(message, next_step=f"call model.predict([{again}])[0]")
+        return [self._predict(image, i) for i, image in enumerate(images)]
 
-
-def to_cpu(detections: Detections) -> Detections:
-    """The same detections with their tensors on the CPU."""
-    return Detections(
-        boxes=detections.boxes.cpu(),
-        scores=detections.scores.cpu(),
-        labels=detections.labels.cpu(),
-        masks=detections.masks,
-    )
+    def _predict(self, image: Image, image_id: int) -> Detections:
+        found: Detections = self([self.transform(image, image_id)])[0].cpu()
+        path = None if isinstance(image, np.ndarray) else Path(image)
+        return replace(found, classes=self.classes, path=path)

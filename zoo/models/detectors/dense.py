@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
 from zoo.models.detectors.base import Detector
 from zoo.models.heads.dense import DenseHead
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Target, Transform
+from zoo.types import Batch, Target, Transform
 
 
 class DenseDetector(Detector):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
 from zoo.models import masks as mask_ops
 from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.layers.normalize import PixelNormalizer
-from zoo.types import Batch, Detections, Target, Transform
+from zoo.types import Batch, Target, Transform
 
 
 @dataclass(slots=True)

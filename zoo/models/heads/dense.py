@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.types import Batch, Detections, Target
+from zoo.data.detections import Detections
+from zoo.types import Batch, Target
 
 
 class DenseHead(nn.Module):

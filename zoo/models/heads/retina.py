@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
@@ -22,7 +23,7 @@ from zoo.models.losses.divisors import DivisorName
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
 from zoo.models.selection import DetectionSelector
-from zoo.types import Batch, Detections, FeatureSpec, ImageGeometry, Target
+from zoo.types import Batch, FeatureSpec, ImageGeometry, Target
 
 PRIOR = 0.01
 """Score of every class before training: without it the background would drown the first steps."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.data.detections import Detections
 from zoo.models import masks as mask_ops
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.heads.mask_head import ConvMaskHead
@@ -17,7 +18,7 @@ from zoo.models.heads.roi_stage import RoiStage, RoiTargets, as_rois
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.selection import DetectionSelector
-from zoo.types import Detections, FeatureSpec, ImageGeometry, Target
+from zoo.types import FeatureSpec, ImageGeometry, Target
 
 
 class RoiHead(nn.Module):

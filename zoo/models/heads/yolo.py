@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
+from zoo.data.detections import Detections
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.heads.dense import DenseHead
@@ -24,7 +25,7 @@ from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_di
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
 from zoo.models.selection import DetectionSelector
-from zoo.types import Batch, Detections, FeatureSpec, Target
+from zoo.types import Batch, FeatureSpec, Target
 
 CLASS_OFFSET = 7680.0
 """Pixels that keep the classes apart in one suppression. Float32 boxes lose precision by it, as the original's do."""
