@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from zoo.commands.command import Command
@@ -17,6 +19,7 @@ def _predict(options: argparse.Namespace) -> int:
     if not 0 <= options.score <= 1:
         raise UsageError(f"--score {options.score:g} is not from 0 to 1", next_step="leave it out for 0.5")
     images = _images(options.image)
+    targets = {} if options.out is None else _targets(options.out, images)
     import zoo
 
     model = zoo.load(options.entry, checkpoint=options.checkpoint, device=options.device)
@@ -26,7 +29,7 @@ def _predict(options: argparse.Namespace) -> int:
     for path in images:
         found = model.predict([path])[0].above(options.score)
         if options.out is not None:
-            found.draw(path).save(_target(options.out, path))
+            found.draw(path).save(targets[path])
         for one in found:
             corners = dict(zip(("x1", "y1", "x2", "y2"), (f"{side:.2f}" for side in one.box), strict=True))
             rows.append({"image": str(path), "class": one.name, "score": f"{one.score:.4f}", **corners})
@@ -59,12 +62,20 @@ def _images(given: list[Path]) -> list[Path]:
     return list(dict.fromkeys(images))
 
 
-def _target(folder: Path, image: Path) -> Path:
-    """Where the picture of an image goes. Raises UsageError where that would be the image itself, or another's."""
-    target = folder / f"{image.stem}.png"
-    if target.resolve() == image.resolve():
-        raise UsageError(f"--out {folder} would overwrite {image}", next_step="choose another folder")
-    return target
+def _targets(folder: Path, images: Sequence[Path]) -> dict[Path, Path]:
+    """Where the picture of each image goes: images of the same name from two folders have a number behind it.
+
+    Raises:
+        UsageError: that would be one of the images.
+    """
+    targets: dict[Path, Path] = {}
+    for image in images:
+        names = (f"{image.stem}{f'_{i}' if i > 1 else ''}.png" for i in count(1))
+        targets[image] = next(folder / name for name in names if folder / name not in targets.values())
+    for image in images:
+        if image.resolve() in {target.resolve() for target in targets.values()}:
+            raise UsageError(f"--out {folder} would overwrite {image}", next_step="choose another folder")
+    return targets
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,7 +44,7 @@ def check_launcher(arguments: Sequence[str]) -> None:
             raise BlockedError(f"{LAUNCHER}{name}: its plug-in {plugin.rpartition('.')[2]} is missing", next_step=step)
         program = _SCHEDULERS.get(base)
         if program and shutil.which(program) is None:
-            step = "start the sweep on a machine of the cluster, or use hydra/launcher=local"
+            step = "start the sweep on a machine of the cluster, or use hydra/launcher=processes"
             raise BlockedError(f"{LAUNCHER}{name}: there is no {program} on this machine", next_step=step)
 
 
