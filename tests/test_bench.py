@@ -96,7 +96,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert "37.4" in output
     (filed,) = Path("results").rglob("*.json")
     assert filed.parent == Path("results/local") / record["hardware"]["id"]
-    assert f"filed:  {filed}" in output
+    assert f"filed      {filed}" in output
     assert json.loads(filed.read_text(encoding="utf-8")) == record
 
 

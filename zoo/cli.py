@@ -13,20 +13,26 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from zoo.commands import commands
+from zoo.commands.command import THEMES, Command
 from zoo.errors import UsageError, ZooError, closest
+
+EXAMPLES = (
+    ("zoo run shapes_faster_rcnn_r10_fpn", "measure a row that comes with the package"),
+    ("zoo show faster_rcnn_r50_fpn_1x", "what was published of another"),
+    ("zoo predict shapes_yolov8_p photo.jpg --out found", "draw what a model finds in an image"),
+)
+"""What a newcomer may begin with."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command; without one print the help.
 
     Returns:
         The exit status: 0 done, 1 the answer is no or something was not to be had, 2 usage.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = _parser().parse_args(arguments)
-        command: Callable[[argparse.Namespace], int] = options.command
-        status = command(options)
+        status = _run(arguments)
         sys.stdout.flush()  # here, where a closed pipe can still be answered for
     except ZooError as error:
         print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
@@ -43,6 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _run(arguments: list[str]) -> int:
+    known = commands()
+    for command in known:
+        if command.own_line and arguments[:1] == [command.name]:
+            return command.run(argparse.Namespace(arguments=arguments[1:]))
+    parser = make_parser(known)
+    if not arguments:
+        parser.print_help()
+        return 0
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        step = f"see `zoo {arguments[0]} --help`"
+        raise UsageError(f"zoo {arguments[0]} does not take {' '.join(unknown)}", next_step=step)
+    run: Callable[[argparse.Namespace], int] = options.command
+    return run(options)
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, with errors in this project's two lines and the closest command."""
 
@@ -53,6 +76,25 @@ class _Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             near = closest(str(value), [str(choice) for choice in action.choices])
             self.error(f"no {action.metavar or action.dest} {value!r}; {near}")
+
+
+class _TopParser(_Parser):
+    """The parser of `zoo` itself: its help lists commands by theme and begins with examples."""
+
+    def __init__(self, known: Sequence[Command], **more: Any) -> None:
+        super().__init__(**more)
+        self._known = known
+
+    def format_help(self) -> str:
+        lines = ["usage: zoo COMMAND [argument ...]", "", str(self.description), ""]
+        width = max(len(line) for line, _ in EXAMPLES)
+        lines += [f"  {line:<{width}}  # {about}" for line, about in EXAMPLES]
+        for theme, heading in THEMES.items():
+            members = [command for command in self._known if command.theme == theme]
+            if members:
+                lines += ["", f"{heading}:", *(f"  {command.name:<10} {command.about}" for command in members)]
+        lines += ["", "`zoo COMMAND --help` says what a command takes; --version prints the version."]
+        return "\n".join(lines) + "\n"
 
 
 class _Version(argparse.Action):
@@ -68,11 +110,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="zoo", description="Published detection model zoos, measured again.")
+def make_parser(known: Sequence[Command]) -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _TopParser(known, prog="zoo", description="Published detection model zoos, measured again.")
     parser.add_argument("--version", action=_Version)
-    subparsers = parser.add_subparsers(title="commands", metavar="command", required=True)
-    for command in commands():
+    subparsers = parser.add_subparsers(title="commands", metavar="command", required=True, parser_class=_Parser)
+    for command in known:
         added = subparsers.add_parser(command.name, help=command.about, description=command.about)
         added.set_defaults(command=command.run)
         command.arguments(added)

@@ -31,6 +31,7 @@ class Command:
         about: what it does, in one line without a full stop.
         run: carries it out; returns the exit status (0 done, 1 the answer is no, 2 usage).
         arguments: adds its arguments to its parser.
+        own_line: whether it reads its own command line, help included: `run` gets it as `arguments`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Command:
     about: str
     run: Callable[[argparse.Namespace], int]
     arguments: Callable[[argparse.ArgumentParser], None] = _nothing
+    own_line: bool = False
 
 
 def add_which(parser: argparse.ArgumentParser, nargs: str = "*") -> None:
