@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from zoo.commands import commands
 from zoo.commands.command import THEMES, Command
+from zoo.commands.completion import complete
 from zoo.errors import UsageError, closest
 from zoo.front_door import answer_for
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     known = commands()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks, and goes on with the answer
+        complete(make_parser(known))
     for command in known:
         if command.own_line and arguments[:1] == [command.name]:
             return command.run(argparse.Namespace(arguments=arguments[1:]))
