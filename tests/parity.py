@@ -121,7 +121,7 @@ def golden(case: str, part: str = "net") -> dict[str, npt.NDArray[Any]]:
 
 def sample(values: torch.Tensor, count: int = 256) -> npt.NDArray[np.float64]:
     """The values of a stage at the places its golden sample was taken."""
-    flat = values.detach().double().numpy().ravel()
+    flat = values.detach().cpu().double().numpy().ravel()
     if flat.size <= count:
         return np.asarray(flat)
     places = np.random.RandomState(flat.size % 2**32).randint(0, flat.size, count)
@@ -132,13 +132,18 @@ def assert_stage(
     name: str, values: torch.Tensor, answers: dict[str, npt.NDArray[Any]], tolerance: float = 1e-4
 ) -> None:
     """A network stage agrees with the original to `tolerance` of its standard deviation."""
+    worst = stage_error(name, values, answers)
+    assert worst <= tolerance, f"{name}: off by {worst:.2g} standard deviations"
+
+
+def stage_error(name: str, values: torch.Tensor, answers: dict[str, npt.NDArray[Any]]) -> float:
+    """How far a network stage is from the original's at most, in standard deviations of the stage."""
     if name in answers:
-        expected, got = answers[name].ravel(), values.detach().double().numpy().ravel()
+        expected, got = answers[name].ravel(), values.detach().cpu().double().numpy().ravel()
         spread = float(expected.std())
     else:
         assert tuple(values.shape) == tuple(answers[f"{name}/shape"].astype(int)), name
         expected = answers[f"{name}/sample"]
         got = sample(values)[: len(expected)]
         spread = float(answers[f"{name}/stats"][1])
-    worst = float(np.abs(got - expected).max()) / spread
-    assert worst <= tolerance, f"{name}: off by {worst:.2g} standard deviations"
+    return float(np.abs(got - expected).max()) / spread

@@ -31,7 +31,9 @@ def make_subject(entry: str, coco: Path, run_dir: Path, overrides: Sequence[str]
     values: dict[str, Any] = {
         "detector": detector,
         "fresh": lambda: untouched,
-        "dataset": ImageDataset(split.files, split.ground_truth.image_ids.tolist(), detector.transform),
+        "dataset": ImageDataset(
+            split.files, split.ground_truth.image_ids.tolist(), split.ground_truth.sizes, detector.transform
+        ),
         "ground_truth": split.ground_truth,
         "batches": plan_batches(settings.parts, detector.transform, split, settings.batch_size),
         "precision": settings.precision,

@@ -12,7 +12,7 @@ import torch
 from conftest import ENTRY
 
 import zoo
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.errors import CheckpointError, DataError, UsageError
 
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]

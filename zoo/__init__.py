@@ -73,7 +73,7 @@ def load(name: str, checkpoint: str | Path | None = None, device: str = "cpu") -
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
     stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
-    detector, _ = load_detector(config, entry, _classes(config), stored.path)
+    detector, _ = load_detector(config, entry, _classes(config), stored.path, own=stored.is_own)
     return detector.to(target)
 
 

@@ -7,6 +7,7 @@ import json
 from zoo.config.build import open_data, plan_batches, prepare
 from zoo.config.settings import RunSettings
 from zoo.config.weights import Weights
+from zoo.console import announce
 from zoo.data.batching import describe
 from zoo.data.loader import ImageDataset, default_workers
 from zoo.data.splits import Split
@@ -54,11 +55,12 @@ def _measure(settings: RunSettings, record: Record) -> None:
         with stage(record, "checkpoint"):
             weights = Weights(settings)
             record.checkpoint = weights.checkpoint
-        with stage(record, "data"):
-            split = open_data(settings.asked.data, settings.classes)
-            record.data = DataRecord.of(split)
         with stage(record, "model"):
             detector = weights.load().to(device)
+        with stage(record, "data"):
+            split = open_data(settings.asked.data, detector.classes)
+            record.data = DataRecord.of(split)
+        announce(record, settings.entry)
         subject = _subject(settings, detector, weights, split, context)
         record.protocol.batches = describe(subject.batches)
         asked = possible([measurement(name) for name in settings.measure], subject, record)
@@ -77,12 +79,12 @@ def _subject(
     settings: RunSettings, detector: Detector, weights: Weights, split: Split, context: DistributedContext
 ) -> Subject:
     """What is measured: the detector on its images."""
-    asked = settings.asked
+    asked, truth = settings.asked, split.ground_truth
     return Subject(
         detector=detector,
         fresh=weights.load,
-        dataset=ImageDataset(split.files, split.ground_truth.image_ids.tolist(), detector.transform),
-        ground_truth=split.ground_truth,
+        dataset=ImageDataset(split.files, truth.image_ids.tolist(), truth.sizes, detector.transform),
+        ground_truth=truth,
         batches=plan_batches(settings.parts, detector.transform, split, settings.batch_size),
         precision=settings.precision,
         context=context,
@@ -97,7 +99,7 @@ def _subject(
 
 def _train(config: TrainConfig, settings: RunSettings, subject: Subject, weights: Weights, record: Record) -> None:
     """Train the detector; its checkpoint in the record is then the one that was made here."""
-    split, evaluations = open_data(settings.asked.data, settings.classes, training=True), {}
+    split, evaluations = open_data(settings.asked.data, subject.detector.classes, training=True), {}
 
     def between_epochs(epoch: int) -> None:
         evaluations[epoch] = accuracy(subject)

@@ -96,7 +96,8 @@ class ImageGeometry:
         extent: (height, width) that boxes in input pixels are clipped to; usually the size, but need not be whole.
         scale: (x, y) factors from original to input pixels.
         original_size: size of the image file.
-        padded_size: size with the padding that the image would have if it were alone in its batch.
+        padded_size: size with the padding that the image would have if it were alone in its batch; cells of a feature
+            map beyond it are not trained on.
         offset: (x, y) of the image's first pixel in the input; (0, 0) where all padding is right and below.
     """
 
@@ -131,7 +132,7 @@ class Batch:
 class Transform(Protocol):
     """Host-side preprocessing: an image file or array to a sample, bit-exact with the source framework."""
 
-    def __call__(self, image: Image, image_id: int = 0) -> Sample: ...
+    def __call__(self, image: Image, image_id: int = 0, size: Size | None = None) -> Sample: ...
 
 
 class Metric(Protocol):

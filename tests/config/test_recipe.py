@@ -44,7 +44,8 @@ def test_precision_is_the_recipes_unless_asked_for(
     overrides: list[str], evaluation: str, training: str, scale: float | None
 ) -> None:
     assert settings(*overrides).precision == evaluation
-    assert (recipe(*overrides).precision, recipe(*overrides).loss_scale) == (training, scale)
+    trained = recipe(*overrides)
+    assert (trained.precision, trained.loss_scale) == (training, scale)
 
 
 def test_the_file_to_begin_with() -> None:

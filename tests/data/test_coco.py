@@ -157,20 +157,103 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (edited(lambda d: d.update(annotations={})), "has no list 'annotations'"),
         (edited(lambda d: d.update(images=[])), "has no images"),
         (edited(lambda d: d["images"].append(7)), "something in 'images' that is not an object"),
-        (edited(lambda d: d["images"][1].pop("height")), r"misses 'height' in images\[0\] \(id 10\)"),
-        (edited(lambda d: d["annotations"][0].pop("iscrowd")), "misses 'iscrowd'"),
+        (edited(lambda d: d["images"][1].pop("height")), "image 10 without 'height'"),
+        (edited(lambda d: d["annotations"][0].pop("iscrowd")), "annotation 5 without 'iscrowd'"),
         (edited(lambda d: d["annotations"][0].update(id=9)), "id 9 more than once in annotations"),
         (edited(lambda d: d["images"][0].update(id=10)), "id 10 more than once in images"),
-        (edited(lambda d: d["images"][0].update(id="10")), "'id' in images that is not an integer"),
+        (edited(lambda d: d["images"][0].update(id="10")), "image '10' whose 'id' is not an integer of 64 bits"),
         (edited(lambda d: d["annotations"][0].update(image_id=31)), "annotation 5 with the unknown image_id 31"),
         (edited(lambda d: d["annotations"][0].update(category_id=2)), "annotation 5 with the unknown category_id 2"),
-        (edited(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])), "'bbox' in annotations"),
-        (edited(lambda d: d["annotations"][0].update(area=None)), "'area' in annotations"),
+        (edited(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])), "annotation 5 whose 'bbox' is not a list of 4"),
+        (edited(lambda d: d["annotations"][1].update(bbox=["1", 2, 3, 4])), "annotation 9 whose 'bbox'"),
+        (edited(lambda d: d["annotations"][1].update(bbox=[1, 2, 3, float("nan")])), "annotation 9 whose 'bbox'"),
+        (edited(lambda d: d["annotations"][1].update(bbox=None)), "annotation 9 whose 'bbox'"),
+        (edited(lambda d: d["annotations"][1].pop("bbox")), "annotation 9 without 'bbox'"),
+        (edited(lambda d: d["annotations"][0].update(area=None)), "annotation 5 whose 'area' is not a finite number"),
+        (edited(lambda d: d["annotations"][2].update(area="81")), "annotation 2 whose 'area' is not a finite number"),
+        (edited(lambda d: d["annotations"][2].update(area=10**400)), "annotation 2 whose 'area' is not a finite"),
+        (edited(lambda d: d["annotations"][2].update(iscrowd=2)), "annotation 2 whose 'iscrowd' is not 0 or 1: 2"),
+        (edited(lambda d: d["images"][0].update(id=2**63)), "whose 'id' is not an integer of 64 bits"),
+        (edited(lambda d: d["annotations"][2].update(category_id=2**70)), "annotation 2 whose 'category_id' is not"),
+        (edited(lambda d: d["images"][2].update(height=0)), "image 20 whose 'height' is not a number of pixels: 0"),
+        (edited(lambda d: d["images"][2].update(width=-1)), "image 20 whose 'width' is not a number of pixels: -1"),
+        (edited(lambda d: d["images"][2].update(width=10.0)), "image 20 whose 'width' is not a number of pixels"),
+        (edited(lambda d: d["images"][2].update(width=2**20, height=2**20)), "image 20 of 1048576 x 1048576 pixels"),
+        (
+            edited(lambda d: d["images"][2].update(file_name="../b.jpg")),
+            "image 20 whose 'file_name' is not the name of",
+        ),
+        (edited(lambda d: d["images"][2].update(file_name="a/../../b.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name="/etc/b.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name="C:/b.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name="b\0.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name=7)), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["categories"][0].update(name=None)), "category 18 whose 'name' is not a text: None"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, document: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(tmp_path, document)
+
+
+FAULTY = {
+    "flat": ([1, 2, 4, 2, 4, 6], "a list of numbers, not of polygons"),
+    "strings": (["1 2 4 2 4 6"], "not made of lists"),
+    "odd": ([[1, 2, 4, 2, 4, 6, 1]], "a polygon of 7 numbers: an x without a y"),
+    "text": ("1,2,4,2,4,6", "neither polygons nor run lengths, but a str"),
+    "nothing": ([[1, 2, 4, 2, 4, None]], "something that is no finite number"),
+    "infinite": ([[1, 2, 4, 2, 4, 6], [1, 2, 4, 2, 4, float("inf")]], "something that is no finite number"),
+    "numbers as texts": ([["1", "2", "4", "2", "4", "6"]], "something that is no finite number"),
+    "far": ([[1, 2, 4, 2, 1e8, 6]], "the coordinate 1e[+]08, far beyond its image of 40 x 20 pixels"),
+    "no counts": ({"size": [20, 40]}, "an object without 'counts'"),
+    "no size": ({"counts": [800]}, r"the size None; its image is \[20, 40\]"),
+    "swapped size": ({"size": [40, 20], "counts": [800]}, r"the size \[40, 20\]; its image is \[20, 40\]"),
+    "huge size": ({"size": [2**40, 1], "counts": [0, 1]}, "its image is"),
+    "short": ({"size": [20, 40], "counts": [10, 20]}, "counts of 30 pixels, its image has 800"),
+    "long": ({"size": [20, 40], "counts": [10, 800]}, "counts of 810 pixels, its image has 800"),
+    "negative": ({"size": [20, 40], "counts": [-10, 810]}, "negative counts"),
+    "fractions": ({"size": [20, 40], "counts": [0.5, 799.5]}, "an object without 'counts', a list of integers"),
+    "cut text": ({"size": [20, 40], "counts": "`"}, "cannot be read: the last number is cut off"),
+    "foreign text": ({"size": [20, 40], "counts": "{}"}, "cannot be read: a character is not of the format"),
+    "endless text": ({"size": [20, 40], "counts": "o" * 12 + "1"}, "a number is larger than any image"),
+    "empty text": ({"size": [20, 40], "counts": ""}, "counts of 0 pixels"),
+}
+
+
+@pytest.mark.parametrize(("segmentation", "message"), FAULTY.values(), ids=FAULTY)
+def test_faulty_segmentations_name_their_annotation(tmp_path: Path, segmentation: Any, message: str) -> None:
+    document = edited(lambda d: d["annotations"][2].update(segmentation=segmentation))
+    with pytest.raises(DataError, match=f"annotation 2 whose 'segmentation' .*{message}"):
+        load(tmp_path, document)
+
+
+def test_polygons_without_an_area_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    triangle = [1, 2, 4, 2, 4, 6]
+    mixed = edited(lambda d: d["annotations"][0].update(segmentation=[[3, 3], triangle, [1, 1, 5, 5], []]))
+    truth = load(tmp_path, mixed)
+    assert "3 polygons of fewer than three points" in caplog.text
+    assert "annotation 5" in caplog.text
+    alone = load(tmp_path, edited(lambda d: d["annotations"][0].update(segmentation=[triangle])))
+    assert truth.rle(1) == alone.rle(1)
+    nothing = load(tmp_path, edited(lambda d: d["annotations"][0].update(segmentation=[[3, 3]])))
+    assert coco_mask.area([nothing.rle(1)]).tolist() == [0]  # type: ignore[list-item]
+    assert nothing.rle(1)["size"] == [20, 40]
+
+
+def test_compressed_masks_are_read(tmp_path: Path) -> None:
+    encoding: Any = coco_mask.frPyObjects([[1, 2, 14, 2, 14, 16]], 20, 40)[0]
+    compressed = {"size": [20, 40], "counts": encoding["counts"].decode()}
+    truth = load(tmp_path, edited(lambda d: d["annotations"][0].update(segmentation=compressed)))
+    assert truth.rle(1) == compressed
+    wrong = edited(lambda d: d["annotations"][0].update(segmentation={**compressed, "size": [9, 89]}))
+    wrong["images"][0].update(height=9, width=89)
+    with pytest.raises(DataError, match="counts of 800 pixels, its image has 801"):
+        load(tmp_path, wrong)
+
+
+def test_images_in_folders(tmp_path: Path) -> None:
+    named = load(tmp_path, edited(lambda d: d["images"][0].update(file_name="a/c..jpg")))
+    assert named.file_names[2] == "a/c..jpg"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from zoo.data.preprocess import HostNormalizer, Preprocess, as_bgr, decode
+from zoo.data.images import as_bgr, decode
+from zoo.data.preprocess import HostNormalizer, Preprocess
 from zoo.data.size_rules import KeepRatio, Letterbox
 from zoo.errors import DataError
 

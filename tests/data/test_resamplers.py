@@ -11,7 +11,8 @@ import pytest
 import torch
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 
-from zoo.data.preprocess import HostNormalizer, Preprocess, decode
+from zoo.data.images import decode
+from zoo.data.preprocess import HostNormalizer, Preprocess
 from zoo.data.resamplers import BicubicBytes, BilinearByFactor, OpenCvBilinear, OpenCvBilinearByFactor, Resampler
 from zoo.data.size_rules import ByFactor, KeepRatio, Resize, SizeRule
 from zoo.models.layers.normalize import PixelNormalizer

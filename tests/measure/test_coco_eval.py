@@ -12,7 +12,8 @@ from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, ZooError
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, IouType, evaluate
+from zoo.measure.coco_eval import IouType
+from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, evaluate
 from zoo.measure.coco_eval.ranking import order_by
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.types import Rle

@@ -54,7 +54,7 @@ def stages(detector: Detector, images: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def roi_stages(detector: TwoStageDetector, pyramid: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
-    head, rois = detector.roi_head, torch.tensor(ROIS, dtype=torch.float32)
+    head, rois = detector.roi_head, torch.tensor(ROIS, dtype=torch.float32, device=pyramid[0].device)
     stage = head.last_stage
     pooled = stage.pooler(pyramid, rois)
     shared = stage.shared(pooled)

@@ -12,7 +12,7 @@ from zoo.data.size_rules import Letterbox
 from zoo.errors import DataError
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadAround, PadToMultiple
-from zoo.types import Sample
+from zoo.types import Sample, Size
 
 CPU = torch.device("cpu")
 LETTERBOX = Preprocess(Letterbox(long=640, stride=32, pad=0.5))
@@ -20,6 +20,11 @@ LETTERBOX = Preprocess(Letterbox(long=640, stride=32, pad=0.5))
 
 def picture(height: int, width: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def blank(height: int, width: int, batch_shape: Size | None = None) -> Sample:
+    pixels = torch.zeros(height, width, 3, dtype=torch.uint8)
+    return Sample(pixels, 0, (height, width), (1.0, 1.0), batch_shape=batch_shape)
 
 
 def shares() -> PixelNormalizer:
@@ -60,5 +65,22 @@ def test_a_batch_has_one_shape() -> None:
 
 
 def test_an_image_alone_is_padded_to_the_multiple() -> None:
-    assert PadToMultiple(32).padded_size((800, 1067)) == (800, 1088)
-    assert PadAround(114).padded_size((100, 131)) == (100, 131)
+    assert PadToMultiple(32).padded_size(blank(800, 1067)) == (800, 1088)
+    assert PadAround(114).padded_size(blank(100, 131, batch_shape=(128, 160))) == (128, 160)
+
+
+def test_a_planned_shape_is_that_of_the_batch_and_of_each_image() -> None:
+    """Crops are padded to their whole square, so that anchors over the padding are trained on as background."""
+    normalizer = PixelNormalizer([0.0] * 3, [1.0] * 3, "bgr", PadToMultiple(32))
+    batch = normalizer([blank(60, 90, batch_shape=(128, 128)), blank(100, 40, batch_shape=(128, 128))], CPU)
+    assert batch.input_shape == (128, 128)
+    assert [geometry.padded_size for geometry in batch.geometries] == [(128, 128), (128, 128)]
+    assert [geometry.extent for geometry in batch.geometries] == [(60, 90), (100, 40)]
+    unplanned = normalizer([blank(60, 90), blank(100, 40)], CPU)
+    assert unplanned.input_shape == (128, 96)
+    assert [geometry.padded_size for geometry in unplanned.geometries] == [(64, 96), (128, 64)]
+    with pytest.raises(DataError, match="do not fit"):
+        normalizer([blank(60, 129, batch_shape=(128, 128))], CPU)
+    with pytest.raises(ValueError, match="one and the same batch shape"):
+        normalizer([blank(60, 90, batch_shape=(128, 128)), blank(60, 90)], CPU)
+    assert PadToMultiple(64).batch_shape([blank(60, 90, batch_shape=(100, 100))]) == (128, 128)

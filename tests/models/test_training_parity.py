@@ -32,18 +32,22 @@ from zoo.types import Batch, Target
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
+RETINANET = "retinanet_r50_fpg_crop640_50e_coco"
 GRADIENTS = {
     FASTER_RCNN: 11,
     "faster_rcnn_r50_caffe_c4_1x_coco": 8,
     "mask_rcnn_r50_fpg_crop640_50e_coco": 15,
-    "retinanet_r50_fpg_crop640_50e_coco": 11,
+    RETINANET: 11,
 }
 """Case -> how many of its parameters have a known gradient."""
-QUICK_GRADIENTS = {"retinanet_r50_fpg_crop640_50e_coco"}
+QUICK_GRADIENTS = {RETINANET}
 GRADIENT_CASES = [
     pytest.param(case, marks=() if case in QUICK_GRADIENTS else pytest.mark.nightly) for case in GRADIENTS
 ]
 IMAGES = (520707, 349184)
+
+EXTRA = f"mmdet/extra/{RETINANET}__loss_bn_batch"
+needs_extra = pytest.mark.skipif(not (SHARED / "parity" / f"{EXTRA}.npz").exists(), reason="no such parity case")
 
 Answers = dict[str, npt.NDArray[Any]]
 
@@ -230,6 +234,52 @@ def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.
     parameters = {key: p for key, p in step.parameters.items() if key.startswith("roi_head.") and key in known}
     assert len(parameters) == 3
     assert_gradients(torch.stack(list(losses.values())).sum(), parameters, case)
+
+
+@pytest.fixture(scope="module")
+def trained_batch() -> tuple[Detector, Batch, dict[str, Tensor]]:
+    """RetinaNet on FPG in training mode on two images as its recipe pads them, and its BN statistics by their keys."""
+    model = load(RETINANET).train()
+    buffers = {fingerprint(values): values for values in model.buffers()}
+    statistics = {key: buffers.get(fingerprint(values)) for key, values in weights(f"mmdet/{RETINANET}").items()}
+    samples = [model.transform(SHARED / "coco" / "val2017" / f"{i:012d}.jpg", i) for i in (175364, 300039)]
+    for sample in samples:  # neither is as high: (481, 640) and (479, 640)
+        sample.batch_shape = (640, 640)
+    known = golden(EXTRA, "bn_after")
+    kept = {key: value for key, value in statistics.items() if value is not None and key in known and "running" in key}
+    return model, model.prepare(samples), kept
+
+
+@needs_extra
+def test_a_batch_as_it_was_trained_on(trained_batch: tuple[Detector, Batch, dict[str, Tensor]]) -> None:
+    """Batch statistics, and every image padded to the whole square, where anchors over the padding are background."""
+    model, batch, statistics = trained_batch
+    answers = golden(EXTRA, "loss")
+    assert list(batch.images.shape) == answers["input_shape"].tolist()
+    frozen = {key: values.clone() for key, values in statistics.items() if "bn1.running" in key and "layer" not in key}
+    with torch.no_grad():
+        losses = model(batch, read_targets(batch, masks=False))
+    for name, value in losses.items():
+        assert_close(name, value, answers[name], 1e-5)
+    known = golden(EXTRA, "bn_after")
+    assert len(statistics) == 18
+    assert len(frozen) == 2
+    for key, values in statistics.items():
+        assert values.numpy() == pytest.approx(known[key], rel=1e-4, abs=1e-5), key
+    assert all(torch.equal(statistics[key], values) for key, values in frozen.items())
+
+
+@needs_extra
+@pytest.mark.nightly
+def test_gradients_of_a_batch_as_it_was_trained_on(trained_batch: tuple[Detector, Batch, dict[str, Tensor]]) -> None:
+    model, batch, _ = trained_batch
+    known = golden(EXTRA, "grad")
+    parameters = {key: p for key, p in by_checkpoint_key(model, RETINANET).items() if key in known}
+    assert len(parameters) == 11
+    losses = model(batch, read_targets(batch, masks=False))
+    gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), list(parameters.values()))
+    for key, gradient in zip(parameters, gradients, strict=True):
+        assert_close(key, gradient.double().norm(), known[key], 1e-3)
 
 
 def composed_box_loss(loss: str) -> BoxLoss:

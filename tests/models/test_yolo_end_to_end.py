@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pairing import pair_detections
 from parity import SHARED, golden, needs_coco, needs_shared, sample
 from pycocotools import mask as coco_mask
 from test_yolo_parity import DEEP, load
@@ -19,7 +20,7 @@ from zoo.models.heads.yolo_masks import MaskMethod
 from zoo.models.layers.conv import fold_batch_norm
 from zoo.types import Rle
 
-CASES = ["yolov8n", "yolov8m", "yolov8n-seg", "yolov8s-seg", *DEEP]
+CASES = ["yolov8n", "yolov8n-seg", "yolov8s-seg", *DEEP]
 IMAGES = ("000000349184", "000000520707")
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
@@ -43,20 +44,12 @@ def found_in(detector: DenseDetector, image: str, answers: dict[str, npt.NDArray
     batch = detector.prepare([one])
     assert tuple(batch.images.shape) == tuple(answers["input_shape"].astype(int))
     assert np.abs(sample(batch.images) - answers["input_sample"]).max() <= 1e-6
-    (found,) = detector.postprocess(detector.network(batch), batch)
-    return found
+    return detector.postprocess(detector.network(batch), batch)[0].cpu()
 
 
-def partners(
-    answers: dict[str, npt.NDArray[Any]], found: Detections, box: float = 0.02, score: float = 1e-4
-) -> npt.NDArray[np.int64]:
-    """For each of the original's best detections, the one here of the same class, box (pixels) and score."""
-    boxes = np.abs(answers["boxes"][:, None] - found.boxes.numpy()[None]).max(axis=2)
-    scores = np.abs(answers["scores"][:, None] - found.scores.numpy()[None])
-    same = answers["labels"][:, None] == found.labels.numpy()[None]
-    distance = np.where(same & (scores <= score), boxes, np.inf)
-    assert distance.min(axis=1).max() <= box
-    return np.asarray(distance.argmin(axis=1))
+def pair(answers: dict[str, npt.NDArray[Any]], found: Detections) -> dict[int, int]:
+    """Each of the original's best detections with the one here."""
+    return pair_detections(answers, found, nms_iou=0.7, score=1e-4)
 
 
 def area(mask: Rle) -> int:
@@ -76,11 +69,15 @@ def assert_masks(masks: list[Rle], expected: npt.NDArray[Any]) -> None:
 def test_detections(case: tuple[str, DenseDetector], image: str, variant: str) -> None:
     name, detector = case
     answers = golden(name, f"{variant}/{image}")
-    found = found_in(detector, image, answers, square=variant == "e2e_square")
+    assert_answers(found_in(detector, image, answers, square=variant == "e2e_square"), answers)
+
+
+def assert_answers(found: Detections, answers: dict[str, npt.NDArray[Any]]) -> None:
+    """As many detections as the original's, its best among them, with its masks."""
     assert len(found) == int(answers["num"])
-    chosen = partners(answers, found)
+    pairs = pair(answers, found)
     if found.masks is not None:
-        assert_masks([found.masks[i] for i in chosen], answers["mask_area"])
+        assert_masks([found.masks[i] for i in pairs.values()], answers["mask_area"][list(pairs)])
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -88,7 +85,7 @@ def test_the_prediction_does_not_depend_on_folding(case: tuple[str, DenseDetecto
     name, _ = case
     plain = load(name.removeprefix("ultralytics/"))
     answers = golden(name, f"e2e/{image}")
-    partners(answers, found_in(plain, image, answers, square=False))
+    pair(answers, found_in(plain, image, answers, square=False))
 
 
 METHODS: dict[MaskMethod, str] = {"logits": "mask_area", "probabilities": "mask_area_v800"}
@@ -106,8 +103,8 @@ def test_masks_by_both_methods(file: str, image: str, method: MaskMethod) -> Non
     detector.dense_head.mask_branch.method = method
     answers = golden(f"ultralytics/{file}", f"e2e/{image}")
     found = found_in(detector, image, answers, square=False)
-    chosen = partners(answers, found)
+    pairs = pair(answers, found)
     assert found.masks is not None
-    assert_masks([found.masks[i] for i in chosen], answers[METHODS[method]])
+    assert_masks([found.masks[i] for i in pairs.values()], answers[METHODS[method]][list(pairs)])
     if method == "logits":
-        assert [found.masks[i]["counts"] for i in chosen[:5]] == answers["mask_rle_first5"].tolist()
+        assert [found.masks[pairs[i]]["counts"] for i in range(5)] == answers["mask_rle_first5"].tolist()

@@ -32,7 +32,7 @@ from zoo.types import Sample, Target
 
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
-CASES = ["yolov8n", "yolov8m", "yolov8n-seg", *DEEP]
+CASES = ["yolov8n", "yolov8n-seg", *DEEP]
 IMAGES = (520707, 349184)
 SIDE = 640
 TOLERANCE = 5e-5

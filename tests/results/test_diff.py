@@ -9,9 +9,10 @@ from made_up import ROW, cell, make_entry, make_record
 
 from zoo.catalog.entry import Entry
 from zoo.errors import UsageError
-from zoo.results.diff import ABSENT, compare_records, diff_rows, passes, render_comparison, render_diff
+from zoo.results.diff import compare_records, diff_rows, passes, render_comparison, render_diff
 from zoo.results.record import Record
 from zoo.runtime.provenance import Code
+from zoo.terminal import ABSENT
 
 R50 = make_entry(cell("37.4", line=25), cell("21.4", metric="fps", hardware="V100"), name="mmdet_r50")
 R101 = make_entry(cell("39.4", line=31), cell("15.6", metric="fps", hardware="V100"), name="mmdet_r101")

@@ -12,11 +12,11 @@ from made_up import make_catalogue, make_hardware, make_record
 
 from zoo import cli
 from zoo.errors import UsageError, ZooError
-from zoo.results.diff import ABSENT
 from zoo.results.ledger import Ledger
 from zoo.results.report.page import write_report
 from zoo.results.report.plots import Delta, Point, pareto_front, scatter_plot, strip_plot, ticks, verdict_class
 from zoo.runtime.provenance import Code
+from zoo.terminal import ABSENT
 
 MEASURED: dict[str, Any] = {
     "box_AP": 37.4123,

@@ -282,6 +282,17 @@ def test_verdicts_are_made_when_a_record_is_read() -> None:
     assert judge(record, make_entry(cell("37.1")))["box_AP"].verdict == "EXACT"
 
 
+def test_annotations_without_an_object_leave_nothing_to_find() -> None:
+    record = make_record(measured={"box_AP": None, "box_AP50": None})
+    found = judge(record, make_entry(cell("37.4"), cell("58.1", metric="box_AP50"), cell("34.7", metric="mask_AP")))
+    nothing = ("NOT-COMPARED", "nothing to find: the annotations have no object that it counts")
+    assert {metric: (item.verdict, item.reason) for metric, item in found.items()} == {
+        "box_AP": nothing,
+        "box_AP50": nothing,
+        "mask_AP": ("NOT-ASKED", "the run did not measure it"),
+    }
+
+
 def test_what_was_asked_for_and_could_not_be_measured_is_blocked() -> None:
     record = make_record(measured={"params": 7}, skipped={"speed": "speed needs a clock"})
     found = judge(record, make_entry(cell("37.4"), cell("21.4", metric="fps"), cell("16.0", metric="latency_ms")))

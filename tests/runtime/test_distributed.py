@@ -90,7 +90,7 @@ def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_pa
 def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
     truth = CocoGroundTruth.load(tiny_coco / "annotations" / "instances_val2017.json")
     files = [tiny_coco / "val2017" / name for name in truth.file_names]
-    dataset = ImageDataset(files, truth.image_ids.tolist(), Preprocess(KeepRatio(64, 48)))
+    dataset = ImageDataset(files, truth.image_ids.tolist(), truth.sizes, Preprocess(KeepRatio(64, 48)))
     batches = [PlannedBatch((i,)) for i in range(len(files))]
     seen = []
     for rank in range(processes):

@@ -305,7 +305,7 @@ def test_gradients_are_summed_over_images(tiny_coco: Path, tmp_path: Path) -> No
 
 def test_exported_weights_load_without_executing_anything(tmp_path: Path) -> None:
     detector = TinyDetector()
-    export_weights(tmp_path / "weights.pth", detector.state_dict())
+    export_weights(tmp_path / "weights.pth", detector.state_dict(), detector.classes)
     loaded = torch.load(tmp_path / "weights.pth", weights_only=True)
     assert list(loaded) == list(detector.state_dict())
 

@@ -52,6 +52,11 @@ class StoredFile:
     size: int
     hash_evidence: HashEvidence
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the file is the user's own: not the published one, and perhaps not in its format."""
+        return self.hash_evidence == "other weights"
+
 
 class CheckpointStore:
     """Fetches checkpoints, keeps them, and vouches for their bytes.

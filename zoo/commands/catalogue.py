@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, read_entry, resolve
-from zoo.commands.command import Command, add_which
-from zoo.commands.output import add_format, print_pairs, print_rows
+from zoo.commands.command import Command, add_which, completed
+from zoo.commands.completers import entries
+from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError
 from zoo.results.verdict import printed, source_of
+from zoo.terminal import Layout
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -25,7 +28,8 @@ def _list(options: argparse.Namespace) -> int:
     if options.format == "names":
         print("\n".join(row["entry"] for row in rows))
     else:
-        print_rows(rows, options.format)
+        parts = ("upstream", "detector", "schedule", "loss", "neck", "checkpoint", "backbone")
+        print_rows(rows, options.format, Layout(drop=parts))
     return 0
 
 
@@ -46,29 +50,62 @@ def evidence(entry: Entry) -> str:
 def _show(options: argparse.Namespace) -> int:
     name, others = resolve(options.entry)
     entry = read_entry(name)
-    protocol = _protocol(entry)
-    if options.json:
-        print(json.dumps({**asdict(entry), "protocol": protocol}, indent=1, ensure_ascii=False))
+    if options.settings:
+        return _show_settings(entry, options.format)
+    if options.format == "json":
+        print(json.dumps({**asdict(entry), "protocol": _protocol(entry)}, indent=1, ensure_ascii=False))
         return 0
-    checkpoint = entry.checkpoint
+    rows = list(_facts(entry))
+    if options.format == "csv":
+        print_rows(rows, options.format)
+        return 0
     print(f"{entry.name}: {entry.upstream} of {entry.zoo}, weights under {entry.license}")
     if others:
         print(f"  also in other zoos: {', '.join(others)}")
-    print("\nparts")
-    print_pairs(entry.parts)
-    print("\ncheckpoint")
+    for subject, facts in groupby(rows, key=lambda row: row["of"]):
+        print(f"\n{subject}")
+        for row in facts:
+            print(f"  {row['name']:<16} {', '.join(filter(None, (row['value'], row['source'])))}")
+    print(f"\nrun it: zoo run {entry.name}")
+    return 0
+
+
+def _show_settings(entry: Entry, style: str) -> int:
+    from zoo.config.comments import described
+    from zoo.config.compose import compose
+
+    rows = [
+        {"setting": key, "value": value, "meaning": about}
+        for key, value, about in described(compose(entry.name), entry.parts)
+    ]
+    if style == "table":  # as an override is written
+        rows = [{"setting": f"{row['setting']}={row['value']}", "meaning": row["meaning"]} for row in rows]
+    print_rows(rows, style, Layout(below=("meaning",)))
+    return 0
+
+
+def _facts(entry: Entry) -> Iterator[dict[str, str]]:
+    """What is known of an entry, a row a fact."""
+
+    def fact(of: str, name: str, value: str, source: str = "") -> dict[str, str]:
+        return {"of": of, "name": name, "value": value, "source": source}
+
+    for part, option in entry.parts.items():
+        yield fact("parts", part, option)
+    checkpoint = entry.checkpoint
     digits = checkpoint.sha256 or checkpoint.sha256_prefix
     hash_line = f"sha256 {digits}{'' if checkpoint.sha256 else '...'}" if digits else "none published"
-    print_pairs({"format": checkpoint.format, "keymap": checkpoint.keymap, "hash": f"{hash_line} ({evidence(entry)})"})
-    print_pairs({f"mirror {i}": url for i, url in enumerate(checkpoint.urls, start=1)})
-    print("\npublished")
+    yield fact("checkpoint", "format", checkpoint.format)
+    yield fact("checkpoint", "keymap", checkpoint.keymap)
+    yield fact("checkpoint", "hash", f"{hash_line} ({evidence(entry)})")
+    for i, url in enumerate(checkpoint.urls, start=1):
+        yield fact("checkpoint", f"mirror {i}", url)
     for cell in entry.published:
         hardware = f" on {cell.hardware}" if cell.hardware else ""
-        print(f"  {cell.metric:<16} {cell.text} {METRICS[cell.metric]}{hardware}, {source_of(cell)}")
+        yield fact("published", cell.metric, f"{cell.text} {METRICS[cell.metric]}{hardware}", source_of(cell))
+    protocol = _protocol(entry)
     if protocol:
-        print(f"\nprotocol\n  {protocol['name']}, version {protocol['version']}")
-    print(f"\nrun it: python -m zoo.bench entry={entry.name}")
-    return 0
+        yield fact("protocol", protocol["name"], f"version {protocol['version']}")
 
 
 def _protocol(entry: Entry) -> dict[str, Any] | None:
@@ -110,7 +147,7 @@ def _published(options: argparse.Namespace) -> int:
         }
         for name, cell in cells
     ]
-    print_rows(rows, options.format)
+    print_rows(rows, options.format, Layout(group="entry", below=("conflict", "hardware")))
     return 0
 
 
@@ -138,10 +175,10 @@ def _read_published(options: argparse.Namespace) -> int:
         }
         for number in numbers
     ]
-    print_rows(rows, options.format)
+    print_rows(rows, options.format, Layout(group="place", below=("conflict", "raw", "hardware", "row")))
     issues = summary(issue for _, found in documents for issue in found)
     if issues:
-        aside = sys.stderr if options.format == "csv" else sys.stdout  # no remark among lines of CSV
+        aside = sys.stdout if options.format == "table" else sys.stderr  # no remark among what programs read
         print("", "issues", *(f"  {line}" for line in issues), sep="\n", file=aside)
     return 0
 
@@ -165,8 +202,9 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("entry", metavar="ENTRY")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    completed(parser.add_argument("entry", metavar="ENTRY"), entries)
+    parser.add_argument("--settings", action="store_true", help="its resolved settings instead, and what they mean")
+    add_format(parser)
 
 
 def _published_arguments(parser: argparse.ArgumentParser) -> None:

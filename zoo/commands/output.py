@@ -6,9 +6,10 @@ import argparse
 import csv
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 
-from zoo.results.diff import ABSENT
+from zoo.terminal import PLAIN, Layout, table, width_of
 
 FORMATS = ("table", "json", "csv")
 
@@ -18,30 +19,21 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     parser.add_argument("--format", choices=(*FORMATS, *more), default="table", help="default: %(default)s")
 
 
-def print_rows(rows: Sequence[Mapping[str, str]], style: str) -> None:
-    """Print rows as an aligned table, as JSON or as CSV.
+def print_rows(rows: Sequence[Mapping[str, str]], style: str, layout: Layout = PLAIN) -> None:
+    """Print rows as an aligned table that fits the terminal, as JSON or as CSV.
 
     Args:
         rows: column -> text; all of them with the same columns.
         style: one of `FORMATS`.
+        layout: what becomes of a table that is wider than the terminal.
     """
-    header = list(rows[0]) if rows else []
     if style == "json":
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif style == "csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, header, lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         print(text.getvalue(), end="")
     else:
-        from tabulate import tabulate
-
-        lines = [[value or ABSENT for value in row.values()] for row in rows]
-        print(tabulate(lines, headers=header, tablefmt="simple", disable_numparse=True))
-
-
-def print_pairs(pairs: Mapping[str, object]) -> None:
-    """Print names and values below a heading."""
-    for name, value in pairs.items():
-        print(f"  {name:<10} {value}")
+        print(table(rows, width_of(sys.stdout), layout))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.commands.command import WHICH, Command, add_results_dir
+from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError, ZooError
-from zoo.results.diff import diff_rows, entries_of, passes, render_comparison, render_diff
+from zoo.results.diff import compare_records, diff_rows, entries_of, flat_rows, passes, render_comparison, render_diff
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
+from zoo.schema import plain
+from zoo.terminal import width_of
 
 
 def _table(options: argparse.Namespace) -> int:
@@ -36,7 +40,7 @@ def _table(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     if any(argument.endswith(".json") for argument in options.which):
-        return _diff_records(options.which)
+        return _diff_records(options.which, options.format)
     root = options.results_dir
     ledger = Ledger(root)
     records = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
@@ -45,8 +49,12 @@ def _diff(options: argparse.Namespace) -> int:
     if not records:
         raise _no_records(root)
     entries = entries_of(records)
-    print(render_diff(records, entries), end="")
-    return 0 if passes(diff_rows(records, entries)) else 1
+    rows = diff_rows(records, entries)
+    if options.format == "table":
+        print(render_diff(records, entries, width_of(sys.stdout)), end="")
+    else:
+        print_rows(flat_rows(rows), options.format)
+    return 0 if passes(rows) else 1
 
 
 def _matching(records: Sequence[Record], patterns: Sequence[str]) -> list[Record]:
@@ -58,14 +66,18 @@ def _matching(records: Sequence[Record], patterns: Sequence[str]) -> list[Record
     return [record for record in records if record.entry in wanted or record.name in wanted]
 
 
-def _diff_records(paths: Sequence[str]) -> int:
+def _diff_records(paths: Sequence[str], style: str) -> int:
     if len(paths) != 2:
         raise UsageError("two record files are compared at a time", next_step="zoo diff OLD.json NEW.json")
     for path in paths:
         if not Path(path).is_file():
             raise UsageError(f"no record file {path}", next_step="records are under results/records/<hardware>/")
     old, new = (Record.read(Path(path)) for path in paths)
-    print(render_comparison(old, new), end="")
+    if style == "table":
+        print(render_comparison(old, new, width_of(sys.stdout)), end="")
+        return 0
+    changes = [plain(change) for change in compare_records(old, new).changes]
+    print_rows([{key: "" if value is None else str(value) for key, value in row.items()} for row in changes], style)
     return 0
 
 
@@ -90,6 +102,7 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("which", nargs="*", metavar="ZOO|ENTRY|GLOB|RECORD.json", help=f"{WHICH}; or two records")
+    add_format(parser)
     add_results_dir(parser)
 
 

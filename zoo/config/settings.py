@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, read_entry
 from zoo.config.compose import PART_GROUPS, compose
+from zoo.data.folder import complete
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
 from zoo.results.identity import Identity, Role, identify, role_of
@@ -198,6 +199,9 @@ class RunSettings:
             one: the batch size that is asked for is that of its training.
         recipe: how the entry is trained; None where it has no schedule.
         train: the training that comes first; None evaluates published weights.
+        row_classes: names of the row's object classes, in label order.
+        classes: those of the model: the row's, and those of other data that it is trained on. A file of the user's
+            own has its own ones when it is evaluated.
         results_dir: folder of records and tables.
         run_dir: folder of this run's record and predictions.
     """
@@ -213,13 +217,16 @@ class RunSettings:
     batch_size: int
     recipe: Recipe | None
     train: TrainConfig | None
+    row_classes: tuple[str, ...]
+    classes: tuple[str, ...]
     results_dir: Path
     run_dir: Path
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Category names in label order: the entry's own, or all of the data set's."""
-        return self.entry.classes or self.asked.data.classes
+    def begins_with(self, checkpoint: Checkpoint) -> bool:
+        """Whether a training begins with this file."""
+        return (
+            self.recipe is not None and self.recipe.initial is not None and self.recipe.initial.urls == checkpoint.urls
+        )
 
     @classmethod
     def from_config(
@@ -236,11 +243,14 @@ class RunSettings:
         Raises:
             UsageError: a value that nothing can be done with; the message names its key.
         """
+        config = {**config, "data": complete(config["data"])}
         asked = _settings(config)
         entry = Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts)
         training = isinstance(asked.run, TrainSettings)
         own = compose(entry.name, ["run=train"] if training else [])
         recipe = _recipe(config, asked)
+        own_data = tuple(own["data"]["classes"])
+        row_classes = entry.classes or own_data
         return cls(
             entry=entry,
             asked=asked,
@@ -253,6 +263,8 @@ class RunSettings:
             batch_size=1 if training or asked.batch_size == "auto" else asked.batch_size,
             recipe=recipe,
             train=_train(config, asked, recipe, run_dir) if isinstance(asked.run, TrainSettings) else None,
+            row_classes=row_classes,
+            classes=asked.data.classes if training and asked.data.classes != own_data else row_classes,
             results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )

@@ -34,11 +34,12 @@ class Weights:
         self._initial: InitialWeights | None = None
         self.checkpoint: CheckpointRecord | None = None
         own = settings.asked.checkpoint
-        if settings.train is not None and own.path is None and own.url is None:
+        published = settings.entry.checkpoint
+        if settings.train is not None and own.path is None and own.url is None and not settings.begins_with(published):
             self._initial = InitialWeights(settings.train, settings.results_dir)
             return
-        stored = fetch_checkpoint(settings.entry.checkpoint, settings.results_dir, path=own.path, url=own.url)
-        self._path = stored.path
+        stored = fetch_checkpoint(published, settings.results_dir, path=own.path, url=own.url)
+        self._stored = stored
         self.checkpoint = CheckpointRecord(**checkpoint_info(stored))
 
     def load(self) -> Detector:
@@ -53,7 +54,14 @@ class Weights:
             detector = build_model(settings.parts, settings.classes).eval()
             self._initial.load(detector)
             return detector
-        detector, report = load_detector(settings.parts, settings.entry, settings.classes, self._path)
+        detector, report = load_detector(
+            settings.parts,
+            settings.entry,
+            settings.row_classes,
+            self._stored.path,
+            own=self._stored.is_own,
+            classes=None if settings.train is None else settings.classes,
+        )
         assert self.checkpoint is not None  # noqa: S101 - there is a file
         self.checkpoint.load_report = LoadReport(**report.to_json())
         return detector

@@ -6,9 +6,7 @@ Legend for shapes: I images, K categories, A annotations.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.coco_json import LARGEST_IMAGE, Table, is_inside, is_side, layout_error, read_document
 from zoo.data.rle import from_segmentation
+from zoo.data.segmentations import checked_segmentations
 from zoo.errors import DataError, closest
 from zoo.types import Rle, Size
 
 _MAX_LISTED = 10
 """Categories that an error names."""
-
-_LAYOUT_STEP = (
-    "check that the file is COCO's own instances_*.json (images, categories, annotations), or download it again"
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,33 +84,33 @@ class CocoGroundTruth:
         Raises:
             DataError: the file is missing, not JSON, not in COCO's layout, or contradicts itself.
         """
-        document, sha256 = _read(path)
-        images, image_ids = _by_id(path, document, "images")
-        categories, category_ids = _by_id(path, document, "categories")
-        annotations = _rows(path, document, "annotations")
-        annotation_ids = _ids(path, "annotations", annotations)
+        document, sha256 = read_document(path)
+        images, categories = (_by_id(path, document, name) for name in ("images", "categories"))
+        annotations = Table.of(path, document, "annotations")
+        annotation_ids = annotations.ids()
         if np.any(annotation_ids == 0):  # pycocotools takes 0 for "not matched"; nothing refers to these ids
-            annotation_ids = np.arange(1, len(annotations) + 1)
-        image_index = _positions(path, "image_id", annotations, image_ids)
-        category_index = _positions(path, "category_id", annotations, category_ids)
-        by_image = np.argsort(image_index, kind="stable")
-        annotations = [annotations[i] for i in by_image]
+            annotation_ids = np.arange(1, len(annotation_ids) + 1)
+        image_ids, category_ids = images.ids(), categories.ids()
+        by_image = np.argsort(annotations.positions("image_id", image_ids), kind="stable")
+        annotations = annotations.sorted_by(by_image)
+        image_index = annotations.positions("image_id", image_ids)
+        sizes = _sizes(images)
         return cls(
             sha256=sha256,
             image_ids=image_ids,
-            file_names=[str(name) for name in _values(path, "images", images, "file_name")],
-            heights=_integers(path, "images", images, "height"),
-            widths=_integers(path, "images", images, "width"),
+            file_names=images.values("file_name", is_inside, "the name of a file inside the folder of the images"),
+            heights=sizes[:, 0],
+            widths=sizes[:, 1],
             category_ids=category_ids,
-            category_names=[str(name) for name in _values(path, "categories", categories, "name")],
+            category_names=categories.texts("name"),
             annotation_ids=annotation_ids[by_image],
-            image_index=image_index[by_image],
-            category_index=category_index[by_image],
-            boxes=_floats(path, annotations, "bbox", width=4).reshape(-1, 4),
-            areas=_floats(path, annotations, "area", width=1).reshape(-1),
-            is_crowd=_integers(path, "annotations", annotations, "iscrowd").astype(bool),
-            ignore=np.array([bool(row.get("ignore", False)) for row in annotations], dtype=bool),
-            segmentations=[row.get("segmentation") for row in annotations],
+            image_index=image_index,
+            category_index=annotations.positions("category_id", category_ids),
+            boxes=annotations.numbers("bbox", 4),
+            areas=annotations.numbers("area", 1),
+            is_crowd=annotations.flags("iscrowd"),
+            ignore=np.array([bool(row.get("ignore", False)) for row in annotations.rows], dtype=bool),
+            segmentations=checked_segmentations(annotations, sizes[image_index]),
         )
 
     def subset(self, limit: int) -> CocoGroundTruth:
@@ -168,6 +164,11 @@ class CocoGroundTruth:
         """
         return slice(int(self._first_of_image[image]), int(self._first_of_image[image + 1]))
 
+    @property
+    def sizes(self) -> list[Size]:
+        """(height, width) of every image, in pixels."""
+        return list(zip(self.heights.tolist(), self.widths.tolist(), strict=True))
+
     def size_of(self, image: int) -> Size:
         """(height, width) of an image, in pixels.
 
@@ -188,7 +189,7 @@ class CocoGroundTruth:
         if annotation not in self._rles:
             size = self.size_of(int(self.image_index[annotation]))
             segmentation = self.segmentations[annotation]
-            if not segmentation:
+            if segmentation is None:
                 raise DataError(
                     f"annotation {self.annotation_ids[annotation]} has no segmentation",
                     next_step="evaluate boxes only, or use annotations with masks",
@@ -200,7 +201,7 @@ class CocoGroundTruth:
         """The id of the one category of a name, or of the one that has objects: some exports repeat it for a group."""
         labels = [label for label, known in enumerate(self.category_names) if known == name]
         used = set(self.category_index.tolist()).intersection(labels) if len(labels) > 1 else ()
-        ids = self.category_ids[sorted(used) if len(used) == 1 else labels].tolist()
+        ids: list[int] = self.category_ids[sorted(used) if len(used) == 1 else labels].tolist()
         if len(ids) > 1:
             raise DataError(
                 f"the annotations have {len(ids)} categories of the name {name!r}: ids {', '.join(map(str, ids))}",
@@ -234,97 +235,19 @@ class CocoGroundTruth:
         )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """The document and the sha256 of its file."""
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            document = json.load(file)
-    except FileNotFoundError:
-        raise DataError(
-            f"no annotation file at {path}",
-            next_step="point data.root at a folder in COCO's own layout (annotations/instances_val2017.json, val2017/)",
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path}: {error.strerror or error}", next_step="make the file readable, or name another one"
-        ) from None
-    except ValueError as error:  # broken JSON, broken UTF-8
-        raise DataError(
-            f"{path} is not valid JSON: {error}", next_step="download it again: it is damaged or cut off"
-        ) from None
-    if not isinstance(document, dict):
-        raise _layout_error(path, f"holds a {type(document).__name__}, not an object")
-    return document, sha256
+def _by_id(path: Path, document: dict[str, Any], name: str) -> Table:
+    """A table that is not empty, in ascending order of id."""
+    table = Table.of(path, document, name)
+    if not table.rows:
+        raise layout_error(path, f"has no {name}")
+    return table.sorted_by(np.argsort(table.ids()))
 
 
-def _rows(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    rows = document.get(key)
-    if not isinstance(rows, list):
-        raise _layout_error(path, f"has no list {key!r}")
-    if not all(isinstance(row, dict) for row in rows):
-        raise _layout_error(path, f"has something in {key!r} that is not an object")
-    return rows
-
-
-def _by_id(path: Path, document: dict[str, Any], table: str) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
-    """The rows of a table in ascending order of id, and these ids."""
-    rows = _rows(path, document, table)
-    if not rows:
-        raise _layout_error(path, f"has no {table}")
-    ids = _ids(path, table, rows)
-    order = np.argsort(ids)
-    return [rows[i] for i in order], ids[order]
-
-
-def _values(path: Path, table: str, rows: Iterable[dict[str, Any]], key: str) -> list[Any]:
-    values = []
-    for position, row in enumerate(rows):
-        if key not in row:
-            raise _layout_error(path, f"misses {key!r} in {table}[{position}] (id {row.get('id')})")
-        values.append(row[key])
-    return values
-
-
-def _integers(path: Path, table: str, rows: Iterable[dict[str, Any]], key: str) -> npt.NDArray[np.int64]:
-    values = _values(path, table, rows, key)
-    if not all(isinstance(value, int) for value in values):
-        raise _layout_error(path, f"has a {key!r} in {table} that is not an integer")
-    return np.array(values, dtype=np.int64)
-
-
-def _floats(path: Path, rows: Iterable[dict[str, Any]], key: str, *, width: int) -> npt.NDArray[np.float64]:
-    """A column of numbers (width 1) or of lists of `width` numbers."""
-    values = _values(path, "annotations", rows, key)
-    try:
-        column = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        column = None
-    if column is None or column.size != len(values) * width or not np.isfinite(column).all():
-        raise _layout_error(path, f"has a {key!r} in annotations that is not made of {width} finite number(s)")
-    return column
-
-
-def _ids(path: Path, table: str, rows: Sequence[dict[str, Any]]) -> npt.NDArray[np.int64]:
-    ids = _integers(path, table, rows, "id")
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) != len(ids):
-        raise _layout_error(path, f"has id {unique[counts > 1][0]} more than once in {table}")
-    return ids
-
-
-def _positions(
-    path: Path, key: str, annotations: Sequence[dict[str, Any]], known: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Where the ids under `key` stand in the ascending ids `known`."""
-    ids = _integers(path, "annotations", annotations, key)
-    unknown = np.flatnonzero(~np.isin(ids, known))
-    if unknown.size:
-        row = annotations[unknown[0]]
-        raise _layout_error(path, f"has annotation {row['id']} with the unknown {key} {row[key]}")
-    return np.searchsorted(known, ids)
-
-
-def _layout_error(path: Path, fault: str) -> DataError:
-    return DataError(f"{path} {fault}", next_step=_LAYOUT_STEP)
+def _sizes(images: Table) -> npt.NDArray[np.int64]:
+    """(height, width) of images, int64 (I, 2)."""
+    sides = [images.values(key, is_side, "a number of pixels") for key in ("height", "width")]
+    sizes = np.array(sides, dtype=np.int64).T
+    for row, (height, width) in zip(images.rows, sizes.tolist(), strict=True):
+        if height * width > LARGEST_IMAGE:
+            raise images.fault(row, f"of {width} x {height} pixels, more than an image can have")
+    return sizes

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.preprocess import as_bgr
+from zoo.data.images import as_bgr
 from zoo.data.rle import decode
 from zoo.errors import DataError
 from zoo.types import Image, Rle

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.data.coco import CocoGroundTruth
 from zoo.errors import UsageError
 
 SPLIT_NAMES = {"val": ("val", "valid", "validation"), "train": ("train", "training")}
@@ -61,8 +60,12 @@ def find_split(
         UsageError: there is no such folder or file, several files or folders may be meant, or the images are nowhere.
         DataError: the annotations are damaged.
     """
+    from zoo.data.coco import CocoGroundTruth
+
     if not root.is_dir():
-        raise UsageError(f"data.root={root}: no such folder", next_step="give the folder of your images and annotations")
+        raise UsageError(
+            f"data.root={root}: no such folder", next_step="give the folder of your images and annotations"
+        )
     if annotations is None:
         candidates = _annotation_files(root, split)
         if len(candidates) > 1:

@@ -15,7 +15,7 @@ from zoo.data.augment.training_set import Example, TrainingSet
 from zoo.data.batching import PlannedBatch
 from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import ZooError
-from zoo.types import Sample, Transform
+from zoo.types import Sample, Size, Transform
 
 T = TypeVar("T")
 
@@ -26,12 +26,16 @@ class ImageDataset(Dataset[Sample | ZooError]):
     Args:
         files: image files.
         image_ids: the data set's id of each.
+        sizes: (height, width) of each, as the annotations have it.
         transform: host-side preprocessing.
     """
 
-    def __init__(self, files: Sequence[Path], image_ids: Sequence[int], transform: Transform) -> None:
+    def __init__(
+        self, files: Sequence[Path], image_ids: Sequence[int], sizes: Sequence[Size], transform: Transform
+    ) -> None:
         self.files = list(files)
         self.image_ids = [int(image_id) for image_id in image_ids]
+        self.sizes = list(sizes)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -40,9 +44,17 @@ class ImageDataset(Dataset[Sample | ZooError]):
     def __getitem__(self, index: int) -> Sample | ZooError:
         # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
         try:
-            return self.transform(self.files[index], self.image_ids[index])
+            return self.sample(index)
         except ZooError as error:
             return error
+
+    def sample(self, index: int) -> Sample:
+        """An image, decoded and resized.
+
+        Raises:
+            DataError: it is missing or damaged, or is not of the size that its annotations were made for.
+        """
+        return self.transform(self.files[index], self.image_ids[index], self.sizes[index])
 
 
 def image_loader(
@@ -60,7 +72,7 @@ def image_loader(
         processes: that share the batches; those are the same however many share them.
 
     Raises:
-        DataError: an image is missing or damaged.
+        DataError: an image is missing or damaged, or is not of the size that its annotations were made for.
     """
     own = batches[rank::processes]
     loader = DataLoader(

@@ -7,44 +7,16 @@ before the resize. What comes after the resize is done on the device (zoo/models
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from zoo.data.images import as_bgr, reason
 from zoo.data.resamplers import Floats, OpenCvBilinear, Pixels, Resampler
 from zoo.data.size_rules import SizeRule
 from zoo.errors import DataError
-from zoo.types import Image, Sample
-
-
-def decode(path: Path) -> np.ndarray:
-    """An image file as uint8 (H, W, 3), BGR, turned as its EXIF orientation says.
-
-    Raises:
-        DataError: no such file, or no image in it.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such image", next_step="check the path, or the folder given as data.root")
-    pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if pixels is None:
-        raise DataError(f"{path}: not an image that OpenCV can decode", next_step="replace the damaged file")
-    return pixels
-
-
-def as_bgr(image: Image) -> np.ndarray:
-    """A path or an RGB array as uint8 (H, W, 3), BGR.
-
-    Raises:
-        DataError: the file is no image.
-        ValueError: the array is not uint8 (H, W, 3).
-    """
-    if not isinstance(image, np.ndarray):
-        return decode(Path(image))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected a uint8 array (H, W, 3) in RGB, got {image.dtype} {image.shape}")
-    return np.ascontiguousarray(image[:, :, ::-1])
+from zoo.types import Image, Sample, Size
 
 
 class HostNormalizer:
@@ -85,21 +57,31 @@ class Preprocess:
         self.resampler = resampler or OpenCvBilinear()
         self.normalizer = normalizer
 
-    def __call__(self, image: Image, image_id: int = 0) -> Sample:
+    def __call__(self, image: Image, image_id: int = 0, size: Size | None = None) -> Sample:
         """The sample of an image; its batch shape is that of a batch of its own.
 
+        Args:
+            image: a path, or an array (H, W, 3), uint8, RGB.
+            image_id: the data set's id.
+            size: (height, width) that its annotations were made for; None where there are none.
+
         Raises:
-            DataError: the file is missing or is no image.
+            DataError: the file is missing, is no image or one of another size, or is too thin to be resized.
         """
-        pixels = as_bgr(image)
-        size = (pixels.shape[0], pixels.shape[1])
-        resize = self.size_rule(size)
-        if self.normalizer is not None:
-            pixels = self.normalizer(pixels)
+        pixels = as_bgr(image, size)
+        found = (pixels.shape[0], pixels.shape[1])
+        resize = self.size_rule(found)
+        try:
+            resized = self.resampler(pixels if self.normalizer is None else self.normalizer(pixels), resize)
+        except cv2.error as error:
+            name = f"the image of id {image_id}" if isinstance(image, np.ndarray) else str(image)
+            message = f"{name}: {found[1]} x {found[0]} pixels cannot be resized to {resize.size[1]} x {resize.size[0]}"
+            next_step = "leave the image out: the original cannot take it either"
+            raise DataError(f"{message} ({reason(error)})", next_step=next_step) from None
         return Sample(
-            pixels=torch.from_numpy(self.resampler(pixels, resize)),
+            pixels=torch.from_numpy(resized),
             image_id=image_id,
-            original_size=size,
+            original_size=found,
             scale=resize.scale,
-            batch_shape=self.size_rule.batch_shape([size]),
+            batch_shape=self.size_rule.batch_shape([found]),
         )

@@ -23,6 +23,9 @@ Bits: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+_LONGEST_NUMBER = 7
+"""Characters of a number in the compressed text: 35 bits, more than the pixels of any image."""
+
 _MASKS_PER_CALL = 255
 """pycocotools.mask.area overflows on 256 masks or more."""
 
@@ -55,16 +58,34 @@ def run_lengths(mask: Bits) -> list[int]:
 def decode(mask: Rle) -> npt.NDArray[np.uint8]:
     """The bitmap (H, W) of a mask, 1 on the object. (pycocotools' own decoder warns under numpy 2.)"""
     height, width = mask["size"]
-    codes = np.frombuffer(mask["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    runs = parse_runs(mask["counts"])
+    pixels = np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs)
+    return pixels.reshape(width, height).T
+
+
+def parse_runs(counts: str) -> Ints:
+    """The runs in a compressed text, int64 (R,).
+
+    Raises:
+        ValueError: the text is cut off, has a character that is none of the format's, or a number beyond any image.
+    """
+    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
+    if not len(codes):
+        return codes
+    if codes.min() < 0 or codes.max() >= 64:
+        raise ValueError("a character is not of the format")
     ends = np.flatnonzero(codes & 32 == 0)  # (R,), the last character of each number
+    if not len(ends) or ends[-1] != len(codes) - 1:
+        raise ValueError("the last number is cut off")
     begins = np.append(0, ends[:-1] + 1)
+    if int((ends - begins).max()) >= _LONGEST_NUMBER:
+        raise ValueError("a number is larger than any image")
     group = np.arange(len(codes)) - np.repeat(begins, ends + 1 - begins)  # of a character in its number
     runs = np.add.reduceat((codes & 31) << 5 * group, begins)
     negative = codes[ends] & 16 != 0
     runs -= np.where(negative, 1 << 5 * (group[ends] + 1), 0)
     runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
-    pixels = np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs)
-    return pixels.reshape(width, height).T
+    return runs
 
 
 def from_segmentation(segmentation: Any, size: Size) -> Rle:
@@ -77,6 +98,8 @@ def from_segmentation(segmentation: Any, size: Size) -> Rle:
     from pycocotools import mask
 
     if isinstance(segmentation, list):
+        if not segmentation:
+            return encode_windows([np.zeros((0, 0), dtype=np.bool_)], [(0, 0)], size)[0]
         encoded: Any = mask.merge(mask.frPyObjects(segmentation, *size))
     elif isinstance(segmentation["counts"], list):
         encoded = mask.frPyObjects(segmentation, *size)

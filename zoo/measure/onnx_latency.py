@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zoo.errors import ZooError
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json, Sample
@@ -35,6 +33,8 @@ def onnx_latency(detector: OnnxDetector, samples: Sequence[Sample], *, warmup: i
         onnx_latency_ms: p50, p95 (of the network, over all images and rounds); phases_ms (medians of what comes
         before, the network, and what comes after it); how much was timed; shape of the input; and what it ran on.
     """
+    import numpy as np
+
     from zoo.measure.speed import Speed
     from zoo.run.timing import time_phases
     from zoo.runtime.hardware import fingerprint

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json
 
@@ -34,6 +32,8 @@ class Speed:
 
     def result(self) -> dict[str, Json]:
         """fps, latency_ms (p50, p95 over all images and rounds), phases_ms (medians), and how much was timed."""
+        import numpy as np
+
         per_round = [len(times) / sum(t.total for t in times) for times in self._rounds.values()]
         everything = [t for times in self._rounds.values() for t in times]
         totals_ms = np.array([t.total for t in everything]) * 1e3

@@ -32,9 +32,7 @@ from zoo.results.verdict import (
     published_cells,
     source_of,
 )
-
-ABSENT = "\N{EN DASH}"
-"""What a table shows where there is no value."""
+from zoo.terminal import ABSENT, PLAIN, Layout, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,14 @@ def passes(rows: Sequence[Row]) -> bool:
     return bool(rows) and not any(row.outcome.verdict in ALARMS for row in rows)
 
 
-def render_diff(records: Iterable[Record], entries: Mapping[str, Entry]) -> str:
-    """The diff of a results folder as text (its tables are Markdown), machine by machine."""
+def render_diff(records: Iterable[Record], entries: Mapping[str, Entry], width: int | None = None) -> str:
+    """The diff of a results folder as text, machine by machine.
+
+    Args:
+        records: what was measured.
+        entries: rows that the records are of, by name.
+        width: columns of the terminal; None for any, and then the tables are Markdown.
+    """
     parts = []
     for hardware, group in groupby(diff_rows(records, entries), key=lambda row: machine_of(row.record)):
         rows = list(group)
@@ -98,18 +102,24 @@ def render_diff(records: Iterable[Record], entries: Mapping[str, Entry]) -> str:
         counts = Counter(row.outcome.verdict for row in judged)
         summary = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         parts.append(f"Measured on {hardware}: {summary or 'no accuracy'}")
-        parts.append(_grid(_JUDGED_HEADER, [_judged_line(row) for row in judged]))
+        parts.append(_table([_judged_line(row) for row in judged], width, _JUDGED_LAYOUT))
         speed = list(_speed_lines(rows))
         if speed:
             parts.append("Speed and memory (compare the ratios, not the numbers: the machines differ)")
-            parts.append(_grid(_SPEED_HEADER, speed))
-    return "\n\n".join(parts) + "\n"
+            parts.append(_table(speed, width, _SPEED_LAYOUT))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_JUDGED_HEADER = ("entry", "metric", "published", "source", "measured", "delta", "verdict", "reason")
+def flat_rows(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """The rows of a diff, speed and memory among them, as column -> text; for JSON and CSV."""
+    return [{"machine": machine_of(row.record), **_judged_line(row)} for row in rows]
 
 
-def _judged_line(row: Row) -> list[str]:
+_JUDGED_LAYOUT = Layout(group="entry", below=("reason", "source"))
+_SPEED_LAYOUT = Layout(group="entry", below=("published on", "on"))
+
+
+def _judged_line(row: Row) -> dict[str, str]:
     outcome = row.outcome
     measured = delta = ABSENT
     if outcome.measured is not None:
@@ -120,14 +130,19 @@ def _judged_line(row: Row) -> list[str]:
     if outcome.delta is not None:
         delta = f"{outcome.delta:+.{row.cells[0].decimals + 2}f}"
     sources = ", ".join(dict.fromkeys(source_of(cell) for cell in row.cells)) or ABSENT
-    reason = (outcome.reason or "").replace("\n", " ").replace("|", "\\|")
-    return [label(row.record), row.metric, outcome.published, sources, measured, delta, outcome.verdict, reason]
+    return {
+        "entry": label(row.record),
+        "metric": row.metric,
+        "published": outcome.published,
+        "source": sources,
+        "measured": measured,
+        "delta": delta,
+        "verdict": outcome.verdict,
+        "reason": " ".join((outcome.reason or "").split()),
+    }
 
 
-_SPEED_HEADER = ("entry", "metric", "measured", "on", "published", "on", "measured ratio", "published ratio")
-
-
-def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
+def _speed_lines(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     """Both speeds with their machines; ratios to the first row of the same zoo that has both."""
     base: dict[tuple[str, str, str, str | None], tuple[str, float, float]] = {}
     for row in (row for row in rows if hardware_bound(row.metric) and row.record.status == "measured"):
@@ -144,8 +159,23 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[list[str]]:
             unit = METRICS[cell.metric]
             absent = BLOCKED if row.outcome.verdict == BLOCKED else ABSENT
             shown = absent if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
-            theirs = [f"{cell.text} {unit}", cell.hardware or "unnamed"]
-            yield [label(row.record), row.metric, shown, place, *theirs, *ratios]
+            yield {
+                "entry": label(row.record),
+                "metric": row.metric,
+                "measured": shown,
+                "on": place,
+                "published": f"{cell.text} {unit}",
+                "published on": cell.hardware or "unnamed",
+                "measured ratio": ratios[0],
+                "published ratio": ratios[1],
+            }
+
+
+def _table(rows: Sequence[Mapping[str, str]], width: int | None, layout: Layout = PLAIN) -> str:
+    if width is not None or not rows:
+        return table(rows, width, layout)
+    lines = [[value.replace("|", "\\|") for value in row.values()] for row in rows]
+    return _grid(list(rows[0]), lines)
 
 
 def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -154,18 +184,27 @@ def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return tabulate(lines, headers=header, tablefmt="github", disable_numparse=True)
 
 
-def render_comparison(old: Record, new: Record) -> str:
-    """Two records of one entry as text: what was measured, and under what else. See `compare_records`."""
+def render_comparison(old: Record, new: Record, width: int | None = None) -> str:
+    """Two records of one entry as text: what was measured, and under what else. See `compare_records`.
+
+    Args:
+        old: the earlier record.
+        new: the later record.
+        width: columns of the terminal; None for any, and then the tables are Markdown.
+    """
     compared = compare_records(old, new)
 
     def text(value: float | None, sign: str = "") -> str:
         return ABSENT if value is None else f"{value:{sign}.6g}"
 
-    numbers = [[c.metric, text(c.old), text(c.new), text(c.delta, "+")] for c in compared.changes]
-    parts = [f"{old.entry}", _grid(("metric", "old", "new", "delta"), numbers)]
+    numbers = [
+        {"metric": c.metric, "old": text(c.old), "new": text(c.new), "delta": text(c.delta, "+")}
+        for c in compared.changes
+    ]
+    parts = [f"{old.entry}", _table(numbers, width)]
     if compared.circumstances:
-        found = [[name, str(a), str(b)] for name, (a, b) in compared.circumstances.items()]
-        parts += ["What differs besides the numbers", _grid(("", "old", "new"), found)]
+        found = [{"what": name, "old": str(a), "new": str(b)} for name, (a, b) in compared.circumstances.items()]
+        parts += ["What differs besides the numbers", _table(found, width)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -187,6 +187,8 @@ def _not_measured(record: Record, metric: str) -> _Apart:
     """Why a run says nothing of a metric."""
     name, _ = metrics().get(metric, (None, None))
     reason = record.skipped.get(name) if name else None
+    if name in record.parts and metric in record.measured:
+        return NOT_COMPARED, "nothing to find: the annotations have no object that it counts"
     return (BLOCKED, reason) if reason else (NOT_ASKED, "the run did not measure it")
 
 

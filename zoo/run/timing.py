@@ -78,7 +78,7 @@ def timed_samples(
     on_gpu = device.type == "cuda"
     wanted = images if isinstance(images, int) else 200 if on_gpu else 5
     first = warmup if isinstance(warmup, int) else 50 if on_gpu else 2
-    return [dataset.transform(file) for file in dataset.files[:wanted]], first
+    return [dataset.sample(index) for index in range(min(wanted, len(dataset)))], first
 
 
 def _time_one(detector: Detector, sample: Sample, precision: str) -> PhaseTimes:

@@ -117,7 +117,8 @@ class Schedule:
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
         multi_scale: scales of the training images, in mmdetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
-        crop: side in pixels of a random square crop after the resize; None crops nothing.
+        crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
+            crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
         precision: "fp32", "fp16" or "bf16" for convolutions and matrix products.

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from zoo.checkpoints.contents import CLASSES
 from zoo.errors import UsageError, ZooError
 from zoo.files import replacing, result_errors
 
@@ -106,16 +108,20 @@ def refuse_other_training(found: Mapping[str, Any], identity: Mapping[str, Any],
             raise UsageError(message, next_step="ask for the same again, or train in another hydra.run.dir=DIR")
 
 
-def export_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def export_weights(path: Path, tensors: Mapping[str, Tensor], classes: Sequence[str]) -> None:
     """Write weights as a flat state dict, float32 on the CPU, that `torch.load(weights_only=True)` reads.
+
+    The class list goes along as an attribute of the state dict, where it is in nobody's way.
 
     Raises:
         ZooError: the disk is full, or refuses.
     """
-    _save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    state = OrderedDict((name, tensor.detach().cpu().contiguous()) for name, tensor in tensors.items())
+    setattr(state, CLASSES, list(classes))
+    _save(state, path)
 
 
-def _save(content: dict[str, Any], path: Path) -> None:
+def _save(content: Mapping[str, Any], path: Path) -> None:
     with result_errors(path), replacing(path) as file:
         torch.save(content, file.buffer)
 

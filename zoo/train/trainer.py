@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from zoo.checkpoints.contents import CLASSES
 from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.run.evaluate import autocast
@@ -263,6 +264,7 @@ class Trainer:
                 "step": self.step,
                 "identity": versioned(self.config.identity),
                 "init_from": self.init_from,
+                CLASSES: list(self.detector.classes),
                 "model": self.detector.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "gradients": self._accumulated_gradients(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,10 @@ from zoo.train.state import export_weights
 from zoo.train.trainer import MicroBatch, Trainer
 from zoo.types import Size
 
+log = logging.getLogger(__name__)
+
 WEIGHTS = "weights.pth"
-"""The trained weights in a run's folder: a flat state dict, averaged where the recipe averages."""
+"""The trained weights in a run's folder: a flat state dict with its class list, averaged where the recipe averages."""
 
 
 def train(
@@ -69,6 +72,9 @@ def train(
         seed=config.seed,
         repeat=recipe.schedule.repeat,
     )
+    account = dataset.images.account
+    if context.is_main:
+        log.info("training on %s", account)
     lr_schedule = build_lr_schedule(
         recipe.schedule, config.batch_size, sampler.steps_per_epoch, scale_lr=config.scale_lr
     )
@@ -90,9 +96,9 @@ def train(
         detector.load_state_dict(trainer.ema.tensors)
     context.broadcast_model(detector)
     if context.is_main:
-        export_weights(config.run_dir / WEIGHTS, detector.state_dict())
+        export_weights(config.run_dir / WEIGHTS, detector.state_dict(), detector.classes)
     detector.eval()
-    return summary | {"processes": context.world_size, "init_from": trainer.init_from}
+    return summary | dataclasses.asdict(account) | {"processes": context.world_size, "init_from": trainer.init_from}
 
 
 def trained_weights(run_dir: Path) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def profile_steps(
 
     def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
         for micro_batches in loader(start, stop):
-            sizes.extend(_padded_size(detector, micro_batch) for micro_batch in micro_batches)
+            sizes.extend(_batch_shape(detector, micro_batch) for micro_batch in micro_batches)
             yield micro_batches
 
     _trainer(config, detector, lr_schedule, sampler, steps=steps).profile_steps(measured)
@@ -219,10 +225,9 @@ def _trainer(
     )
 
 
-def _padded_size(detector: Detector, micro_batch: MicroBatch) -> Size:
-    """Height and width of the images of a micro-batch inside their batch."""
-    heights, widths = zip(*(sample.pixels.shape[:2] for sample, _ in micro_batch), strict=True)
-    return detector.normalizer.padded_size((max(heights), max(widths)))
+def _batch_shape(detector: Detector, micro_batch: MicroBatch) -> Size:
+    """Height and width of the images of a micro-batch with their padding."""
+    return detector.normalizer.padding.batch_shape([sample for sample, _ in micro_batch])
 
 
 def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:

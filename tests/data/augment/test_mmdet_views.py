@@ -101,7 +101,7 @@ def test_images_that_are_not_trained_on(tmp_path: Path) -> None:
     assert len(example(every, image=2)[1].boxes) == 0  # nothing but a crowd: background
     cats = fixed(truth.with_categories(["cat"]), files)
     assert cats.images.image_ids.tolist() == [1, 5]
-    with pytest.raises(DataError, match="no image of the training set"):
+    with pytest.raises(DataError, match="0 images, left out: 2 without an annotation; 0 objects"):
         fixed(truth.with_categories(["dog"]).subset(2), files)
 
 
@@ -122,12 +122,48 @@ def test_a_crop_without_an_object_is_drawn_again(tmp_path: Path) -> None:
     dataset = fixed(truth, files, 200, 200, crop=64, flip=0.5)
     seen = [example(dataset, place=place) for place in range(30)]
     assert all(len(target.boxes) >= 1 and sample.pixels.shape == (64, 64, 3) for sample, target in seen)
+    assert {sample.batch_shape for sample, _ in seen} == {(64, 64)}
     assert {sample.image_id for sample, _ in seen} == {1, 2}  # never the high one among the wide
 
 
-def test_no_crop_shows_an_object(tmp_path: Path) -> None:
+def test_crops_are_padded_to_their_square_and_grouped_by_orientation(tmp_path: Path) -> None:
+    rows = [annotation(image, [1, 1, 20, 20]) for image in (1, 2, 3)]
+    truth, files = make(tmp_path, [(40, 60), (60, 40), (50, 50)], rows)
+    dataset = fixed(truth, files, 64, 64, crop=64, flip=0.0)
+    assert dataset.is_landscape.tolist() == [True, False, True]  # a square image is one of the wide
+    for image, size in enumerate([(43, 64, 3), (64, 43, 3), (64, 64, 3)]):
+        sample, _ = example(dataset, image=image)
+        assert (sample.pixels.shape, sample.batch_shape) == (size, (64, 64))
+    uncropped, _ = example(fixed(truth, files, 64, 64))
+    assert uncropped.batch_shape is None
+
+
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    box = [1.0, 1.0, 20.0, 20.0]
+    rows = [annotation(1, box), annotation(1, box, iscrowd=1), annotation(1, box, iscrowd=1, area=0.0)]
+    rows += [annotation(1, box, area=0.0), annotation(3, box), annotation(3, box), annotation(4, [70, 1, 20, 20])]
+    truth, files = make(tmp_path, [(40, 60), (40, 60), (31, 60), (40, 60)], rows)
+    account = fixed(truth, files).images.account
+    assert (account.images, account.objects) == (2, 1)
+    assert account.images_left_out == {"without an annotation": 1, "with a side below 32 pixels": 1}
+    left_out = {"in images left out": 2, "crowds": 2, "without an area": 1, "outside their image": 1}
+    assert account.objects_left_out == left_out
+    assert str(account) == (
+        "2 images, left out: 1 without an annotation, 1 with a side below 32 pixels; 1 objects, left out: 2 in images "
+        "left out, 2 crowds, 1 without an area, 1 outside their image"
+    )
+
+
+def test_a_training_without_an_object_stops(tmp_path: Path) -> None:
     truth, files = make(tmp_path, [(40, 60)], [annotation(1, [1, 1, 4, 4], iscrowd=1)])
-    found = fixed(truth, files, 60, 40, crop=32)[SampleIndex(0, 0, 0)]
+    with pytest.raises(DataError, match="1 images; 0 objects, left out: 1 crowds"):
+        fixed(truth, files)
+
+
+def test_no_crop_shows_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.data.augment.training_set.MAX_DRAWS", 3)
+    truth, files = make(tmp_path, [(400, 600)], [annotation(1, [1, 1, 1, 1])])
+    found = fixed(truth, files, 600, 400, crop=8)[SampleIndex(0, 0, 0)]
     assert isinstance(found, DataError)
     assert "show no object" in found.message
 
@@ -161,3 +197,20 @@ def test_a_damaged_image_stops_with_its_name(tmp_path: Path) -> None:
     sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=1, micro_batch_size=1, seed=0)
     with pytest.raises(DataError, match=r"1\.png"):
         list(TrainLoader(dataset, sampler)(0, 1))
+
+
+def test_an_image_of_another_size_than_annotated_stops_with_both(tmp_path: Path) -> None:
+    truth, files = make(tmp_path, [(40, 60), (40, 60)], [annotation(i, [1, 1, 20, 20]) for i in (1, 2)])
+    cv2.imwrite(str(files[1]), np.zeros((20, 30, 3), dtype=np.uint8))  # shrunk after it was annotated
+    dataset = fixed(truth, files)
+    assert not isinstance(dataset[SampleIndex(0, 0, 0)], DataError)
+    found = dataset[SampleIndex(1, 0, 0)]
+    assert isinstance(found, DataError)
+    assert f"{files[1].name}: 30 x 20 pixels, and the annotations were made for 60 x 40 pixels" in str(found)
+
+
+def test_an_image_too_thin_to_be_resized_is_named(tmp_path: Path) -> None:
+    truth, files = make(tmp_path, [(32, 90_000)], [annotation(1, [1, 1, 20, 20])])
+    found = fixed(truth, files)[SampleIndex(0, 0, 0)]
+    assert isinstance(found, DataError)
+    assert f"{files[0].name}: no training view can be made of 90000 x 32 pixels" in str(found)

@@ -122,11 +122,14 @@ def test_the_last_epochs_see_single_images(tiny_coco: Path) -> None:
 
 def test_images_without_objects_are_trained_on_too(tiny_coco: Path) -> None:
     truth = load(tiny_coco)
-    truth.is_crowd[:] = True
+    truth.is_crowd[truth.image_index == 0] = True
     data = of(truth, tiny_coco)
     assert len(data) == 3
     sample, target = example(data, SampleIndex(0, 1, 0))
     assert (len(target.boxes), sample.image_id) == (0, 1)
+    truth.is_crowd[:] = True
+    with pytest.raises(DataError, match=r"3 images; 0 objects, left out: \d+ crowds"):
+        of(truth, tiny_coco)
 
 
 def test_flips_and_colours(tiny_coco: Path) -> None:

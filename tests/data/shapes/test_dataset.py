@@ -15,7 +15,7 @@ import yaml
 from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.data.shapes import dataset as shapes
 from zoo.data.shapes.dataset import IMAGES, SHA256, bitmap, digest, draw, prepare_shapes
 from zoo.data.shapes.scenes import CLASSES, MOST_HIDDEN, Figure, Scene, box, draw_scene

@@ -1,4 +1,4 @@
-"""Readers: one module per file format, each with `read(path) -> tensors by key`.
+"""Readers: one module per file format, each with `read(path) -> Contents`.
 
 No reader executes anything a file asks for.
 """
@@ -10,6 +10,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.checkpoints.contents import Contents
 from zoo.errors import UsageError, closest
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, format: str) -> dict[str, Tensor]:  # noqa: A002 - the entry's own word
-    """The tensors of a checkpoint file by their original keys.
+    """The tensors of a checkpoint file by their original keys. Raises as `read_contents` does."""
+    return read_contents(path, format).tensors
+
+
+def read_contents(path: Path, format: str) -> Contents:  # noqa: A002 - the entry's own word
+    """What a checkpoint file holds.
 
     Raises:
         UsageError: no reader of that name.
@@ -27,5 +33,5 @@ def read(path: Path, format: str) -> dict[str, Tensor]:  # noqa: A002 - the entr
     formats = [module.name for module in pkgutil.iter_modules(__path__)]
     if format not in formats:
         raise UsageError(f"no reader for format {format!r} ({closest(format, formats)})", next_step="correct the entry")
-    tensors: dict[str, Tensor] = importlib.import_module(f"{__name__}.{format}").read(path)
-    return tensors
+    contents: Contents = importlib.import_module(f"{__name__}.{format}").read(path)
+    return contents

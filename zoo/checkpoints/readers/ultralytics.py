@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.checkpoints.contents import Contents, class_names
 from zoo.checkpoints.readers.unpickling import Allowed, Inert, RestrictedUnpickler, damaged, load_archive, refused
 from zoo.errors import CheckpointError, UnsafePickleError
 
@@ -61,7 +62,7 @@ class ModuleUnpickler(RestrictedUnpickler):
         return super().find_class(module, name)
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path) -> Contents:
     """The state dict of the network in a file, mapped, in the types it is stored in.
 
     Raises:
@@ -81,7 +82,7 @@ def read(path: Path) -> dict[str, Tensor]:
     state = dict(_walk(path, network))
     if not state:
         raise CheckpointError(f"{path}: its network is empty", next_step="check that this is the entry's checkpoint")
-    return state
+    return Contents(state, class_names(vars(network).get("names")))
 
 
 def _walk(path: Path, network: InertModule) -> Iterator[tuple[str, Tensor]]:

@@ -5,7 +5,7 @@ Legend: I images and A annotations of the data set; G objects of one image, P po
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,8 +19,51 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-Rule: TypeAlias = Callable[[CocoGroundTruth], Bools]
-"""Whether each image (I,), or each annotation (A,), fulfils something."""
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition that images (I,), or annotations (A,), have to fulfil to be trained on.
+
+    Attributes:
+        fulfils: whether each does, bool (I,) or (A,).
+        others: what those are called that do not.
+    """
+
+    fulfils: Callable[[CocoGroundTruth], Bools]
+    others: str
+
+    def __call__(self, ground_truth: CocoGroundTruth) -> Bools:
+        """Whether each image (I,), or each annotation (A,), fulfils the condition."""
+        return self.fulfils(ground_truth)
+
+
+def rule(others: str) -> Callable[[Callable[[CocoGroundTruth], Bools]], Rule]:
+    """Makes a rule of a function; see `Rule.others`."""
+    return lambda fulfils: Rule(fulfils, others)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How much of a data set is trained on.
+
+    Attributes:
+        images: number of images.
+        objects: number of objects in them.
+        images_left_out: reason -> number of images.
+        objects_left_out: reason -> number of annotations.
+    """
+
+    images: int
+    objects: int
+    images_left_out: dict[str, int]
+    objects_left_out: dict[str, int]
+
+    def __str__(self) -> str:
+        rows = ((self.images, "images", self.images_left_out), (self.objects, "objects", self.objects_left_out))
+        return "; ".join(
+            f"{count:,} {name}" + (f", left out: {_listed(left_out)}" if left_out else "")
+            for count, name, left_out in rows
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +100,28 @@ class LabelRules:
 
     def select_images(self, ground_truth: CocoGroundTruth) -> Ints:
         """Positions of the images that are trained on, ascending."""
-        return np.flatnonzero(_fulfils(self.images, ground_truth, len(ground_truth)))
+        return np.flatnonzero(_first_faults(self.images, ground_truth, np.ones(len(ground_truth), dtype=bool))[0])
 
     def select_objects(self, ground_truth: CocoGroundTruth) -> Bools:
         """Whether each annotation (A,) is an object to find."""
-        return _fulfils(self.objects, ground_truth, len(ground_truth.areas))
+        return _first_faults(self.objects, ground_truth, np.ones(len(ground_truth.areas), dtype=bool))[0]
+
+    def account(self, ground_truth: CocoGroundTruth) -> Account:
+        """What is left out, each under the first rule that it does not fulfil."""
+        images, images_left_out = _first_faults(self.images, ground_truth, np.ones(len(ground_truth), dtype=bool))
+        in_them = images[ground_truth.image_index]
+        objects, objects_left_out = _first_faults(self.objects, ground_truth, in_them)
+        if not in_them.all():
+            objects_left_out = {"in images left out": int((~in_them).sum()), **objects_left_out}
+        return Account(
+            images=int(images.sum()),
+            objects=int(objects.sum()),
+            images_left_out=images_left_out,
+            objects_left_out=objects_left_out,
+        )
 
 
+@rule("without an annotation")
 def is_annotated(ground_truth: CocoGroundTruth) -> Bools:
     """Whether each image (I,) has an annotation of any kind."""
     annotated = np.zeros(len(ground_truth), dtype=bool)
@@ -71,21 +129,25 @@ def is_annotated(ground_truth: CocoGroundTruth) -> Bools:
     return annotated
 
 
+@rule("crowds")
 def is_single(ground_truth: CocoGroundTruth) -> Bools:
     """Whether each annotation (A,) is of one object, not of a crowd."""
     return ~ground_truth.is_crowd
 
 
+@rule("marked ignore")
 def is_not_ignored(ground_truth: CocoGroundTruth) -> Bools:
     """Whether each annotation (A,) is not marked `ignore`."""
     return ~ground_truth.ignore
 
 
+@rule("without an area")
 def has_area(ground_truth: CocoGroundTruth) -> Bools:
     """Whether each annotation (A,) has an area, of its mask where it has one."""
     return ground_truth.areas > 0
 
 
+@rule("with an empty box")
 def has_extent(ground_truth: CocoGroundTruth) -> Bools:
     """Whether the box of each annotation (A,) is not empty."""
     width, height = ground_truth.boxes[:, 2:].T
@@ -93,6 +155,7 @@ def has_extent(ground_truth: CocoGroundTruth) -> Bools:
     return extended
 
 
+@rule("outside their image")
 def is_in_sight(ground_truth: CocoGroundTruth) -> Bools:
     """Whether the box of each annotation (A,) reaches into its image."""
     x, y, width, height = ground_truth.boxes.T
@@ -115,9 +178,15 @@ def read_boxes(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> 
     )
 
 
-def _fulfils(rules: tuple[Rule, ...], ground_truth: CocoGroundTruth, count: int) -> Bools:
-    """Whether each of `count` rows fulfils all rules."""
-    fulfilled = np.ones(count, dtype=bool)
-    for rule in rules:
-        fulfilled &= rule(ground_truth)
-    return fulfilled
+def _first_faults(rules: tuple[Rule, ...], ground_truth: CocoGroundTruth, left: Bools) -> tuple[Bools, dict[str, int]]:
+    """Which rows of those `left` fulfil all rules, and how many are left out by each that leaves any out."""
+    counts = {}
+    for one in rules:
+        fulfilled = left & one(ground_truth)
+        counts[one.others] = int(left.sum() - fulfilled.sum())
+        left = fulfilled
+    return left, {others: count for others, count in counts.items() if count}
+
+
+def _listed(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {others}" for others, count in left_out.items())

@@ -19,6 +19,7 @@ from zoo.data.augment.labels import (
     is_not_ignored,
     is_single,
     read_boxes,
+    rule,
 )
 from zoo.data.augment.operations import Operation, RandomCrop, RandomHFlip, RandomResize
 from zoo.data.augment.settings import MultiScale
@@ -36,11 +37,13 @@ FLIP = 0.5
 """Probability of a flip."""
 
 
+@rule(f"with a side below {MIN_IMAGE_SIDE} pixels")
 def is_large(ground_truth: CocoGroundTruth) -> Bools:
     """Whether no side of each image (I,) is shorter than `MIN_IMAGE_SIDE`."""
     return np.minimum(ground_truth.heights, ground_truth.widths) >= MIN_IMAGE_SIDE
 
 
+@rule(f"with a side below {MIN_BOX_SIDE} pixel")
 def is_thick(ground_truth: CocoGroundTruth) -> Bools:
     """Whether no side of the box of each annotation (A,) is shorter than `MIN_BOX_SIDE`."""
     width, height = ground_truth.boxes[:, 2:].T
@@ -72,8 +75,8 @@ def training_set(
         ground_truth: annotations, whose categories are the classes to train on.
         files: image files, in the order of `ground_truth.image_ids`.
         multi_scale: scales of the resize.
-        crop: side in pixels of a random square crop after it, drawn again until it shows an object; None sees the
-            whole image.
+        crop: side in pixels of a random square crop after it, drawn again until it shows an object, and padded to
+            the whole square where the image is smaller; None sees the whole image.
         flip: probability of a flip.
         seed: seed of the views.
         masks: whether targets have masks.
@@ -85,4 +88,7 @@ def training_set(
     if crop is not None:
         operations.insert(1, RandomCrop(crop))
     images = LabeledImages(ground_truth, files, LABELS)
-    return TrainingSet(images, {0: operations}, seed=seed, masks=masks, redraw_empty=crop is not None)
+    square = None if crop is None else (crop, crop)
+    return TrainingSet(
+        images, {0: operations}, seed=seed, masks=masks, batch_shape=square, redraw_empty=square is not None
+    )

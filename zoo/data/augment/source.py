@@ -10,7 +10,7 @@ import numpy as np
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.labels import LabelRules
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.preprocess import decode
+from zoo.data.images import decode
 from zoo.errors import DataError
 
 
@@ -26,16 +26,18 @@ class LabeledImages:
         files: their image files.
         image_ids: int64 (I,), the data set's ids.
         is_landscape: bool (I,), whether an image is at least as wide as high.
+        account: how many images and objects there are, and what is left out.
 
     Raises:
-        DataError: no image is left to train on.
+        DataError: no object is left to train on.
     """
 
     def __init__(self, ground_truth: CocoGroundTruth, files: Sequence[Path], rules: LabelRules) -> None:
         images, kept = rules.select_images(ground_truth), rules.select_objects(ground_truth)
-        if not len(images):
-            message = "no image of the training set shows an object of the classes to train on"
-            raise DataError(message, next_step="check the annotations, or raise data.limit")
+        self.account = rules.account(ground_truth)
+        if not self.account.objects:
+            message = f"no image of the training set shows an object of the classes to train on: {self.account}"
+            raise DataError(message, next_step="check the annotations, or raise data.train.limit")
         slots = [ground_truth.annotations_of(image) for image in images]
         self.files = [files[image] for image in images]
         self.image_ids = ground_truth.image_ids[images]
@@ -52,9 +54,9 @@ class LabeledImages:
         """An image of the set, decoded, and its objects.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: the file is missing or damaged, or is not of the size that its annotations were made for.
         """
-        pixels = decode(self.files[index])
+        pixels = decode(self.files[index], self._ground_truth.size_of(self._images[index]))
         objects = self._read(self._ground_truth, self._images[index], self._annotations[index])
         return LabeledImage(
             pixels,

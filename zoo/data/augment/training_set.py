@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.operations import Operation, apply
 from zoo.data.augment.source import LabeledImages
+from zoo.data.images import reason
 from zoo.data.sampler import SampleIndex
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Size, Target
@@ -30,12 +32,13 @@ class TrainingSet(Dataset[Example | ZooError]):
         operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
         seed: seed of the views.
         masks: whether targets have masks.
-        batch_shape: size of all views; None where they differ.
+        batch_shape: (height, width) that all views are padded to; None takes the largest of each batch.
+        by_orientation: whether only views of one orientation share a batch.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
 
     Attributes:
         is_landscape: bool (I,), whether the views of an image may share a batch with those of wide images; true for
-            all where they have one size.
+            all where orientations are not kept apart.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         seed: int,
         masks: bool,
         batch_shape: Size | None = None,
+        by_orientation: bool = True,
         redraw_empty: bool = False,
     ) -> None:
         self.images = images
@@ -54,7 +58,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         self.masks = masks
         self.batch_shape = batch_shape
         self.redraw_empty = redraw_empty
-        self.is_landscape = images.is_landscape if batch_shape is None else np.ones(len(images), dtype=bool)
+        self.is_landscape = images.is_landscape if by_orientation else np.ones(len(images), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,13 +75,25 @@ class TrainingSet(Dataset[Example | ZooError]):
         operations = self.operations[max(first for first in self.operations if first <= index.epoch)]
         image = index.image
         for _ in range(MAX_DRAWS):
-            view = apply(operations, self.images.load(image), generator)
+            view = self._view(operations, image, generator)
             if len(view.labels) or not self.redraw_empty:
                 return self._as_example(view, image)
             alike = np.flatnonzero(self.is_landscape == self.is_landscape[index.image])
             image = int(generator.choice(alike))
         message = f"{MAX_DRAWS} random crops of training images in a row show no object"
         raise DataError(message, next_step="raise schedule.crop, or check the boxes of the annotations")
+
+    def _view(self, operations: Sequence[Operation], image: int, generator: np.random.Generator) -> LabeledImage:
+        """An image after operations. Raises DataError, naming it, where OpenCV refuses one of them."""
+        loaded = self.images.load(image)
+        try:
+            return apply(operations, loaded, generator)
+        except cv2.error as error:
+            height, width = loaded.size
+            message = f"{self.images.files[image]}: no training view can be made of {width} x {height} pixels"
+            raise DataError(
+                f"{message} ({reason(error)})", next_step="leave the image out of the annotations"
+            ) from None
 
     def _as_example(self, view: LabeledImage, image: int) -> Example:
         sample = Sample(

@@ -51,4 +51,4 @@ def training_set(
         0: (*mosaic, MixUp(images, mosaic, settings.mixup), *last),
         max(epochs - settings.close_mosaic, 0): (fit, LetterboxSquare(side), affine, *last),
     }
-    return TrainingSet(images, operations, seed=seed, masks=masks, batch_shape=(side, side))
+    return TrainingSet(images, operations, seed=seed, masks=masks, batch_shape=(side, side), by_orientation=False)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.rle import areas
 from zoo.errors import DataError, ZooError
+from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, bits_of_areas, inside
 from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.matching import Matches, match
@@ -29,7 +29,6 @@ from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank_detectio
 from zoo.types import Rle
 
 Floats = npt.NDArray[np.float64]
-IouType: TypeAlias = Literal["bbox", "segm"]
 
 MAX_DETECTIONS = (1, 10, 100)
 

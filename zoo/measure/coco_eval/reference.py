@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, IouType, check
+from zoo.measure.coco_eval import IouType
+from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, check
 
 
 def evaluate_by_pycocotools(

@@ -48,14 +48,10 @@ class PixelNormalizer(nn.Module):
             window.sub_(mean).div_(std)
         return Batch(images, geometries, [sample.image_id for sample in samples])
 
-    def padded_size(self, size: Size) -> Size:
-        """The size of an image with its padding, where it is alone in its batch."""
-        return self.padding.padded_size(size)
-
     def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
         size = (sample.pixels.shape[0], sample.pixels.shape[1])
         top, left = self.padding.offset(batch_shape, size)
-        padded_size = self.padded_size(size)
+        padded_size = self.padding.padded_size(sample)
         return ImageGeometry(size, size, sample.scale, sample.original_size, padded_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from typing import Any
 from zoo.catalog.entry import METRICS, Entry, entry_names, resolve
 from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
-from zoo.results.diff import ABSENT, Row, diff_rows, entries_of
+from zoo.results.diff import Row, diff_rows, entries_of
 from zoo.results.identity import slug
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
@@ -26,6 +26,7 @@ from zoo.results.seeds import aggregate_seeds, label
 from zoo.results.table import frame
 from zoo.results.verdict import NOISE, catalogue_key, digits, machine_of, source_of
 from zoo.schema import plain
+from zoo.terminal import ABSENT
 
 _ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
 

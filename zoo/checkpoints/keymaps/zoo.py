@@ -1,4 +1,4 @@
-"""The embedded models: their files bear the names of this code, or those it had when they were written."""
+"""Files of this code's own training, and the embedded models: its names, or those it had when they were written."""
 
 from __future__ import annotations
 

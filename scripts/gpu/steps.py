@@ -1,0 +1,52 @@
+"""The steps in their order, which is that of what they are worth should time run out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+from gpu.lines import Line, Run, Session, Step
+from gpu.packages import runtime_packages
+
+BUILDING = (
+    *("filelock", "hydra-core", "numpy", "omegaconf", "opencv-python-headless", "platformdirs", "pyyaml"),
+    *("safetensors", "torch", "torchvision", "tqdm"),
+)
+"""What building a detector and running it takes."""
+
+TESTING = ("psutil", "pytest")
+"""What the tests' own modules take beside it."""
+
+
+class Named:
+    """A step's function by the name of its module: nothing is imported where the step does not run."""
+
+    def __init__(self, module: str, function: str) -> None:
+        self.module, self.function = module, function
+
+    def __call__(self, session: Session) -> Iterator[Line]:
+        """What the function finds."""
+        run: Run = getattr(importlib.import_module(f"gpu.{self.module}"), self.function)
+        return run(session)
+
+
+def _step(module: str, name: str, goal: str, needs: tuple[str, ...], limit_s: float) -> Step:
+    return Step(name=name, goal=goal, run=Named(module, name), needs=needs, limit_s=limit_s)
+
+
+ALL = runtime_packages()
+TESTS = (*BUILDING, *TESTING)
+
+STEPS = (
+    _step("evaluation", "gpu_tests", "the tests marked gpu pass", (*ALL, *TESTING), 100),
+    _step("parity", "parity", "the CPU's and the original's answers on the GPU", TESTS, 120),
+    _step("parity", "cases", "the original's detections on real images", (*TESTS, "pycocotools"), 80),
+    _step("evaluation", "embedded", "every embedded row EXACT on the GPU", ALL, 100),
+    _step("speed", "inference", "Faster R-CNN faster than torchvision's", TESTS, 100),
+    _step("speed", "yolo", "YOLOv8's post-processing fast and even", TESTS, 80),
+    _step("speed", "masks", "masks pasted and encoded fast", TESTS, 60),
+    _step("speed", "training_speed", "a training step at least as fast as torchvision's", TESTS, 80),
+    _step("training", "training", "a killed training goes on where it was", ALL, 120),
+    _step("training", "distributed", "a step over NCCL is that of one process", BUILDING, 60),
+    _step("training", "memory", "training memory as published", (*ALL, *TESTING), 120),
+)

@@ -1,0 +1,123 @@
+"""scripts/gpu_check.py: missing packages come first, what needs them is skipped, a failing line has its goal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+import gpu_check  # noqa: E402 - the path to it comes first
+from gpu import packages, runner  # noqa: E402
+from gpu.lines import Line, Session, Step, figure  # noqa: E402
+from gpu.report import as_markdown  # noqa: E402
+from gpu.steps import STEPS  # noqa: E402
+
+SESSION = Session("cpu", Path())
+GPU = Session("cuda", Path())
+
+
+def never(session: Session) -> Iterator[Line]:
+    raise AssertionError("a step that lacks a package runs")
+
+
+def falls(session: Session) -> Iterator[Line]:
+    yield figure("first", 1.0)
+    raise ValueError("no such\nthing")
+
+
+def step(run: object, *needs: str) -> Step:
+    return Step(name="of_test", goal="all is well", run=run, needs=needs, limit_s=60)  # type: ignore[arg-type]
+
+
+def test_every_missing_package_is_named_first_and_their_steps_are_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda module: None if module in ("hydra", "pycocotools") else object())
+    names = [item.name for item in STEPS]
+    assert gpu_check.main(["--device", "cpu", "--only", ",".join(names)]) == 1
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "missing packages: hydra-core, pycocotools"
+    skips = [line for line in rest if line.strip().startswith("SKIP")]
+    assert [line.split()[1] for line in skips] == names
+    assert all("needs hydra-core" in line and "goal: " in line for line in skips)
+
+
+def test_a_package_by_the_name_it_is_imported_by() -> None:
+    assert packages.missing(["pyyaml", "opencv-python-headless", "no-such-package"]) == ["no-such-package"]
+    assert {"torch", "hydra-core", "pyyaml", "tqdm"} <= set(packages.runtime_packages())
+    assert not packages.missing(packages.runtime_packages())
+
+
+def test_what_lacks_a_package_does_not_run() -> None:
+    (line,) = runner.run_step(step(never, "pyyaml"), SESSION, ["pyyaml"], 60)
+    assert (line.name, line.status, line.goal, line.note) == ("of_test", "SKIP", "all is well", "needs pyyaml")
+
+
+def test_nothing_is_begun_without_time() -> None:
+    (line,) = runner.run_step(step(never), GPU, [], 0.0)
+    assert (line.status, line.goal) == ("SKIP", "all is well")
+
+
+def test_an_error_is_a_failure_with_the_goal(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = runner.findings(step(falls), SESSION)
+    assert (first.status, first.value) == ("info", 1.0)
+    assert str(second) == "FAIL  of_test  goal: all is well  ValueError: no such thing"
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most", "status", "goal"),
+    [
+        (1.2, 1.15, None, "ok", ">= 1.15"),
+        (1.1, 1.15, None, "FAIL", ">= 1.15"),
+        (1.1, 0.5, 1.0, "FAIL", ">= 0.5 and <= 1"),
+        (float("nan"), 0.5, None, "FAIL", ">= 0.5"),
+        (3.0, None, None, "info", ""),
+    ],
+)
+def test_figures(value: float, at_least: float | None, at_most: float | None, status: str, goal: str) -> None:
+    line = figure("speed", value, "ms", at_least=at_least, at_most=at_most)
+    assert (line.status, line.goal) == (status, goal)
+    assert goal in str(line)
+
+
+def test_times_are_judged_on_a_gpu_alone() -> None:
+    assert GPU.timed("speed", 0.5, at_least=1.0).status == "FAIL"
+    line = SESSION.timed("speed", 0.5, at_least=1.0)
+    assert (line.status, line.goal) == ("info", ">= 1")
+
+
+def test_the_table() -> None:
+    lines = {"speed": [Line("a | b", "FAIL", 0.51234, "ms", ">= 1", "slow")]}
+    table = as_markdown({"card": "H100", "torch": "2.11"}, lines, {"speed": 3.2})
+    assert table.startswith("card H100, torch 2.11\n")
+    assert "| speed | a \\| b | 0.5123 ms | >= 1 | FAIL | slow |" in table
+    assert table.endswith("1 FAIL. Seconds: speed 3 s.\n")
+
+
+@pytest.mark.long
+def test_a_step_by_itself(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/gpu_check.py", "--device", "cpu", "--only", "distributed"]
+    found, table = tmp_path / "found.json", tmp_path / "table.md"
+    command += ["--json", str(found), "--markdown", str(table)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "missing packages: none"
+    content = json.loads(found.read_text(encoding="utf-8"))
+    assert content["machine"]["device"] == "cpu"
+    assert [line["status"] for line in content["steps"]["distributed"]["lines"]] == ["ok"] * 3
+    assert table.read_text(encoding="utf-8").count("| distributed |") == 3
+
+
+def test_an_unknown_step_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gpu_check.main(["--only", "speeed"])
+    assert ended.value.code == 2
+    assert "no step 'speeed'" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""Files of the user's own: their format and their names are told by what is in them, not by the entry.
+
+A row that publishes a pickled network can be trained here, and then has a state dict with this code's names; the same
+row fine-tuned with the framework it comes from has its own format again. Both are files of the user's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickletools
+import zipfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from zoo.catalog.entry import Checkpoint
+from zoo.checkpoints.contents import Contents
+from zoo.checkpoints.readers import read_contents
+from zoo.errors import CheckpointError
+
+_log = logging.getLogger(__name__)
+
+OWN_NAMES = "zoo"
+"""The key map of files that bear this code's names."""
+
+RECOGNISED = ("pth", "safetensors", "ultralytics")
+"""Formats that are told by their content; what is in no file of these is damaged."""
+
+SHARE = 0.5
+"""The part of a model's keys that a file must have under the same names for these to be its names."""
+
+MAX_LISTED = 5
+"""Class names that an error lists."""
+
+
+def read_own(path: Path, declared: Checkpoint) -> Contents:
+    """The contents of a file of the user's own.
+
+    Args:
+        path: the file.
+        declared: how the entry's published file is read, which decides where the content does not.
+
+    Raises:
+        CheckpointError: the file is damaged, or of no known format.
+        UnsafePickleError: the file asks for code that is not allowed.
+    """
+    found = recognise_format(path)
+    if found is None and declared.format in RECOGNISED:
+        message = f"{path}: not a torch.save file and not a safetensors file, by its first bytes"
+        raise CheckpointError(message, next_step="check the file given as checkpoint.path")
+    return read_contents(path, found or declared.format)
+
+
+def recognise_format(path: Path) -> str | None:
+    """The reader of a file by its first bytes, of an archive by the classes it names; None where they say nothing."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith(b"PK"):
+        return "ultralytics" if _names_package(path, "ultralytics") else "pth"
+    if head.startswith(b"\x80\x02\x8a\n"):  # torch.save before version 1.6: a pickle of its magic number
+        return "pth"
+    # safetensors: the length of the header, little-endian, and the header, which is a JSON object
+    length = int.from_bytes(head[:8], "little")
+    if len(head) == 9 and head.endswith(b"{") and length < path.stat().st_size:
+        return "safetensors"
+    return None
+
+
+def recognise_keymap(keys: Collection[str], expected: Collection[str], declared: Checkpoint) -> str:
+    """The key map of a file by its keys: this code's own names, or those of the zoo that the entry belongs to.
+
+    Args:
+        keys: of the file.
+        expected: of the model.
+        declared: names the entry's key map.
+    """
+    ours = sum(key in expected for key in keys)
+    return OWN_NAMES if ours >= SHARE * len(expected) else declared.keymap
+
+
+def tell_other_classes(found: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Say where a file of another framework names other classes than the model has, whose labels it fits.
+
+    What other frameworks leave there is not always true: converted files keep the list of the file before.
+
+    Args:
+        found: those of the file.
+        wanted: those of the model.
+        path: the file.
+    """
+    if [_plain(name) for name in found] != [_plain(name) for name in wanted]:
+        message = "warning: %s: it names %s, where the model has %s: its labels are read as the model's"
+        _log.warning(message, path, _listed(found), _listed(wanted))
+
+
+def _plain(name: str) -> str:
+    """A name as older files spell it too: `dining_table`."""
+    return name.replace("_", " ").casefold()
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A class list for a message: "80 classes (person, bicycle, ...)"."""
+    rest = "" if len(names) <= MAX_LISTED else ", ..."
+    return f"{len(names)} classes ({', '.join(names[:MAX_LISTED])}{rest})"
+
+
+def _names_package(path: Path, package: str) -> bool:
+    """Whether the pickle of a zip archive names a class of a package. Nothing of it is executed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            programs = [archive.read(name) for name in pickles]
+        arguments = (argument for program in programs for _, argument, _ in pickletools.genops(program))
+        return any(isinstance(item, str) and item.split(".")[0] == package and "." in item for item in arguments)
+    except (zipfile.BadZipFile, ValueError, OSError):  # the reader says what is wrong with it
+        return False

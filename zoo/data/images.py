@@ -1,0 +1,97 @@
+"""Image files and arrays to pixels, held against the size that the annotations give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from zoo.errors import DataError
+from zoo.types import Image, Size
+
+
+def decode(path: Path, size: Size | None = None) -> npt.NDArray[np.uint8]:
+    """An image file as uint8 (H, W, 3), BGR, turned as its EXIF orientation says.
+
+    Args:
+        path: the file.
+        size: (height, width) that its annotations were made for; None where nothing is known. A file whose header
+            says otherwise is not decoded: a small file can hold an image that fills the memory.
+
+    Raises:
+        DataError: no such file, no image in it, or one of another size.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such image", next_step="check the path, or the folder given as data.root")
+    header = None if size is None else _header_size(path)
+    if size is not None and header not in (None, size, size[::-1]):  # turned by EXIF or not: known when it is decoded
+        raise _other_size(path, header, size)
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror or error})"
+        raise DataError(message, next_step="make the file readable") from None
+    except cv2.error as error:
+        message = f"{path}: OpenCV cannot decode it ({reason(error)})"
+        raise DataError(message, next_step="replace the file, or leave it out of the annotations") from None
+    if pixels is None:
+        raise DataError(f"{path}: not an image that OpenCV can decode", next_step="replace the damaged file")
+    found = (pixels.shape[0], pixels.shape[1])
+    if size is not None and found != size:
+        raise _other_size(path, found, size)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def as_bgr(image: Image, size: Size | None = None) -> npt.NDArray[np.uint8]:
+    """A path or an RGB array as uint8 (H, W, 3), BGR.
+
+    Args:
+        image: the path or the array.
+        size: (height, width) that a file has to have; None where nothing is known.
+
+    Raises:
+        DataError: the file is no image, or one of another size.
+        ValueError: the array is not uint8 (H, W, 3).
+    """
+    if not isinstance(image, np.ndarray):
+        return decode(Path(image), size)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected a uint8 array (H, W, 3) in RGB, got {image.dtype} {image.shape}")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def reason(error: cv2.error) -> str:
+    """What OpenCV says went wrong, without its own file and line."""
+    return str(getattr(error, "err", "") or error).strip()
+
+
+def _header_size(path: Path) -> Size | None:
+    """(height, width) that the header of a file gives, before it is turned; None where Pillow does not know it."""
+    limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None  # nothing is decoded here
+    try:
+        with PillowImage.open(path) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, OverflowError):
+        return None  # OpenCV has the last word
+    finally:
+        PillowImage.MAX_IMAGE_PIXELS = limit
+
+
+def _other_size(path: Path, found: Size | None, annotated: Size) -> DataError:
+    """An image that is not the one its annotations were made for."""
+    assert found is not None  # noqa: S101 - for mypy
+    turned = ", which is turned" if found == annotated[::-1] else ""
+    return DataError(
+        f"{path}: {_text(found)}{turned}, and the annotations were made for {_text(annotated)}",
+        next_step="correct height and width in the annotation file, or restore the image that it describes (mind the "
+        "EXIF orientation)",
+    )
+
+
+def _text(size: Size) -> str:
+    return f"{size[1]} x {size[0]} pixels"
