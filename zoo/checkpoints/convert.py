@@ -95,16 +95,18 @@ class LoadReport:
         changed: operations, by name -> the keys whose values went through them.
         dropped: reason -> the keys dropped for it.
         fresh: reason -> how many keys of the model kept their first values for it.
+        kept: the same of keys for which the file has other values than the model can take, each named.
     """
 
     loaded: int = 0
     changed: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     fresh: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as a record holds it."""
-        rare = {"changed": self.changed, "fresh": self.fresh}
+        rare = {"changed": self.changed, "fresh": self.fresh, "kept": self.kept}
         return {"loaded": self.loaded, "dropped": self.dropped} | {name: keys for name, keys in rare.items() if keys}
 
 

@@ -57,6 +57,7 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     except (InstantiationException, TypeError, ValueError) as error:
         message = f"the parts do not fit together: {' '.join(str(error).split())}"
         raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
+    detector.protocol = parts["protocol"]
     return detector
 
 
@@ -180,9 +181,9 @@ def _with_classes(
     fresh = [key for key, shape in expected.items() if another[key] != shape]
     detector.load_state_dict({key: tensor for key, tensor in state.items() if key not in fresh}, strict=False)
     layers = ", ".join(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
-    reason = f"of other classes ({len(known.classes)} in the file, {len(classes)} in the model): {layers}"
-    _log.warning("these layers begin anew, %s", reason)
-    return detector, replace(report, loaded=report.loaded - len(fresh), fresh={**report.fresh, reason: len(fresh)})
+    reason = f"of other classes ({len(known.classes)} in the file, {len(classes)} in the model)"
+    _log.warning("these layers begin anew, %s: %s", reason, layers)
+    return detector, replace(report, loaded=report.loaded - len(fresh), kept={reason: fresh})
 
 
 def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.config.build import build_model, load_detector
 from zoo.config.settings import RunSettings
 from zoo.results.record import CheckpointRecord, LoadReport
+from zoo.schema import plain
 from zoo.train.initial import InitialWeights
 from zoo.types import Json
 
@@ -72,4 +73,6 @@ class Weights:
         if self._initial is not None:
             return self._initial.description
         assert self.checkpoint is not None  # noqa: S101 - there is a file
-        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}
+        report = self.checkpoint.load_report
+        kept = {} if report is None or not report.kept else {"load_report": plain(report)}
+        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path} | kept

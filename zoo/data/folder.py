@@ -51,7 +51,7 @@ def find_split(
         split: "val" or "train".
         annotations: the annotation file, relative to the root, where the names in the folder do not say.
         images: the folder of images, likewise.
-        key: of the configuration block that says these, for messages.
+        key: of the configuration block that says these, for messages; none where they are arguments of a function.
 
     Returns:
         None where no file is called like annotations of the split.
@@ -72,7 +72,7 @@ def find_split(
             listed = _listed(root, candidates)
             raise UsageError(
                 f"{root}: several files may be the {split} annotations: {listed}",
-                next_step=f"choose one with {key}.annotations=FILE, relative to data.root",
+                next_step=f"choose one with {_setting(key, 'annotations')}=FILE, relative to the root",
             )
         if not candidates:
             return None
@@ -96,7 +96,7 @@ def no_annotations(root: Path, split: str, key: str) -> UsageError:
     where = f"annotations/*{split}*.json or {split}/{ROBOFLOW}"
     return UsageError(
         f"{root}: no {split} annotations ({where}); JSON files there: {listed}",
-        next_step=f"name the file with {key}.annotations=FILE, relative to data.root",
+        next_step=f"name the file with {_setting(key, 'annotations')}=FILE, relative to the root",
     )
 
 
@@ -120,7 +120,7 @@ def _image_folder(root: Path, annotations: Path, split: str, names: Sequence[str
     if len(found) > 1:
         raise UsageError(
             f"{root}: several folders have the {split} images: {_listed(root, found)}",
-            next_step=f"choose one with {key}.images=FOLDER, relative to data.root",
+            next_step=f"choose one with {_setting(key, 'images')}=FOLDER, relative to the root",
         )
     if not found:
         nearest = min(tried, key=lambda folder: len(missing_images(folder, names)))
@@ -129,7 +129,7 @@ def _image_folder(root: Path, annotations: Path, split: str, names: Sequence[str
             f"{annotations}: its images are nowhere: {_relative(nearest, root)}/ lacks {len(absent)} of "
             f"{len(names)}, such as {absent[0]}"
         )
-        raise UsageError(message, next_step=f"complete it, or name their folder with {key}.images=FOLDER")
+        raise UsageError(message, next_step=f"complete it, or name their folder with {_setting(key, 'images')}=FOLDER")
     return found[0]
 
 
@@ -145,6 +145,10 @@ def missing_images(folder: Path, names: Iterable[str]) -> list[str]:
         if file.name not in listings[file.parent]:
             missing.append(name)
     return missing
+
+
+def _setting(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
 
 
 def _relative(path: Path, root: Path) -> str:
