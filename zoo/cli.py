@@ -7,12 +7,14 @@ command ends. Runs have a door of their own as well, `python -m zoo.bench`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from zoo.commands import commands
 from zoo.commands.command import THEMES, Command
+from zoo.commands.completion import complete
 from zoo.errors import UsageError, closest
 from zoo.front_door import answer_for
 
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     known = commands()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks, and goes on with the answer
+        complete(make_parser(known))
     for command in known:
         if command.own_line and arguments[:1] == [command.name]:
             return command.run(argparse.Namespace(arguments=arguments[1:]))

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, read_entry, resolve
-from zoo.commands.command import Command, add_which
+from zoo.commands.command import Command, add_which, completed
+from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError
@@ -201,7 +202,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("entry", metavar="ENTRY")
+    completed(parser.add_argument("entry", metavar="ENTRY"), entries)
     parser.add_argument("--settings", action="store_true", help="its resolved settings instead, and what they mean")
     add_format(parser)
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.commands.completers import entries
+
 THEMES = {
     "runs": "measure and train",
     "catalogue": "what was published",
     "results": "what was measured",
+    "shell": "your shell",
 }
 """Name of a theme -> its heading in the help, in order."""
 
@@ -44,7 +47,12 @@ class Command:
 
 def add_which(parser: argparse.ArgumentParser, nargs: str = "*") -> None:
     """The argument `which`: patterns for `zoo.commands.selection.select`."""
-    parser.add_argument("which", nargs=nargs, metavar="ZOO|ENTRY|GLOB", help=WHICH)
+    completed(parser.add_argument("which", nargs=nargs, metavar="ZOO|ENTRY|GLOB", help=WHICH), entries)
+
+
+def completed(argument: argparse.Action, completer: Callable[..., list[str]]) -> None:
+    """Let a shell complete an argument by what a function gives for its beginning, as argcomplete has it."""
+    argument.completer = completer  # type: ignore[attr-defined]
 
 
 def add_results_dir(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from zoo.commands.command import Command
+from zoo.commands.command import Command, completed
+from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
 from zoo.errors import DataError, UsageError
 
@@ -79,7 +80,7 @@ def _targets(folder: Path, images: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("entry", metavar="ENTRY", help="an entry; its zoo may be left out")
+    completed(parser.add_argument("entry", metavar="ENTRY", help="an entry; its zoo may be left out"), entries)
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw into this folder, a picture an image")
     parser.add_argument("--score", type=float, default=0.5, help="lowest score; default: %(default)s")

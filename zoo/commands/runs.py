@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from zoo.catalog.entry import entry_names
-from zoo.commands.command import Command
+from zoo.commands.command import Command, completed
+from zoo.commands.completers import entries_and_settings
 from zoo.commands.selection import select
 from zoo.errors import UsageError
 
@@ -59,7 +60,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs="*", metavar="ENTRY [key=value ...] [-m]")
+    words = parser.add_argument("arguments", nargs="*", metavar="ENTRY [key=value ...] [-m]")
+    completed(words, entries_and_settings)
 
 
 COMMANDS = (
