@@ -133,6 +133,7 @@ def load_detector(
         keymap = recognise_keymap(contents.tensors, detector.state_dict(), published)
         check_classes(contents.classes, classes, path, keymap=keymap)
     report = load_weights(detector, contents.tensors, keymap)
+    report.include(contents)
     return detector.eval(), report
 
 
