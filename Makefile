@@ -11,6 +11,15 @@ UV_VERSION := 0.13.8
 export UV_SYSTEM_CERTS ?= 1
 export UV_NATIVE_TLS ?= 1
 PYTHON ?= >=3.11
+# TORCH=cpu: PyTorch without CUDA, from a lock file of its own that git ignores; an environment keeps its choice
+TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null)
+LOCK := requirements$(TORCH:%=-%).lock
+BACKEND := $(TORCH:%=--torch-backend %)
+READY := $(VENV)/.ready$(TORCH:%=-%)
+COMMA := ,
+SIZE := $(if $(TORCH),PyTorch for $(TORCH),PyTorch with CUDA$(COMMA) about 6 GB)
+STEP := scripts/step.sh
+ONLINE := check the network and the proxy, or name a mirror of the package index: UV_DEFAULT_INDEX=URL make $(MAKECMDGOALS)
 # without MODEL the embedded entry: no download, no GPU, minutes
 MODEL ?= shapes_faster_rcnn_r10_fpn
 ARGS ?=
@@ -22,30 +31,38 @@ help: ## this list
 	@echo "  make reproduce MODEL=faster_rcnn_r50_fpn_1x ARGS='data.root=DIR device=cpu'"
 
 .PHONY: reproduce
-reproduce: setup ## run one published row and diff it: MODEL=..., ARGS='hydra overrides'
+reproduce: $(READY) ## run one published row and diff it: MODEL=..., ARGS='hydra overrides'
 	@$(BIN)/python -m zoo.bench entry=$(MODEL) $(ARGS)
+	@$(SHELL_LINE)
 
 .PHONY: train
-train: setup ## train a row by its recipe, then evaluate it: MODEL=..., ARGS='hydra overrides'
+train: $(READY) ## train a row by its recipe, then evaluate it: MODEL=..., ARGS='hydra overrides'
 	@$(BIN)/python -m zoo.bench entry=$(MODEL) run=train $(ARGS)
 
 .PHONY: setup
-setup: $(VENV)/.ready ## the environment, from requirements.lock
+setup: $(READY) ## the environment, from requirements.lock; TORCH=cpu: without CUDA (docs/setup.md)
+	@$(SHELL_LINE)
 
-$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
-	@echo "setting up $(VENV) (about 6 GB, most of it PyTorch)"
-	@test -x $(BIN)/python || $(UV) venv --quiet --python '$(PYTHON)' $(VENV)
-	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+# what a shell needs to know `zoo`
+SHELL_LINE := echo "zoo is in $(BIN); into this shell: . $(BIN)/activate"
+
+$(READY): $(LOCK) pyproject.toml | $(UV)
+	@rm -f $(VENV)/.ready*
+	@test -x $(BIN)/python || $(STEP) "making $(VENV)" "install Python 3.11 or newer" $(UV) venv --python '$(PYTHON)' $(VENV)
+	@$(STEP) "installing what $(LOCK) names into $(VENV) ($(SIZE))" "$(ONLINE)" \
+		$(UV) pip sync $(BACKEND) --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK)
+	@$(STEP) "installing zoo itself" "report this" \
+		$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "$(TORCH)" > $(VENV)/.torch
 	@touch $@
 
 .tools/bin/uv:
-	@echo "getting uv $(UV_VERSION)"
 	@python3 -m venv .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(STEP) "getting uv $(UV_VERSION), which installs the rest" "check the network, or install uv yourself" \
+		.tools/bin/python -m pip install --disable-pip-version-check uv==$(UV_VERSION)
 
 .PHONY: check
-check: setup ## style and types
+check: $(READY) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,38 +71,47 @@ check: setup ## style and types
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: setup ## the tests, in minutes: ARGS='pytest options'
+test: $(READY) ## the tests, in minutes: ARGS='pytest options'
 	$(PYTEST) -m 'not (nightly or gpu or network)' $(ARGS)
 
 .PHONY: nightly
-nightly: setup ## the tests that take long and seldom fail alone
+nightly: $(READY) ## the tests that take long and seldom fail alone
 	$(PYTEST) -m 'nightly and not (gpu or network)' $(ARGS)
 
 .PHONY: format
-format: setup ## put the code into shape
+format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: table
-table: setup ## regenerate results/tables; exit 1 if the committed ones differ
+table: $(READY) ## regenerate results/tables; exit 1 if the committed ones differ
 	@$(BIN)/zoo table --check || { $(BIN)/zoo table; exit 1; }
 
 .PHONY: report
-report: setup ## the static HTML page under results/report
+report: $(READY) ## the static HTML page under results/report
 	@$(BIN)/zoo report
 
 .PHONY: gpu-check
-gpu-check: setup ## everything that needs a GPU, in under 8 minutes on one card: ARGS='--only STEP'
+gpu-check: $(READY) ## everything that needs a GPU, in under 8 minutes on one card: ARGS='--only STEP'
 	@$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 .PHONY: bench
-bench: setup ## performance against named peers, one command each
+bench: $(READY) ## performance against named peers, one command each
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+# The lock of another build of PyTorch has the versions of requirements.lock. They name packages, never an address.
+COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --all-extras --python-version 3.11
+# here the choice of an environment that is there does not count
+ASKED := $(if $(filter command environment,$(firstword $(origin TORCH))),$(TORCH))
+
 .PHONY: lock
-lock: | $(UV) ## resolve requirements.lock anew
-	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --all-extras \
-		--python-version 3.11 pyproject.toml --output-file requirements.lock
+lock: | $(UV) ## resolve requirements.lock anew; TORCH=cpu: requirements-cpu.lock
+	@$(STEP) "resolving requirements$(ASKED:%=-%).lock" "$(ONLINE)" $(COMPILE) pyproject.toml \
+		$(if $(ASKED),$(BACKEND) --constraint requirements.lock,--upgrade) --output-file requirements$(ASKED:%=-%).lock
+
+requirements-%.lock: requirements.lock pyproject.toml | $(UV)
+	@$(STEP) "resolving $@" "$(ONLINE)" $(COMPILE) pyproject.toml \
+		--torch-backend $* --constraint requirements.lock --output-file $@
 
 .PHONY: clean
 clean: ## remove the environment and caches

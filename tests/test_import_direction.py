@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "schema", "terminal", "types"),
+    ("files", "front_door", "schema", "terminal", "types"),
     ("runtime",),
     ("catalog",),
     ("fetch",),
@@ -20,10 +20,13 @@ FLOW = (
     ("train",),
     ("measure",),
     ("results",),
+    ("console",),
     ("config",),
     ("pipeline",),
+    ("bench",),
     ("commands",),
-    ("bench", "cli"),
+    ("cli",),
+    ("__main__",),
 )
 """In the order data flows. Modules of one group do not import each other, but for those inside one package."""
 

@@ -13,46 +13,37 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir
-from zoo.config.overrides import check, settings, usage_error
+from zoo.config.comments import groups, options
+from zoo.config.launchers import check_launcher
+from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
+from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
+from zoo.terminal import Layout, table, width_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Filed
-    from zoo.results.record import Record
-
-
-INFORMATION = ("--cfg", "-c", "--info", "-i")
-"""Flags that make Hydra print something instead of running a job."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(arguments)
-    except ZooError as error:
-        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted\nnext: run the same command again", file=sys.stderr)
-        return 1
+    return answer_for(lambda: _run(arguments), interrupted="\nnext: run the same command again")
 
 
 def _run(arguments: list[str]) -> int:
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(_help())
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if any(argument in HELP for argument in arguments):
+        print(usage())
         return 0
     checked = check(arguments)
+    check_launcher(checked.given)
     if "run=train" in arguments:
         # Intel's MKL otherwise sums in an order that depends on where in memory the numbers happen to lie.
         os.environ.setdefault("MKL_CBWR", "AUTO")
@@ -65,18 +56,28 @@ def _run(arguments: list[str]) -> int:
     return _summary(checked.sweep_dir, started)
 
 
-def _help() -> str:
-    usage = """usage: python -m zoo.bench entry=NAME [setting=value ...]
-       python -m zoo.bench --multirun 'entry=glob(mmdet_*)' [setting=value ...]
+def usage() -> str:
+    """The help text: usage, settings, groups of settings and measurements."""
+    head = """usage: zoo run ENTRY [ENTRY ...] [setting=value ...] [-m]
+       python -m zoo.bench entry=ENTRY [setting=value ...] [--multirun]
 
-Measures published rows and writes record.json and predictions.json; see `zoo list` for the names.
---cfg job prints the composed configuration. Settings, what they take, [their defaults]:
+Measures rows of the catalogue and writes record.json and predictions.json; see `zoo list` for the names.
+-m runs several entries, or a list of values (seed=0,1,2), one after another. --cfg job prints the
+composed configuration. Settings, what they take, [their defaults]:
 """
-    lines = []
-    for key, about in settings().items():
-        lines += textwrap.wrap(f"  {key}: {about}", width=100, subsequent_indent=" " * 6, break_long_words=False)
-    measured = [f"  {name}: {item.about}" for name, item in measurements().items()]
-    return "\n".join([usage, *lines, "\nMeasurements:\n", *measured])
+    width = min(width_of(sys.stdout) or 100, 100)
+
+    def item(name: str, about: str) -> list[str]:
+        return textwrap.wrap(f"  {name}: {about}", width, subsequent_indent=" " * 6, break_long_words=False)
+
+    lines = [line for key, about in settings().items() for line in item(key, about)]
+    lines.append("\nGroups: GROUP=OPTION takes another part, GROUP.KEY=VALUE changes one of its settings")
+    lines.append("(`zoo show ENTRY --settings` lists those of a row; a changed row is filed under another name):\n")
+    for group, about in groups().items():
+        lines += item(f"{group}.*", f"{about} [{' | '.join(options(group))}]")
+    lines.append("\nMeasurements:\n")
+    lines += [line for name, measured in measurements().items() for line in item(name, measured.about)]
+    return f"{head}\n" + "\n".join(lines)
 
 
 def _hydra(arguments: Sequence[str]) -> list[int]:
@@ -97,6 +98,9 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise usage_error(error) from None
+    except OSError as error:  # a job's own errors are its own
+        message = f"cannot make the folder of a run: {error.filename or ''} {error.strerror or error}"
+        raise ZooError(message, next_step="choose another with hydra.run.dir=DIR or hydra.sweep.dir=DIR") from None
     return statuses
 
 
@@ -118,8 +122,16 @@ def _job(config: DictConfig) -> int:
             default_results=results_dir(),
         )
         from zoo import pipeline
+        from zoo.console import conclude
+        from zoo.results.run_folder import taken
+        from zoo.results.seeds import with_other_seeds
+        from zoo.runtime.distributed import is_main_process
 
-        record, filed = pipeline.run(settings)
+        with taken(settings.run_dir) if is_main_process() else nullcontext():
+            record, filed = pipeline.run(settings)
+    except KeyboardInterrupt:
+        print(f"kept: {hydra_config.runtime.output_dir}{_going_on(plain)}", file=sys.stderr)
+        raise
     except ZooError as error:
         print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
         return error.exit_status
@@ -129,28 +141,14 @@ def _job(config: DictConfig) -> int:
         print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
         return 1
     if filed is not None:
-        _report(record, filed, settings)
+        conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
     return 0 if record.status == "measured" else 1
 
 
-def _report(record: Record, filed: Filed, settings: RunSettings) -> None:
-    """The row and its diff on stdout; what went wrong on stderr, its last line the next step."""
-    from zoo.results.diff import entries_of, render_diff
-    from zoo.results.seeds import with_other_seeds
-    from zoo.results.table import render_row
-
-    if record.status != "measured":
-        print(f"{record.status.upper()} {record.label}: {record.reason}", file=sys.stderr)
-        print(f"next: {record.next_step}", file=sys.stderr)
-        return
-    row = with_other_seeds(record, settings.results_dir)
-    entries = entries_of([row])
-    print(render_row(row, entries.get(row.entry)), end="\n\n")
-    print(render_diff([row], entries), end="\n\n")
-    print(f"record: {settings.run_dir / 'record.json'}")
-    print(f"filed:  {filed.path}")
-    for note in filed.notes:
-        print(f"        {note}")
+def _going_on(config: dict[str, Any]) -> str:
+    """How an interrupted training goes on from its last checkpoint."""
+    training = config["run"]["name"] == "train"
+    return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
 
 
 def _summary(sweep_dir: Path, started: datetime) -> int:
@@ -160,14 +158,14 @@ def _summary(sweep_dir: Path, started: datetime) -> int:
     machines, and for those that were killed before they could leave a record. A folder that an earlier
     sweep left is told by its configuration, which every job writes anew when it begins.
     """
-    from tabulate import tabulate
-
     begun = started.timestamp() - 1  # file systems round
     configs = [path for path in sweep_dir.rglob(".hydra/config.yaml") if path.stat().st_mtime >= begun]
     rows = sorted(_outcome(path.parent.parent, started) for path in configs)
     measured = sum(status == "MEASURED" for _, status, *_ in rows)
     print()
-    print(tabulate(rows, headers=("entry", "status", "box AP", "fps", "seconds", "reason")))
+    header = ("entry", "status", "box AP", "fps", "seconds", "reason")
+    lines = [dict(zip(header, row, strict=True)) for row in rows]
+    print(table(lines, width_of(sys.stdout), Layout(below=("reason", "seconds", "fps"))))
     print(f"{measured} of {len(rows)} measured; records under {sweep_dir}")
     return 0 if rows and measured == len(rows) else 1
 

@@ -81,7 +81,7 @@ def closest(name: str, known: Iterable[str], *, n: int = 3) -> str:
     """The `n` known names nearest to a mistyped one, as a phrase for an error message.
 
     Returns:
-        "closest: a, b, c", or "known: ..." where nothing is near and the list is short.
+        "closest: a, b, c"; "known: ..." where nothing is near and the list is short; else that nothing is near.
     """
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
@@ -91,4 +91,4 @@ def closest(name: str, known: Iterable[str], *, n: int = 3) -> str:
         return "closest: " + ", ".join(near)
     if len(names) <= 12:
         return "known: " + ", ".join(names)
-    return f"{len(names)} names are known"
+    return "nothing there is close to it"

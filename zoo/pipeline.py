@@ -7,6 +7,7 @@ import json
 from zoo.config.build import open_data, plan_batches, prepare
 from zoo.config.settings import RunSettings
 from zoo.config.weights import Weights
+from zoo.console import announce
 from zoo.data.batching import describe
 from zoo.data.loader import ImageDataset, default_workers
 from zoo.data.splits import Split
@@ -57,6 +58,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
         with stage(record, "data"):
             split = open_data(settings.asked.data, settings.classes)
             record.data = DataRecord.of(split)
+        announce(record, settings.entry)
         with stage(record, "model"):
             detector = weights.load().to(device)
         subject = _subject(settings, detector, weights, split, context)

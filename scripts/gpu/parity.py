@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ def cases(session: Session) -> Iterator[Line]:
             try:
                 _end_to_end(detector, case, image)
             except AssertionError as error:
-                wrong = " ".join(str(error).split()) or "differs"
+                where = traceback.extract_tb(error.__traceback__)[-1]  # without pytest a bare assert has no message
+                wrong = " ".join(str(error).split()) or f"line {where.lineno}: {where.line}"
             else:
                 wrong = ""
             yield check(f"{case} {image}", not wrong, "the original's detections, as the tests ask for", wrong)

@@ -194,7 +194,8 @@ def _memory_of(session: Session, entry: str, data: Path) -> tuple[float, float]:
     from zoo.catalog.entry import read_entry
     from zoo.measure.train_memory import MEASUREMENT
 
-    subject = make_subject(entry, data, session.folder, workers=8)
+    # The weights are drawn: at the recipe's rate they diverge, and memory does not depend on it.
+    subject = make_subject(entry, data, session.folder, ["schedule.optimizer.lr=1e-9"], workers=8)
     subject.detector.to(session.device)
     measured = MEASUREMENT.run(subject)["train_memory_gb"]
     assert isinstance(measured, float)  # noqa: S101

@@ -249,6 +249,22 @@ def test_every_mirror_is_listed_with_its_reason(server: FileServer, tmp_path: Pa
     )
 
 
+def test_addresses_of_one_host_that_fail_alike_are_one_line(
+    server: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="zoo")
+    dead = closed_port()
+    with pytest.raises(DownloadError) as caught:
+        fetch(f"{dead}/a.pth", f"{dead}/b.pth", server.address + "/gone.pth", to=tmp_path / "a.pth")
+    assert caught.value.message.splitlines()[1:] == [
+        "  2 addresses of 127.0.0.1: no connection (Connection refused), 3 times",
+        f"  {server.address}/gone.pth: HTTP 404 Not Found",
+    ]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 4, "each trouble once"
+    assert all(message.startswith("a.pth: 127.0.0.1: no connection") for message in said)
+
+
 def test_silence_is_not_waited_for_forever(server: FileServer, tmp_path: Path) -> None:
     url = server.serve("/a.pth", BODY, *[Fault(hold_after=0)] * 2)
     policy = RetryPolicy(attempts=2, first_wait=0.0, read_timeout=0.1)

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, read_entry, resolve
-from zoo.commands.command import Command, add_which
+from zoo.commands.command import Command, add_which, completed
+from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError
@@ -49,6 +50,8 @@ def evidence(entry: Entry) -> str:
 def _show(options: argparse.Namespace) -> int:
     name, others = resolve(options.entry)
     entry = read_entry(name)
+    if options.settings:
+        return _show_settings(entry, options.format)
     if options.format == "json":
         print(json.dumps({**asdict(entry), "protocol": _protocol(entry)}, indent=1, ensure_ascii=False))
         return 0
@@ -64,6 +67,20 @@ def _show(options: argparse.Namespace) -> int:
         for row in facts:
             print(f"  {row['name']:<16} {', '.join(filter(None, (row['value'], row['source'])))}")
     print(f"\nrun it: zoo run {entry.name}")
+    return 0
+
+
+def _show_settings(entry: Entry, style: str) -> int:
+    from zoo.config.comments import described
+    from zoo.config.compose import compose
+
+    rows = [
+        {"setting": key, "value": value, "meaning": about}
+        for key, value, about in described(compose(entry.name), entry.parts)
+    ]
+    if style == "table":  # as an override is written
+        rows = [{"setting": f"{row['setting']}={row['value']}", "meaning": row["meaning"]} for row in rows]
+    print_rows(rows, style, Layout(below=("meaning",)))
     return 0
 
 
@@ -185,7 +202,8 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("entry", metavar="ENTRY")
+    completed(parser.add_argument("entry", metavar="ENTRY"), entries)
+    parser.add_argument("--settings", action="store_true", help="its resolved settings instead, and what they mean")
     add_format(parser)
 
 

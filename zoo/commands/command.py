@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.commands.completers import entries
+
 THEMES = {
     "runs": "measure and train",
     "catalogue": "what was published",
     "results": "what was measured",
+    "shell": "your shell",
 }
 """Name of a theme -> its heading in the help, in order."""
 
@@ -31,6 +34,7 @@ class Command:
         about: what it does, in one line without a full stop.
         run: carries it out; returns the exit status (0 done, 1 the answer is no, 2 usage).
         arguments: adds its arguments to its parser.
+        own_line: whether it reads its own command line, help included: `run` gets it as `arguments`.
     """
 
     name: str
@@ -38,11 +42,17 @@ class Command:
     about: str
     run: Callable[[argparse.Namespace], int]
     arguments: Callable[[argparse.ArgumentParser], None] = _nothing
+    own_line: bool = False
 
 
 def add_which(parser: argparse.ArgumentParser, nargs: str = "*") -> None:
     """The argument `which`: patterns for `zoo.commands.selection.select`."""
-    parser.add_argument("which", nargs=nargs, metavar="ZOO|ENTRY|GLOB", help=WHICH)
+    completed(parser.add_argument("which", nargs=nargs, metavar="ZOO|ENTRY|GLOB", help=WHICH), entries)
+
+
+def completed(argument: argparse.Action, completer: Callable[..., list[str]]) -> None:
+    """Let a shell complete an argument by what a function gives for its beginning, as argcomplete has it."""
+    argument.completer = completer  # type: ignore[attr-defined]
 
 
 def add_results_dir(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.catalog.entry import conf_dir, entry_names, resolve, unknown_entry
-from zoo.config.compose import PART_GROUPS, without_null
+from zoo.catalog.entry import entry_names, resolve, unknown_entry
+from zoo.config.comments import options, written
+from zoo.config.compose import PART_GROUPS, as_hydra_reads
+from zoo.config.paths import quote, resolve_path
 from zoo.errors import UsageError, closest
 
 if TYPE_CHECKING:
@@ -19,7 +22,22 @@ if TYPE_CHECKING:
 
 SWEEP_DIR = "hydra.sweep.dir="
 
-NEXT_STEP = "see `python -m zoo.bench --help` for the settings, and the folders of conf/ for the options"
+MULTIRUN = ("-m", "--multirun")
+
+HELP = ("-h", "--help")
+
+INFORMATION = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--version")
+"""Flags that make Hydra print something instead of running a job."""
+
+_VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+"""Flags of Hydra that are followed by a value."""
+
+_FLAGS = (*MULTIRUN, *HELP, *INFORMATION, *_VALUED, "--resolve", "--run", "-r", "--experimental-rerun")
+
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What `--info` may be followed by."""
+
+NEXT_STEP = "see `zoo run --help` for the settings, and `zoo show ENTRY --settings` for those of a row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +45,7 @@ class Arguments:
     """A command line that can be handed to Hydra.
 
     Attributes:
-        given: flags and overrides; every entry by its full name.
+        given: flags first, then overrides; every entry by its full name.
         sweep_dir: where the jobs of a sweep leave their records; None for a single run.
     """
 
@@ -36,13 +54,16 @@ class Arguments:
 
 
 def check(arguments: Sequence[str]) -> Arguments:
-    """Check a command line. `--multirun` without an entry means the whole zoo.
+    """Check a command line, its flags at any place of it. `--multirun` without an entry means the whole zoo.
 
     Raises:
-        UsageError: no entry, an unknown one, a pattern that fits none, or an unknown setting of a part.
+        UsageError: no entry, an unknown one, a pattern that fits none, or a setting or flag that does not exist.
     """
-    given = [without_null(argument) for argument in arguments]
-    multirun = any(argument in ("-m", "--multirun") for argument in given)
+    flags, overrides = split_flags(arguments)
+    multirun = any(flag in MULTIRUN for flag in flags)
+    for override in overrides:
+        _check_key(override)
+    given = [as_hydra_reads(override, multirun=multirun) for override in overrides]
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")
     entries: list[str] = []
@@ -50,13 +71,56 @@ def check(arguments: Sequence[str]) -> Arguments:
         if argument.startswith("entry="):
             given[i], named = _entries(argument)
             entries += named
+            if not multirun and given[i] != f"entry={named[0]}":
+                raise UsageError(f"{argument} is {len(named)} entries", next_step="add -m to run one after another")
     if not entries:
-        raise UsageError("no entry named", next_step="add entry=NAME (see `zoo list`), or --multirun for the whole zoo")
+        raise UsageError(
+            "no entry named",
+            next_step="name one of `zoo list`: zoo run ENTRY, or entry=ENTRY; -m runs all",
+        )
     if not multirun:
-        return Arguments(given, None)
-    chosen = [argument.removeprefix(SWEEP_DIR) for argument in given if argument.startswith(SWEEP_DIR)]
-    sweep_dir = Path(chosen[-1] if chosen else f"multirun/{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
-    return Arguments([*_deferred(given, entries[0]), f"{SWEEP_DIR}{sweep_dir}"], sweep_dir)
+        return Arguments([*flags, *given], None)
+    chosen = [argument for argument in given if argument.startswith(SWEEP_DIR)]
+    # Two sweeps may begin in the same second, and in the same folder.
+    sweep_dir = resolve_path(chosen[-1] if chosen else f"{SWEEP_DIR}multirun/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    return Arguments([*flags, *_deferred(given, entries[0]), f"{SWEEP_DIR}{quote(str(sweep_dir))}"], sweep_dir)
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values, and everything else, each in its order: Hydra takes flags only before overrides.
+
+    Raises:
+        UsageError: Hydra has no such flag.
+    """
+    flags: list[str] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.partition("=")
+        if not argument.startswith("-"):
+            (flags if flags and flags[-1] in ("--info", "-i") and argument in _INFO else others).append(argument)
+            continue
+        if name not in _FLAGS:
+            raise UsageError(f"no option {name!r} ({closest(name, _FLAGS)})", next_step=NEXT_STEP)
+        flags.append(argument)
+        if name in _VALUED and not value:
+            following = next(rest, None)
+            if following is None:
+                raise UsageError(f"{name} needs a value", next_step=NEXT_STEP)
+            flags.append(following)
+    return flags, others
+
+
+def _check_key(override: str) -> None:
+    """Check what an override begins with; what it goes on with is for Hydra and for the parts to know."""
+    key, equals, _ = override.partition("=")
+    first = re.split(r"[./@:]", key.lstrip("+~"), maxsplit=1)[0]
+    if not equals and not override.startswith("~"):
+        near = f"write entry={key}" if fnmatch.filter(entry_names(), f"*{key}*") else NEXT_STEP
+        raise UsageError(f"{override!r} is not KEY=VALUE", next_step=near)
+    known = {*(name.partition(".")[0] for name in settings()), *PART_GROUPS, "entry", "hydra"}
+    if first not in known:
+        raise UsageError(f"no setting {first!r} ({closest(first, known)})", next_step=NEXT_STEP)
 
 
 def _entries(override: str) -> tuple[str, list[str]]:
@@ -68,7 +132,9 @@ def _entries(override: str) -> tuple[str, list[str]]:
     try:
         value = OverridesParser.create().parse_override(override).value()
     except HydraException as error:
-        raise UsageError(f"{override}: {error}", next_step="quote the override for the shell") from None
+        raise UsageError(
+            f"{override}: {error}", next_step="quote the override for the shell: 'entry=glob(mmdet_*)'"
+        ) from None
     if isinstance(value, Glob):
         found = value.filter(entry_names())
         if not found:
@@ -119,7 +185,7 @@ def usage_error(error: Exception) -> UsageError:
     missing = re.search(r"Could not find '([\w/]+)/([^']+)'", text)
     if missing:
         group, option = missing.groups()
-        return UsageError(f"no option {option!r} of {group} ({closest(option, _options(group))})", next_step=NEXT_STEP)
+        return UsageError(f"no option {option!r} of {group} ({closest(option, options(group))})", next_step=NEXT_STEP)
     key = re.search(r"Could not override '([^']+)'", text)
     if key:
         return UsageError(f"no setting {key[1]!r} ({closest(key[1], settings())})", next_step=NEXT_STEP)
@@ -138,12 +204,7 @@ def settings() -> dict[str, str]:
         if field.key not in blocks and field.key != "run.name":
             default = "" if field.default is REQUIRED else f" [{_default(field.default)}]"
             found[field.key] = f"{field.type}{default}: {field.description}"
-    return found | {"run": f"{' | '.join(_options('run'))} [evaluate]: {_of(fields, 'run')}"}
-
-
-def _options(group: str) -> list[str]:
-    """The names that a config group may be given."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return found | {"run": f"{' | '.join(options('run'))} [evaluate]: {_of(fields, 'run')}"}
 
 
 def _of(fields: Iterable[FieldInfo], key: str) -> str:
@@ -151,9 +212,5 @@ def _of(fields: Iterable[FieldInfo], key: str) -> str:
 
 
 def _default(value: object) -> str:
-    """A default as an override would write it."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
+    """A default as a help text shows it: a list without its brackets."""
+    return written(value).strip("[]")

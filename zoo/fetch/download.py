@@ -25,6 +25,7 @@ from zoo.fetch.transport import (
     body_length,
     check_answer,
     get,
+    host_of,
     is_web_page,
     validator,
     web_page,
@@ -93,15 +94,22 @@ def download(
                 try:
                     return Download(path=destination, url=url, digest=transfer.fetch(url))
                 except Failure as failure:
-                    log.info("%s: %s: %s", label, url, failure)
                     failures.append((url, failure))
+                    if len(failures) < len(urls):
+                        log.info("%s: %s: %s; asking the next address", label, host_of(url), failure)
     raise _nobody_delivered(label, failures, expect, instead)
 
 
 def _nobody_delivered(
     label: str, failures: Sequence[tuple[str, Failure]], expect: ExpectedFile, instead: str
 ) -> DownloadError | HashMismatchError:
-    reasons = "".join(f"\n  {url}: {failure}" for url, failure in failures)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for url, failure in failures:
+        alike.setdefault((host_of(url), str(failure)), []).append(url)
+    reasons = "".join(
+        f"\n  {urls[0] if len(urls) == 1 else f'{len(urls)} addresses of {host}'}: {reason}"
+        for (host, reason), urls in alike.items()
+    )
     if not any(failure.wrong_file for _, failure in failures):
         return DownloadError(f"{label}: could not be downloaded{reasons}", next_step=f"check the network, or {instead}")
     message = f"{label}: not the file it should be{reasons}"
@@ -192,7 +200,9 @@ class _Transfer:
                 if failures >= self.policy.attempts:
                     raise Failure(f"{failure}, {failures} times", wrong_file=failure.wrong_file) from None
                 wait = self.policy.wait(failures, failure.retry_after)
-                log.info("%s: %s: %s; trying again in %.1f s", self.label, url, failure, wait)
+                if failures == 1:
+                    # Once is enough: how often it was tried says the error, where there is one.
+                    log.info("%s: %s: %s; trying again in %.1f s", self.label, host_of(url), failure, wait)
                 time.sleep(wait)
 
     def _attempt(self, url: str) -> Digest:

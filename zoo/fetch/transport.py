@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from zoo.fetch.cache import CHUNK
 
@@ -108,6 +110,11 @@ def check_answer(response: Response, policy: RetryPolicy) -> None:
         raise web_page()
 
 
+def host_of(url: str) -> str:
+    """Whom an address asks, for messages; the address itself where it names nobody."""
+    return urlsplit(url).hostname or url
+
+
 def web_page() -> Failure:
     """The failure of an address that answers with a page for people: a login, a consent, an apology."""
     return Failure("answers with an HTML page instead of the file")
@@ -176,4 +183,4 @@ def _innermost(error: BaseException) -> str:
         if not isinstance(below, BaseException):
             break
         inner = below
-    return str(inner).rpartition("): ")[2]
+    return re.sub(r".*\[Errno -?\d+\] ", "", str(inner).rpartition("): ")[2])

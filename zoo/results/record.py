@@ -10,15 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from zoo import schema
 from zoo.errors import UsageError
 from zoo.files import result_errors, write_atomically
 from zoo.results.identity import Identity
-from zoo.results.migrate import migrated
+from zoo.results.migrate import NEXT_STEP, migrated
 from zoo.runtime.hardware import Hardware
 from zoo.runtime.provenance import Code
+from zoo.schema import Pattern
 from zoo.types import Json
 
 if TYPE_CHECKING:
@@ -185,6 +186,10 @@ class Verdict:
     reason: str | None = None
 
 
+FILE_NAME = Pattern(r"[A-Za-z0-9][A-Za-z0-9._+-]*", "a name fit for a file")
+"""Records are filed by such names."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Record:
     """What one run of one entry was, did and measured.
@@ -212,9 +217,9 @@ class Record:
         schema_version: version of this layout.
     """
 
-    entry: str
+    entry: Annotated[str, FILE_NAME]
     zoo: str
-    name: str | None = None
+    name: Annotated[str, FILE_NAME] | None = None
     status: Status = "failed"
     reason: str | None = None
     next_step: str | None = None
@@ -244,22 +249,21 @@ class Record:
         Raises:
             UsageError: not JSON, not a record, or of a newer schema version; names `where`.
         """
-        next_step = "restore the file, or delete it and run its entry again"
         try:
-            values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UsageError(f"{where}: not valid JSON ({error})", next_step=next_step) from None
+            values = schema.parse_json(text)
+        except ValueError as error:
+            raise UsageError(f"{where}: not valid JSON ({error})", next_step=NEXT_STEP) from None
         if not isinstance(values, Mapping) or "entry" not in values:
-            raise UsageError(f"{where}: not a zoo record", next_step=next_step)
+            raise UsageError(f"{where}: not a zoo record", next_step=NEXT_STEP)
         version = values.get("schema_version")
         if version not in (1, SCHEMA_VERSION):
             message = f"{where}: a record of schema version {version}, this zoo reads up to version {SCHEMA_VERSION}"
             raise UsageError(message, next_step="install a newer zoo, or delete the file and run its entry again")
-        values = migrated(values) if version == 1 else values
         try:
-            return schema.build(cls, values, "", next_step)
+            values = migrated(values) if version == 1 else values
+            return schema.build(cls, values, "", NEXT_STEP)
         except UsageError as error:
-            raise UsageError(f"{where}: {error.message}", next_step=next_step) from None
+            raise UsageError(f"{where}: {error.message}", next_step=NEXT_STEP) from None
 
     @classmethod
     def read(cls, path: Path) -> Record:

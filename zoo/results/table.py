@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import Entry
 from zoo.files import result_errors, write_atomically
-from zoo.measure.measurement import Column, measurements
+from zoo.measure.measurement import Column, measurements, metrics
 from zoo.results.diff import entries_of
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import label, rows, spread
@@ -74,14 +74,13 @@ def frame(records: Sequence[Record], entries: Mapping[str, Entry]) -> pd.DataFra
     return pd.DataFrame([_row(record, entries.get(record.entry)) for record in ordered])
 
 
-def render_row(record: Record, entry: Entry | None) -> str:
-    """One record's row for a terminal: a line for each column that says something."""
-    from tabulate import tabulate
-
-    row = _row(record, entry)
-    names = dict.fromkeys(name for columns in _sections().values() for name in columns)
-    lines = [(name.replace("_", " "), row[name]) for name in names if row[name] not in ("", ABSENT)]
-    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+def not_published(record: Record, entry: Entry | None) -> dict[str, str]:
+    """The numbers of a record that its row does not publish, by column: what a diff does not show."""
+    compared = published_cells(entry) if entry and not record.identity.changes else {}
+    shown = {metrics()[metric][1].key for metric in compared if metric in metrics()}
+    columns = [column for item in measurements().values() for column in item.columns if not column.published]
+    cells = {column.name: _cell(record, column) for column in columns if not shown & set(column.keys)}
+    return {name.replace("_", " "): text for name, text in cells.items() if text != ABSENT}
 
 
 def write_tables(results_dir: Path) -> list[Path]:

@@ -10,9 +10,10 @@ import platform
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from zoo.errors import DeviceError
+from zoo.schema import Pattern
 
 if TYPE_CHECKING:
     import torch
@@ -145,7 +146,7 @@ class Hardware:
         switches: settings of PyTorch.
     """
 
-    id: str
+    id: Annotated[str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name fit for a folder")]
     device: str
     cpu: Cpu
     gpu: Gpu | None

@@ -63,7 +63,8 @@ def bare_names(node: Any) -> Any:
     """
     if isinstance(node, Mapping):
         return {
-            key: value.rpartition(".")[2] if key == "_target_" else bare_names(value) for key, value in node.items()
+            key: value.rpartition(".")[2] if key == "_target_" and isinstance(value, str) else bare_names(value)
+            for key, value in node.items()
         }
     return [bare_names(value) for value in node] if isinstance(node, list) else node
 

@@ -3,6 +3,7 @@
 The schema of a block is a frozen dataclass: its annotations say what each key holds, its `Attributes` section what
 each key means. From that one source come the checked value (`build`), its inverse (`plain`), the JSON Schema
 (`json_schema`) and the lines of a help text (`fields_of`).
+What is read from JSON goes through `parse_json` first.
 
 An annotation may be str, int, float, bool, None, Path, Any or object, a Literal, tuple[X, ...], tuple[X, Y], list[X],
 Mapping[str, X], another dataclass, a union of these, or Annotated[X, ...] with `Minimum`, `Pattern` and `OneOf`.
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from zoo.errors import UsageError
 from zoo.schema.constraints import Constraint, Minimum, OneOf, Pattern
+from zoo.schema.json_text import parse_json
 from zoo.schema.nodes import (
     REQUIRED,
     Definitions,
@@ -43,6 +45,7 @@ __all__ = [
     "build",
     "fields_of",
     "json_schema",
+    "parse_json",
     "plain",
 ]
 

@@ -1,0 +1,138 @@
+"""What a run says to whoever started it: a header when it begins, an answer when it has ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from zoo.catalog.entry import Entry
+from zoo.results.diff import entries_of, render_diff
+from zoo.results.record import Record
+from zoo.results.table import not_published
+from zoo.results.verdict import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
+from zoo.runtime.distributed import is_main_process
+from zoo.terminal import paint, width_of
+
+if TYPE_CHECKING:
+    from zoo.results.ledger import Filed
+
+log = logging.getLogger(__name__)
+
+_EVIDENCE = {
+    "full": "the published hash, all of it",
+    "published prefix": "begins with the published digits",
+    "first use": "pinned at first use, none was published",
+    "none": "no hash was published",
+    "other weights": "not the published file",
+}
+"""What a record's hash evidence means."""
+
+
+def announce(record: Record, entry: Entry) -> None:
+    """Log what a run is going to measure: weights and data are there, nothing has been computed yet."""
+    if is_main_process():
+        log.info("%s", header(record, entry))
+
+
+def header(record: Record, entry: Entry) -> str:
+    """What a run measures, as lines of name and value."""
+    checkpoint, data, hardware = record.checkpoint, record.data, record.hardware
+    condition, protocol = record.identity.condition, record.protocol
+    row = record.label if record.label != entry.name else f"{entry.name} ({entry.upstream} of {entry.zoo})"
+    lines = {"row": row, "checkpoint": "none: a training begins with what its recipe names"}
+    if checkpoint is not None:
+        name = PurePosixPath((checkpoint.path or checkpoint.url or "file").rpartition(":")[2]).name
+        lines["checkpoint"] = f"{name}, sha256 {checkpoint.sha256[:8]}: {_EVIDENCE[checkpoint.hash_evidence]}"
+    if data is not None:
+        known = "known" if data.known else "not the split's own"
+        images = f"{data.images} images{' of more' if data.partial else ''}"
+        lines["data"] = f"{data.name} {data.split}, {images}, annotations {data.annotations_sha256[:8]}: {known}"
+    if hardware is not None:
+        lines["device"] = f"{hardware.device}, {hardware.switches.threads} threads"
+    lines["protocol"] = f"{protocol.name}, version {protocol.version}, {condition.get('precision', 'fp32')}"
+    return "\n".join(f"{name:<10} {value}" for name, value in lines.items())
+
+
+def answer(record: Record, entry: Entry | None) -> tuple[str, str]:
+    """The verdict word and the sentence that a run comes down to.
+
+    Returns:
+        Such as "EXACT" and "57.64 against 57.6".
+    """
+    if record.status != "measured":
+        return record.status.upper(), f"{record.label}: {record.reason}"
+    said: dict[str, list[str]] = {}
+    reasons: list[str] = []
+    for metric in ("box_AP", "mask_AP"):
+        outcome = record.verdict.get(metric)
+        if outcome is None or outcome.measured is None or entry is None:
+            continue
+        cell = entry.cells(metric)[0]
+        compared = "against" if outcome.delta is not None else "beside"
+        measured = f"{outcome.measured:.{cell.decimals + 1}f}"
+        name = "" if metric == "box_AP" else "masks "
+        said.setdefault(outcome.verdict, []).append(f"{name}{measured} {compared} {outcome.published}")
+        reasons.append(outcome.reason or "")
+    if not said:
+        return "MEASURED", _without_published_ap(record)
+    words = sorted(said, key=lambda word: word not in ALARMS)
+    others = [f"{word} {', '.join(said[word])}" for word in words[1:]]
+    text = "; ".join([", ".join(said[words[0]]), *others])
+    reason = "; ".join(dict.fromkeys(filter(None, reasons)))
+    return words[0], f"{text}: {reason}" if reason else text
+
+
+def _without_published_ap(record: Record) -> str:
+    box, fps = record.number("box_AP"), record.number("fps")
+    found = ([f"box AP {box:.2f}"] if box is not None else []) + ([f"{fps:.1f} images/s"] if fps is not None else [])
+    return ", ".join(found) or ", ".join(record.parts)
+
+
+def colour_of(word: str) -> str:
+    """The colour of a verdict or of a status."""
+    if word in (EXACT, NUMERIC, "MEASURED"):
+        return "green"
+    return "red" if word in (DRIFT, BLOCKED, FAILED) else "yellow"
+
+
+def conclude(record: Record, row: Record, filed: Filed, run_dir: Path) -> None:
+    """Print how a run ended: the answer, its table, where things are, what to do next.
+
+    The last line on stderr of a run that could not be measured is its next step.
+
+    Args:
+        record: the run.
+        row: the run with the seeds of the same recipe that are there already.
+        filed: what became of its record.
+        run_dir: folder of the run.
+    """
+    entries = entries_of([row])
+    stream = sys.stdout if record.status == "measured" else sys.stderr
+    word, sentence = answer(row, entries.get(row.entry))
+    print(f"\n{paint(word, colour_of(word), stream)}  {sentence}", file=stream)
+    if record.status == "measured":
+        _print_table(row, entries)
+    where = {"record": run_dir / "record.json", "filed": filed.path}
+    if (run_dir / "predictions.json").is_file():
+        where["detections"] = run_dir / "predictions.json"
+    print("", *(f"{name:<10} {path}" for name, path in where.items()), sep="\n")
+    print(*(f"{'':<10} {note}" for note in filed.notes), sep="\n", end="\n" if filed.notes else "")
+    if record.status == "measured":
+        print(f"{'next':<10} zoo diff {filed.record.name or record.entry}; zoo predict {record.entry} IMAGE")
+    else:
+        sys.stdout.flush()
+        print(f"next: {record.next_step}", file=sys.stderr)
+
+
+def _print_table(row: Record, entries: Mapping[str, Entry]) -> None:
+    """The diff of one run, and whatever it measured that its row does not publish."""
+    width = width_of(sys.stdout)
+    print(f"\n{render_diff([row], entries, width)}", end="")
+    besides = not_published(row, entries.get(row.entry))
+    if besides:
+        text = f"also measured: {', '.join(f'{name} {value}' for name, value in besides.items())}"
+        print("", *(textwrap.wrap(text, width, subsequent_indent="  ") if width else [text]), sep="\n")
