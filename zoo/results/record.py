@@ -323,6 +323,11 @@ class Record:
         return self.name is None and self.measures_the_row
 
     @property
+    def is_the_row_itself(self) -> bool:
+        """Whether the run belongs to the row and is of its published weights, under its own conditions."""
+        return self.belongs_to_the_row and not self.trained and not self.identity.conditions
+
+    @property
     def measures_the_row(self) -> bool:
         """Whether the run measured a whole split of known data, with the row's weights or by the row's recipe."""
         return (
