@@ -79,6 +79,8 @@ CONDITION = {
     "run.scale_lr",
 }
 EXECUTION = {
+    "name",
+    *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
     "measure",
     "workers",
     "checkpoint.path",

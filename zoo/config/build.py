@@ -176,6 +176,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         limit=chosen.limit,
         classes=classes,
         known=data.annotations_sha256,
+        sizes=data.annotations_size,
     )
 
 
