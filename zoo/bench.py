@@ -102,7 +102,7 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise usage_error(error) from None
+        raise usage_error(error, arguments) from None
     return statuses
 
 
