@@ -159,7 +159,7 @@ def test_another_file_by_url_that_fits_its_own_name(tiny_coco: Path, tmp_path: P
     assert status == 1
     assert record["checkpoint"]["hash_evidence"] == "other weights"
     assert record["checkpoint"]["url"] == url
-    assert "not a torch checkpoint" in record["reason"]
+    assert "not a torch.save file" in record["reason"]
 
 
 def test_truncated_file_blocks(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -403,16 +403,6 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     assert capsys.readouterr().err == "interrupted; what was finished is kept\n"
 
 
-def test_a_reader_that_goes_is_no_traceback() -> None:
-    command = [sys.executable, "-m", "zoo.cli", "published"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 1
-
-
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "hydra", "omegaconf", "requests", "cv2")
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "schema", "terminal", "types"),
+    ("files", "front_door", "schema", "terminal", "types"),
     ("runtime",),
     ("catalog",),
     ("fetch",),

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from zoo.config.comments import groups, options
 from zoo.config.launchers import check_launcher
 from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
+from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
 from zoo.terminal import Layout, table, width_of
 
@@ -32,18 +34,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(arguments)
-    except ZooError as error:
-        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted\nnext: run the same command again", file=sys.stderr)
-        return 1
+    return answer_for(lambda: _run(arguments), interrupted="\nnext: run the same command again")
 
 
 def _run(arguments: list[str]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if any(argument in HELP for argument in arguments):
         print(usage())
         return 0
@@ -103,6 +98,9 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise usage_error(error, arguments) from None
+    except OSError as error:  # a job's own errors are its own
+        message = f"cannot make the folder of a run: {error.filename or ''} {error.strerror or error}"
+        raise ZooError(message, next_step="choose another with hydra.run.dir=DIR or hydra.sweep.dir=DIR") from None
     return statuses
 
 
@@ -125,9 +123,15 @@ def _job(config: DictConfig) -> int:
         )
         from zoo import pipeline
         from zoo.console import conclude
+        from zoo.results.run_folder import taken
         from zoo.results.seeds import with_other_seeds
+        from zoo.runtime.distributed import is_main_process
 
-        record, filed = pipeline.run(settings)
+        with taken(settings.run_dir) if is_main_process() else nullcontext():
+            record, filed = pipeline.run(settings)
+    except KeyboardInterrupt:
+        print(f"kept: {hydra_config.runtime.output_dir}{_going_on(plain)}", file=sys.stderr)
+        raise
     except ZooError as error:
         print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
         return error.exit_status
@@ -139,6 +143,12 @@ def _job(config: DictConfig) -> int:
     if filed is not None:
         conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
     return 0 if record.status == "measured" else 1
+
+
+def _going_on(config: dict[str, Any]) -> str:
+    """How an interrupted training goes on from its last checkpoint."""
+    training = config["run"]["name"] == "train"
+    return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
 
 
 def _summary(sweep_dir: Path, started: datetime) -> int:

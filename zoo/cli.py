@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from zoo.commands import commands
 from zoo.commands.command import THEMES, Command
 from zoo.commands.completion import complete
-from zoo.errors import UsageError, ZooError, closest
+from zoo.errors import UsageError, closest
+from zoo.front_door import answer_for
 
 EXAMPLES = (
     ("zoo run shapes_faster_rcnn_r10_fpn", "measure a row that comes with the package"),
@@ -32,22 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the answer is no or something was not to be had, 2 usage.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        status = _run(arguments)
-        sys.stdout.flush()  # here, where a closed pipe can still be answered for
-    except ZooError as error:
-        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    except SystemExit as stop:  # argparse has said what there is to say
-        return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; nothing may be written at interpreter exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return answer_for(lambda: _run(arguments), interrupted="; what was finished is kept")
 
 
 def _run(arguments: list[str]) -> int:
@@ -61,7 +47,10 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    options, unknown = parser.parse_known_args(arguments)
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except SystemExit as stop:  # argparse has said what there is to say
+        return stop.code if isinstance(stop.code, int) else 0
     if unknown:
         step = f"see `zoo {arguments[0]} --help`"
         raise UsageError(f"zoo {arguments[0]} does not take {' '.join(unknown)}", next_step=step)

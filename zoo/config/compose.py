@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from zoo.catalog.entry import conf_dir, resolve
+from zoo.config.paths import quote_path
 from zoo.errors import UsageError
 
 PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
@@ -38,7 +39,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra_compose("config", overrides=[f"entry={entry}", *map(without_null, overrides)])
+            config = hydra_compose("config", overrides=[f"entry={entry}", *map(as_hydra_reads, overrides)])
             plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).split())
@@ -48,14 +49,18 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return dict(cast("dict[str, Any]", plain))
 
 
-def without_null(override: str) -> str:
-    """An override as Hydra takes it: it has no word for "none of this group" but the deletion `~group`.
+def as_hydra_reads(override: str, *, multirun: bool = False) -> str:
+    """An override as Hydra takes it.
+
+    It has no word for "none of this group" but the deletion `~group`, and reads paths by its grammar; see `quote_path`.
 
     Raises:
-        UsageError: the group is one that every detector has.
+        UsageError: the group left out is one that every detector has.
     """
     group, _, option = override.partition("=")
     left_out = group if option == "null" else override.removeprefix("~") if override.startswith("~") else None
     if left_out in NEEDED_GROUPS:
         raise UsageError(f"{override}: no detector is without a {left_out}", next_step=f"choose one: {left_out}=OPTION")
-    return f"~{group}" if group in PART_GROUPS and option == "null" else override
+    if group in PART_GROUPS and option == "null":
+        return f"~{group}"
+    return quote_path(override, multirun=multirun)

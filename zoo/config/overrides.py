@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import entry_names, resolve, unknown_entry
 from zoo.config.comments import leaves, options, written
-from zoo.config.compose import PART_GROUPS, without_null
+from zoo.config.compose import PART_GROUPS, as_hydra_reads
+from zoo.config.paths import quote, resolve_path
 from zoo.errors import UsageError, closest
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def check(arguments: Sequence[str]) -> Arguments:
         UsageError: no entry, an unknown one, a pattern that fits none, or a setting or flag that does not exist.
     """
     flags, overrides = split_flags(arguments)
-    given = [without_null(override) for override in overrides]
-    for override in given:
-        _check_key(override)
     multirun = any(flag in MULTIRUN for flag in flags)
+    for override in overrides:
+        _check_key(override)
+    given = [as_hydra_reads(override, multirun=multirun) for override in overrides]
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")
     entries: list[str] = []
@@ -79,9 +80,10 @@ def check(arguments: Sequence[str]) -> Arguments:
         )
     if not multirun:
         return Arguments([*flags, *given], None)
-    chosen = [argument.removeprefix(SWEEP_DIR) for argument in given if argument.startswith(SWEEP_DIR)]
-    sweep_dir = Path(chosen[-1] if chosen else f"multirun/{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
-    return Arguments([*flags, *_deferred(given, entries[0]), f"{SWEEP_DIR}{sweep_dir}"], sweep_dir)
+    chosen = [argument for argument in given if argument.startswith(SWEEP_DIR)]
+    # Two sweeps may begin in the same second, and in the same folder.
+    sweep_dir = resolve_path(chosen[-1] if chosen else f"{SWEEP_DIR}multirun/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    return Arguments([*flags, *_deferred(given, entries[0]), f"{SWEEP_DIR}{quote(str(sweep_dir))}"], sweep_dir)
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
