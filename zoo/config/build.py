@@ -7,7 +7,8 @@ import functools
 import inspect
 import logging
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from zoo.errors import ConversionError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zoo.checkpoints.contents import Contents
     from zoo.checkpoints.convert import LoadReport
     from zoo.config.settings import DataSettings
     from zoo.data.batching import Batching, PlannedBatch
@@ -43,13 +45,21 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     try:
         made = _factories(parts)
         backbone = made["backbone"]()
-        neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
+        given = _maps("backbone", backbone)
+        neck = None
+        if made["neck"]:
+            with _taking(given, f"neck {made['neck'].func.__name__}"):
+                neck = made["neck"](in_specs=backbone.out_specs)
+            given = _maps("neck", neck)
         offered = {
             "in_specs": (neck or backbone).out_specs,
             "num_classes": len(classes),
             "next_stage": getattr(backbone, "next_stage", None),
         }
-        heads = {name: _head(head, offered) for name, head in made["head"].items()}
+        heads = {}
+        for name, head in made["head"].items():
+            with _taking(given, f"head {head.func.__name__}"):
+                heads[name] = _head(head, offered)
         transform, normalizer = made["transform"](), made["normalize"]()
         detector: Detector = made["detector"](
             classes=classes, backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
@@ -59,6 +69,24 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
         raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
     detector.protocol = parts["protocol"]
     return detector
+
+
+def _maps(group: str, part: Any) -> str:
+    """What a backbone or a neck gives, for a message."""
+    maps = [f"{spec.channels} at stride {spec.stride}" for spec in part.out_specs]
+    count = f"{len(maps)} map{'s' if len(maps) > 1 else ''}"
+    return f"{group} {type(part).__name__} gives {count} (channels: {', '.join(maps)})"
+
+
+@contextmanager
+def _taking(given: str, taker: str) -> Iterator[None]:
+    """Name both sides where a part cannot be built for the maps that it is given. Raises ValueError."""
+    try:
+        yield
+    except IndexError:
+        raise ValueError(f"{given}, too few for {taker}") from None
+    except ValueError as error:
+        raise ValueError(f"{given}, which {taker} does not take: {error}") from None
 
 
 def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, batch_size: int) -> list[PlannedBatch]:
@@ -138,11 +166,14 @@ def load_detector(
     detector = _without_storage(parts, row_classes)
     keymap = recognise_keymap(contents.tensors, detector.state_dict(), published) if own else published.keymap
     if own and contents.classes is not None:
-        if keymap == OWN_NAMES or not _fits(detector, contents.tensors, keymap):
-            detector = _without_storage(parts, contents.classes)
+        other = _without_storage(parts, contents.classes)
+        # This code's own class lists are true; those of other frameworks are believed where nothing else fits.
+        if keymap == OWN_NAMES or (not _fits(detector, contents, keymap) and _fits(other, contents, keymap)):
+            detector = other
         else:
             tell_other_classes(contents.classes, row_classes, path)
     report = load_weights(detector, contents.tensors, keymap)
+    report.include(contents)
     if classes is not None and tuple(classes) != detector.classes:
         detector, report = _with_classes(parts, detector, classes, report)
     return detector.eval(), report
@@ -157,13 +188,13 @@ def _without_storage(parts: Mapping[str, Any], classes: Sequence[str]) -> Detect
         return build_model(parts, classes)
 
 
-def _fits(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> bool:
+def _fits(detector: Detector, contents: Contents, keymap: str) -> bool:
     """Whether a file's tensors have the names and the shapes of a detector's."""
     from zoo.checkpoints.convert import convert
     from zoo.checkpoints.keymaps import key_map
 
     try:
-        convert(tensors, key_map(keymap), _shapes(detector))
+        convert(contents.tensors, key_map(keymap), _shapes(detector))
     except ConversionError:
         return False
     return True
@@ -230,6 +261,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         classes=classes,
         categories=data.classes,
         known=data.annotations_sha256,
+        sizes=data.annotations_size,
     )
 
 

@@ -54,6 +54,7 @@ def evaluate_on_folder(
         classes=detector.classes,
         categories=(),
         known={},
+        sizes={},
     )
     use_true_float32()
     working = prepare(copy.deepcopy(detector).eval(), detector.protocol)

@@ -28,7 +28,7 @@ class Split:
         ground_truth: annotations.
         files: image files, in the order of the annotations.
         files_sha256: hash over every byte of the split; None where not every file was hashed.
-        known: whether the annotation file is the split's own, byte for byte.
+        difference: what tells the annotation file from the split's own, in words; None where every byte is the same.
         partial: whether these are a part of the split.
     """
 
@@ -37,8 +37,13 @@ class Split:
     ground_truth: CocoGroundTruth
     files: list[Path]
     files_sha256: str | None
-    known: bool
+    difference: str | None
     partial: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the annotation file is the split's own, byte for byte."""
+        return self.difference is None
 
 
 def open_split(
@@ -53,6 +58,7 @@ def open_split(
     classes: Sequence[str],
     categories: Collection[str],
     known: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
 ) -> Split:
     """Open a split of a data set.
 
@@ -68,6 +74,7 @@ def open_split(
         categories: names that the data set has. Classes that it does not have are no object's; where nothing is known
             of the split (`known`), its file may lack any of them.
         known: split -> sha256 of its annotation file.
+        sizes: split -> bytes and number of annotations of that file, for the words in which another differs.
 
     Raises:
         DataError: the annotations are damaged or lack a class, none of the classes is one of theirs, or images are
@@ -75,9 +82,14 @@ def open_split(
         DownloadError: it is not there and cannot be downloaded.
     """
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
-    whole = _with_classes(
-        CocoGroundTruth.load(location.root / annotations), classes, categories if split in known else ()
-    )
+    file = location.root / annotations
+    loaded = CocoGroundTruth.load(file)
+    difference = None
+    if loaded.sha256 != known.get(split):
+        found = (file.stat().st_size, len(loaded.annotation_ids))
+        difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, known.get(split), sizes.get(split))
+        _log.warning("warning: %s", difference)
+    whole = _with_classes(loaded, classes, categories if split in known else ())
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
         data=name,
@@ -85,7 +97,7 @@ def open_split(
         ground_truth=ground_truth,
         files=_image_files(location.root / images, ground_truth.file_names),
         files_sha256=location.files_sha256,
-        known=known.get(split) == whole.sha256,
+        difference=difference,
         partial=len(ground_truth) < max(len(whole), num_images or 0),
     )
 
@@ -119,6 +131,30 @@ def _with_classes(truth: CocoGroundTruth, classes: Sequence[str], required: Coll
 def _listed(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return ", ".join(names[:_MAX_LISTED]) + rest
+
+
+def _difference(
+    split: str, file: str, sha256: str, found: tuple[int, int], known: str | None, size: tuple[int, int] | None
+) -> str:
+    """How an annotation file differs from a split's own, as a sentence without its full stop.
+
+    Args:
+        split: data set and split.
+        file: name of the file.
+        sha256: of the file.
+        found: its bytes, and its number of annotations.
+        known: sha256 of the split's own file; None where nothing is known of it.
+        size: the same as `found`, of the split's own file.
+    """
+    described = f"{file} ({_sized(found)}, sha256 {sha256[:8]})"
+    if known is None:
+        return f"{described} is data of one's own: nothing is known of {split}"
+    expected = f"sha256 {known[:8]}" if size is None else f"{_sized(size)}, sha256 {known[:8]}"
+    return f"{described} is not the annotation file of {split} ({expected})"
+
+
+def _sized(size: tuple[int, int]) -> str:
+    return f"{size[0]:,} bytes, {size[1]:,} annotations"
 
 
 def _image_files(folder: Path, names: Sequence[str]) -> list[Path]:

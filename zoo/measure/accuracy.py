@@ -57,7 +57,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
     detector, context = subject.detector, subject.context
     metric = make_metric(detector, subject.ground_truth, subject.protocol, subject.options["evaluator"])
     samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=context.rank, processes=context.world_size
+        subject.dataset, subject.batches, subject.workers, rank=context.rank, world_size=context.world_size
     )
     images = len(subject.dataset)
     detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
