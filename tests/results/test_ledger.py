@@ -482,3 +482,17 @@ def test_attempts_of_one_identity_are_put_together_too(tmp_path: Path) -> None:
     merged = file_all(tmp_path, accuracy(**changes), speed(**changes))
     assert list(merged.parts) == ["speed", "accuracy"]
     assert merged.measured == {"box_AP": 37.41, **SPEED}
+
+
+def test_what_a_broken_run_measured_is_not_kept() -> None:
+    broken = make_record(status="failed", reason="out of memory", measured={"box_AP": 37.41})
+    speed = make_record(measured=SPEED)
+    assert merge(broken, speed) == (speed, ())
+
+
+def test_a_name_of_just_the_length_stays() -> None:
+    for surplus in (0, 1):
+        missing = LONGEST_NAME + surplus - len(local_name(make_record(changes=("a=1",))))
+        name = bounded(local_name(make_record(changes=("a=1" + "1" * missing,))))
+        assert len(name) == LONGEST_NAME
+        assert name.endswith("1" * 10) is (surplus == 0)

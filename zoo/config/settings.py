@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, entry_names, read_entry
 from zoo.config.compose import PART_GROUPS, compose
+from zoo.config.overrides import check_kinds
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
 from zoo.results.identity import Identity, Role, identify, role_of
@@ -250,6 +251,8 @@ class RunSettings:
         _refuse_name_of_an_entry(asked.name)
         training = isinstance(asked.run, TrainSettings)
         own = compose(entry.name, ["run=train"] if training else [])
+        overrides = tuple(overrides)
+        check_kinds(config, own, overrides)
         recipe = _recipe(config, asked)
         settings = cls(
             entry=entry,
