@@ -66,6 +66,8 @@ def check(arguments: Sequence[str]) -> Arguments:
     given = [as_hydra_reads(override, multirun=multirun) for override in overrides]
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")
+    if multirun:
+        _refuse_name_of_a_sweep(given)
     entries: list[str] = []
     for i, argument in enumerate(given):
         if argument.startswith("entry="):
@@ -121,6 +123,14 @@ def _check_key(override: str) -> None:
     known = {*(name.partition(".")[0] for name in settings()), *PART_GROUPS, "entry", "hydra"}
     if first not in known:
         raise UsageError(f"no setting {first!r} ({closest(first, known)})", next_step=NEXT_STEP)
+
+
+def _refuse_name_of_a_sweep(overrides: Sequence[str]) -> None:
+    """Raise UsageError where the runs of a sweep are to have one name."""
+    for override in overrides:
+        if override.startswith("name=") and override != "name=null":
+            step = "leave it out: each run of a sweep gets a name made of what differs; or leave -m out"
+            raise UsageError(f"{override} is for one run, not for a sweep", next_step=step)
 
 
 def _entries(override: str) -> tuple[str, list[str]]:
