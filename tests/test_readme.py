@@ -16,7 +16,8 @@ from conftest import ENTRY
 from zoo import bench, cli
 from zoo.checkpoints import fetch_checkpoint as fetch_module
 from zoo.checkpoints.store import StoredFile
-from zoo.config.overrides import check
+from zoo.commands.runs import run_arguments
+from zoo.config.overrides import MULTIRUN, check
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +35,10 @@ COMMANDS = [
 ]
 
 
-NEEDING_RECORDS = ("fetch", "table", "diff", "report")
+PRINTING = ("list", "show", "published")
+"""Commands that need neither records nor a network."""
+
+RUNNING = ("run", "train")
 
 
 def named(command: list[str]) -> str:
@@ -49,10 +53,25 @@ def test_make_targets_exist(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-RUNS = [c[3:] for c in COMMANDS if c[:3] == ["python", "-m", "zoo.bench"] and "--help" not in c]
+def arguments_of(command: list[str]) -> list[str] | None:
+    """The command line of the runner that a command means, through either door; None for any other command."""
+    if "--help" in command:
+        return None
+    if command[:3] == ["python", "-m", "zoo.bench"]:
+        return command[3:]
+    if command[0] != "zoo" or command[1] not in RUNNING:
+        return None
+    return [*run_arguments(command[2:]), *(["run=train"] if command[1] == "train" else [])]
 
 
-@pytest.mark.parametrize("arguments", [c for c in RUNS if "--multirun" not in c], ids=named)
+def sweeps(arguments: list[str]) -> bool:
+    return any(argument in MULTIRUN for argument in arguments)
+
+
+RUNS = [arguments for command in COMMANDS if (arguments := arguments_of(command)) is not None]
+
+
+@pytest.mark.parametrize("arguments", [c for c in RUNS if not sweeps(c)], ids=named)
 def test_overrides_compose(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -60,7 +79,7 @@ def test_overrides_compose(arguments: list[str], tmp_path: Path, monkeypatch: py
     assert bench.main([*arguments, "--cfg", "job"]) == 0
 
 
-@pytest.mark.parametrize("arguments", [c for c in RUNS if "--multirun" in c], ids=named)
+@pytest.mark.parametrize("arguments", [c for c in RUNS if sweeps(c)], ids=named)
 def test_sweeps_find_entries_and_launchers(arguments: list[str]) -> None:
     assert check(arguments).sweep_dir is not None
     for argument in arguments:
@@ -68,22 +87,23 @@ def test_sweeps_find_entries_and_launchers(arguments: list[str]) -> None:
             assert (ROOT / "conf" / "hydra" / "launcher" / f"{argument.partition('=')[2]}.yaml").is_file()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] not in NEEDING_RECORDS], ids=named)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] in PRINTING], ids=named)
 def test_catalogue_commands_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command[1:]) == 0
     assert ENTRY in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] in NEEDING_RECORDS], ids=named)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "zoo" and c[1] not in PRINTING], ids=named)
 def test_other_commands_parse(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    # What these do has tests of its own: they need records or a network.
+    # What these do has tests of its own: they need records, images or a network.
     assert cli.main([command[1], "--help"]) == 0
-    assert command[1] in capsys.readouterr().out
+    assert f"zoo {command[1]}" in capsys.readouterr().out or command[1] in RUNNING
 
 
 def test_no_command_is_left_out() -> None:
     assert len(COMMANDS) >= 10
-    assert {c[0] for c in COMMANDS} == {"make", "zoo", "python"}
+    assert {c[0] for c in COMMANDS} <= {"make", "zoo", "python", "."}, "`.` is the shell's: . .venv/bin/activate"
+    assert {c[1] for c in COMMANDS if c[0] == "."} <= {".venv/bin/activate"}
 
 
 def test_python_runs(

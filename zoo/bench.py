@@ -97,7 +97,7 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise usage_error(error) from None
+        raise usage_error(error, arguments) from None
     except OSError as error:  # a job's own errors are its own
         message = f"cannot make the folder of a run: {error.filename or ''} {error.strerror or error}"
         raise ZooError(message, next_step="choose another with hydra.run.dir=DIR or hydra.sweep.dir=DIR") from None

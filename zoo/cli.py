@@ -7,6 +7,7 @@ command ends. Runs have a door of their own as well, `python -m zoo.bench`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn

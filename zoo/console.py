@@ -32,6 +32,10 @@ _EVIDENCE = {
 """What a record's hash evidence means."""
 
 
+LONGEST_REASON = 400
+"""Characters of a reason that a terminal shows; the record has them all."""
+
+
 def announce(record: Record, entry: Entry) -> None:
     """Log what a run is going to measure: weights and data are there, nothing has been computed yet."""
     if is_main_process():
@@ -64,7 +68,10 @@ def answer(record: Record, entry: Entry | None) -> tuple[str, str]:
         Such as "EXACT" and "57.64 against 57.6".
     """
     if record.status != "measured":
-        return record.status.upper(), f"{record.label}: {record.reason}"
+        reason = record.reason or ""
+        if len(reason) > LONGEST_REASON and "\n" not in reason:
+            reason = textwrap.shorten(reason, LONGEST_REASON, placeholder=" ... (all of it is in record.json)")
+        return record.status.upper(), f"{record.label}: {reason}"
     said: dict[str, list[str]] = {}
     reasons: list[str] = []
     for metric in ("box_AP", "mask_AP"):

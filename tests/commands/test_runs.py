@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from zoo import cli
@@ -79,6 +81,10 @@ WRONG = [
     (["train", YOLO, "run.max_steps=-1"], "run.max_steps: -1 is not"),
     (["train", YOLO, "schedule=mmdet_1y"], "no option 'mmdet_1y' of schedule"),
     (["run", YOLO, "seed="], "seed"),
+    (["run", YOLO, "backbone=null"], "backbone=null: no detector is without a backbone"),
+    (["run", YOLO, "~protocol"], "~protocol: no detector is without a protocol"),
+    (["run", YOLO, "neck.bloks=3"], "no setting 'neck.bloks' (closest: neck.blocks"),
+    (["run", YOLO, "neck.blocks=many"], "neck.blocks: 'many' is not a number, as the row's own 1"),
     (["run", YOLO, "device=gpu"], "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
 ]
 
@@ -99,6 +105,53 @@ def test_a_wrong_command_line_is_one_message(
     assert message in error
     assert len(error.splitlines()) == 2
     assert error.splitlines()[-1].startswith("next: ")
+
+
+def failure(capsys: Capture, tmp_path: Path, *overrides: str) -> list[str]:
+    """The lines of stderr of a run that fails, without its header."""
+    where = [f"results.dir={tmp_path / 'results'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    status = cli.main(["run", *overrides, "data.limit=1", "device=cpu", "measure=[complexity]", *where])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert "Traceback" not in error
+    return error[error.index("FAILED") :].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["shapes_retinanet_r10_fpn", "neck=null"],
+            "64 at stride 16, 128 at stride 32), which head RetinaHead does not take: it wants one number of channels",
+        ),
+        (
+            ["shapes_retinanet_r10_fpn", "backbone=resnet50_caffe_c4"],
+            "backbone ResNet gives 1 map (channels: 1024 at stride 16), too few for neck FPN",
+        ),
+        (["shapes_yolov8_p", "backbone=resnet10_small"], "which neck PAN does not take: "),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(
+    overrides: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["zoo"])
+    said, step = failure(capsys, tmp_path, *overrides)
+    assert message in said
+    assert step.startswith("next: correct the override")
+
+
+def test_published_weights_of_another_composition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.argv", ["zoo"])
+    said, step = failure(capsys, tmp_path, "shapes_retinanet_r10_fpn", "backbone=csp_n")
+    assert "checkpoint and model do not fit" in said
+    assert len(said) < 800, "the record has all of it"
+    assert step.startswith("next: train it first: zoo train shapes_retinanet_r10_fpn")
 
 
 def test_no_scheduler_is_two_lines(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

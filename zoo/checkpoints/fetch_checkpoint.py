@@ -52,7 +52,7 @@ def fetch_checkpoint(
         prefix = published_prefix_from_name(url) or checkpoint.sha256_prefix
         fetched = CheckpointStore().fetch([url], published_prefix=prefix)
         return dataclasses.replace(store.register_local(fetched.path, urls=checkpoint.urls, **hashes), url=url)
-    if checkpoint.urls[0].startswith(PACKAGE):
+    if checkpoint.urls and checkpoint.urls[0].startswith(PACKAGE):
         return _embedded(store, checkpoint.urls[0], hashes)
     return store.fetch(checkpoint.urls, **hashes)
 

@@ -6,7 +6,8 @@ import copy
 import functools
 import inspect
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,21 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     try:
         made = _factories(parts)
         backbone = made["backbone"]()
-        neck = made["neck"](in_specs=backbone.out_specs) if made["neck"] else None
+        given = _maps("backbone", backbone)
+        neck = None
+        if made["neck"]:
+            with _taking(given, f"neck {made['neck'].func.__name__}"):
+                neck = made["neck"](in_specs=backbone.out_specs)
+            given = _maps("neck", neck)
         offered = {
             "in_specs": (neck or backbone).out_specs,
             "num_classes": len(classes),
             "next_stage": getattr(backbone, "next_stage", None),
         }
-        heads = {name: _head(head, offered) for name, head in made["head"].items()}
+        heads = {}
+        for name, head in made["head"].items():
+            with _taking(given, f"head {head.func.__name__}"):
+                heads[name] = _head(head, offered)
         transform, normalizer = made["transform"](), made["normalize"]()
         detector: Detector = made["detector"](
             classes=classes, backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
@@ -54,6 +63,24 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
         message = f"the parts do not fit together: {' '.join(str(error).split())}"
         raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
     return detector
+
+
+def _maps(group: str, part: Any) -> str:
+    """What a backbone or a neck gives, for a message."""
+    maps = [f"{spec.channels} at stride {spec.stride}" for spec in part.out_specs]
+    count = f"{len(maps)} map{'s' if len(maps) > 1 else ''}"
+    return f"{group} {type(part).__name__} gives {count} (channels: {', '.join(maps)})"
+
+
+@contextmanager
+def _taking(given: str, taker: str) -> Iterator[None]:
+    """Name both sides where a part cannot be built for the maps that it is given. Raises ValueError."""
+    try:
+        yield
+    except IndexError:
+        raise ValueError(f"{given}, too few for {taker}") from None
+    except ValueError as error:
+        raise ValueError(f"{given}, which {taker} does not take: {error}") from None
 
 
 def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, batch_size: int) -> list[PlannedBatch]:
@@ -133,6 +160,7 @@ def load_detector(
         keymap = recognise_keymap(contents.tensors, detector.state_dict(), published)
         check_classes(contents.classes, classes, path, keymap=keymap)
     report = load_weights(detector, contents.tensors, keymap)
+    report.include(contents)
     return detector.eval(), report
 
 
@@ -175,6 +203,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         limit=chosen.limit,
         classes=classes,
         known=data.annotations_sha256,
+        sizes=data.annotations_size,
     )
 
 

@@ -38,7 +38,7 @@ def described(entry_config: Mapping[str, Any], parts: Mapping[str, str]) -> Iter
     for group, option in parts.items():
         about |= {f"{group}.{key}": text for key, text in _inherited(group, option).items() if key}
     about |= _about_settings()
-    for key, value in _leaves({key: value for key, value in entry_config.items() if key != "entry"}):
+    for key, value in leaves({key: value for key, value in entry_config.items() if key != "entry"}):
         yield key, value, about.get(key, "")
 
 
@@ -105,11 +105,11 @@ def _keys(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:
             yield from _keys(item, prefix)
 
 
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted name and value of everything that is not a mapping, the value as an override would write it."""
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, written(node)
 

@@ -12,6 +12,9 @@ from zoo.errors import UsageError
 PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
 """Config groups that an entry is composed of."""
 
+NEEDED_GROUPS = ("detector", "backbone", "head", "protocol")
+"""Those that every entry has."""
+
 
 def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The whole configuration of an entry, as plain mappings and lists.
@@ -50,8 +53,14 @@ def as_hydra_reads(override: str, *, multirun: bool = False) -> str:
     """An override as Hydra takes it.
 
     It has no word for "none of this group" but the deletion `~group`, and reads paths by its grammar; see `quote_path`.
+
+    Raises:
+        UsageError: the group left out is one that every detector has.
     """
     group, _, option = override.partition("=")
+    left_out = group if option == "null" else override.removeprefix("~") if override.startswith("~") else None
+    if left_out in NEEDED_GROUPS:
+        raise UsageError(f"{override}: no detector is without a {left_out}", next_step=f"choose one: {left_out}=OPTION")
     if group in PART_GROUPS and option == "null":
         return f"~{group}"
     return quote_path(override, multirun=multirun)

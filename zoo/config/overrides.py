@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import entry_names, resolve, unknown_entry
-from zoo.config.comments import options, written
+from zoo.config.comments import leaves, options, written
 from zoo.config.compose import PART_GROUPS, as_hydra_reads
 from zoo.config.paths import quote, resolve_path
 from zoo.errors import UsageError, closest
@@ -170,6 +170,40 @@ def _deferred(arguments: Sequence[str], entry: str) -> list[str]:
     return [f"++{argument}" if inside.match(argument) else argument for argument in arguments]
 
 
+def check_kinds(config: Mapping[str, Any], own: Mapping[str, Any], overrides: Iterable[str]) -> None:
+    """Check that settings inside parts, for which no schema speaks, hold what the row's own hold.
+
+    Args:
+        config: composed configuration.
+        own: that of the row.
+        overrides: what the command line said, as `key=value`.
+
+    Raises:
+        UsageError: text, a number, a truth value or a list in the place of another of these.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+")
+        if key.partition(".")[0] not in PART_GROUPS or "." not in key:
+            continue
+        given, usual = _at(config, key), _at(own, key)
+        if None in (given, usual) or _kind(given) == _kind(usual):
+            continue
+        message = f"{key}: {written(given)!r} is not {_kind(usual)}, as the row's own {written(usual)}"
+        raise UsageError(message, next_step=NEXT_STEP)
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return kinds.get(type(value), "a mapping")
+
+
 def _check_setting(key: str, config: Mapping[str, Any]) -> None:
     node: Any = config
     for name in key.split("."):
@@ -179,8 +213,13 @@ def _check_setting(key: str, config: Mapping[str, Any]) -> None:
         node = node[name]
 
 
-def usage_error(error: Exception) -> UsageError:
-    """What Hydra says of an override, in one line, with the closest names."""
+def usage_error(error: Exception, arguments: Sequence[str] = ()) -> UsageError:
+    """What Hydra says of an override, in one line, with the closest names.
+
+    Args:
+        error: Hydra's.
+        arguments: the command line.
+    """
     text = " ".join(str(error).split())
     missing = re.search(r"Could not find '([\w/]+)/([^']+)'", text)
     if missing:
@@ -188,8 +227,21 @@ def usage_error(error: Exception) -> UsageError:
         return UsageError(f"no option {option!r} of {group} ({closest(option, options(group))})", next_step=NEXT_STEP)
     key = re.search(r"Could not override '([^']+)'", text)
     if key:
-        return UsageError(f"no setting {key[1]!r} ({closest(key[1], settings())})", next_step=NEXT_STEP)
+        known = settings()
+        if key[1].partition(".")[0] in PART_GROUPS:
+            known = _settings_of_parts(arguments)
+        return UsageError(f"no setting {key[1]!r} ({closest(key[1], known)})", next_step=NEXT_STEP)
     return UsageError(text, next_step=NEXT_STEP)
+
+
+def _settings_of_parts(arguments: Sequence[str]) -> dict[str, str]:
+    """The settings inside the parts of the row that a command line names, by dotted name."""
+    from zoo.config.compose import compose
+
+    entry = next(argument for argument in arguments if argument.startswith("entry="))
+    chosen = [argument for argument in arguments if argument.partition("=")[0] in PART_GROUPS]
+    config = compose(entry.removeprefix("entry=").split(",")[0], chosen)
+    return dict(leaves({group: config[group] for group in PART_GROUPS if config.get(group)}))
 
 
 def settings() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.config.build import build_model, load_detector
 from zoo.config.settings import RunSettings
+from zoo.errors import ConversionError
 from zoo.results.record import CheckpointRecord, LoadReport
 from zoo.train.initial import InitialWeights
 from zoo.types import Json
@@ -53,9 +54,17 @@ class Weights:
             detector = build_model(settings.parts, settings.classes).eval()
             self._initial.load(detector)
             return detector
-        detector, report = load_detector(
-            settings.parts, settings.entry, settings.classes, self._stored.path, own=self._stored.is_own
-        )
+        try:
+            detector, report = load_detector(
+                settings.parts, settings.entry, settings.classes, self._stored.path, own=self._stored.is_own
+            )
+        except ConversionError as error:
+            if not settings.identity.changes:
+                raise
+            step = (
+                f"train it first: zoo train {settings.entry.name} with the same settings, or give checkpoint.path=FILE"
+            )
+            raise ConversionError(f"{error.message} (the composition is not the row's)", next_step=step) from None
         assert self.checkpoint is not None  # noqa: S101 - there is a file
         self.checkpoint.load_report = LoadReport(**report.to_json())
         return detector

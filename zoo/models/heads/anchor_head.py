@@ -75,6 +75,8 @@ class AnchorHead(nn.Module):
         inside_only: bool = False,
     ) -> None:
         super().__init__()
+        if len(widths := {spec.channels for spec in in_specs}) > 1:  # its layers are shared by all levels
+            raise ValueError(f"it wants one number of channels on all levels, not {sorted(widths)}")
         self.strides = tuple(spec.stride for spec in in_specs)
         self.num_classes = num_classes
         self.anchors = anchors
