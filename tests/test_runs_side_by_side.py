@@ -48,11 +48,11 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def where(few_shapes: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where a few images are, which these runs take for the whole of a split that is known."""
-    digest = hashlib.sha256((few_shapes / "annotations" / "instances_val.json").read_bytes()).hexdigest()
+    known = {"val": hashlib.sha256((few_shapes / "annotations" / "instances_val.json").read_bytes()).hexdigest()}
     open_split = splits.open_split
 
     def open_few(*names: str, **settings: Any) -> Split:
-        return open_split(*names, **{**settings, "num_images": None, "known": {"val": digest}})
+        return open_split(*names, **{**settings, "num_images": None, "known": known})
 
     monkeypatch.setattr(splits, "open_split", open_few)
     return [f"data.root={few_shapes}", "device=cpu", "results.dir=results"]

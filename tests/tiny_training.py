@@ -146,7 +146,7 @@ def train(
             dataset.is_landscape, batch_size=batch_size, micro_batch_size=micro_batch_size, seed=3
         )
         trainer = make_trainer(folder, sampler, context=context, **settings)
-        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
+        loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, world_size=context.world_size)
         if resume:
             trainer.restore()
         trainer.run(loader)

@@ -42,7 +42,7 @@ def run(settings: RunSettings) -> tuple[Record, Filed | None]:
         if is_main_process():
             record.verdict = judge(with_other_seeds(record, settings.results_dir), settings.entry)
             record.write(settings.run_dir / "record.json")
-    return record, Ledger(settings.results_dir).file(record) if is_main_process() else None
+    return record, Ledger(settings.results_dir).file(record, settings.run_dir) if is_main_process() else None
 
 
 def _measure(settings: RunSettings, record: Record) -> None:
@@ -115,6 +115,6 @@ def _train(config: TrainConfig, settings: RunSettings, subject: Subject, weights
         workers=subject.workers,
         context=subject.context,
         evaluate=between_epochs,
-    )
+    ) | {"other_data": split.difference}
     if subject.context.is_main:
         record.checkpoint = CheckpointRecord(**trained_weights(settings.run_dir))

@@ -133,10 +133,11 @@ def test_an_unknown_entry_lists_the_closest(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_preferred_zoo_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_catalogue(
-        tmp_path, monkeypatch, "jwyang_a", "paddle_a", "mmdet_a", "other_a", "jwyang_b", "ultralytics_b", "other_c"
+        *(tmp_path, monkeypatch, "jwyang_a", "paddle_a", "mmdet_a", "other_a", "torchvision_a"),
+        *("torchvision_b", "jwyang_b", "ultralytics_b", "other_c"),
     )
-    assert resolve("a") == ("mmdet_a", ["paddle_a", "jwyang_a", "other_a"])
-    assert resolve("b") == ("ultralytics_b", ["jwyang_b"])
+    assert resolve("a") == ("mmdet_a", ["paddle_a", "jwyang_a", "torchvision_a", "other_a"])
+    assert resolve("b") == ("ultralytics_b", ["jwyang_b", "torchvision_b"])
     assert resolve("other_c") == ("other_c", [])
     assert resolve("jwyang_a") == ("jwyang_a", []), "a full name needs no preference"
 

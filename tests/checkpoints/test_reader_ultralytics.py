@@ -148,7 +148,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "exec": (lambda mark: Runs(exec, f"open({str(mark)!r}, 'w').close()"), "exec"),
     "open": (lambda mark: Runs(open, str(mark), "w"), "open"),
     "import": (lambda _: Runs(__import__, "antigravity"), "__import__"),
-    "partial": (lambda mark: functools.partial(os.system, f"touch {mark}"), "partial"),
+    "partial": (lambda mark: functools.partial(os.system, f"touch {mark}"), "system"),
     "getattr of a set": (lambda _: Runs(getattr, set(), "__class__"), "getattr"),
     "getattr of a type": (lambda _: Runs(getattr, set, "__subclasses__"), "getattr"),
     "nested": (lambda mark: [{"a": (Runs(set, [Runs(os.system, f"touch {mark}")]),)}], "system"),
@@ -194,7 +194,7 @@ def test_a_global_from_the_extension_registry_is_refused(tmp_path: Path) -> None
         program = b"\x80\x02\x82\xf0X" + len(command).to_bytes(4, "little") + command + b"\x85R."
         pickle.loads(program)  # from now on the registry's cache has the function itself
         mark.unlink()
-        with pytest.raises(UnsafePickleError, match=r"posix\.system"):
+        with pytest.raises(UnsafePickleError, match="extension registry"):
             read(with_pickle(tmp_path / "x.pt", program), "ultralytics")
     finally:
         copyreg.remove_extension("posix", "system", 240)
@@ -210,7 +210,7 @@ def test_a_global_from_the_extension_registry_is_refused(tmp_path: Path) -> None
 def test_a_file_cannot_change_what_reads_it(tmp_path: Path, target: bytes) -> None:
     # BUILD with a pair of states sets attributes: here `append` of a stand-in, to a function of the allow-list.
     program = b"\x80\x02" + target + b"N}X\x06\x00\x00\x00appendc_codecs\nencode\ns\x86b."
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(UnsafePickleError, match="asks for a change of "):
         read(with_pickle(tmp_path / "x.pt", program), "ultralytics")
 
 

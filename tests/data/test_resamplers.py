@@ -68,6 +68,26 @@ def test_opencv_leaves_an_image_of_the_right_size() -> None:
     assert OpenCvBilinear()(pixels, Resize((5, 7), (1.0, 1.0))) is pixels
 
 
+def test_halves_go_to_the_even_level() -> None:
+    # Half as wide: pixel 1 lies at 2.5, between 2 and 3: 19/32 of their sum less 3/32 of that of 1 and 4.
+    for sums, level in ((1, 0), (3, 2), (5, 2)):  # 0.5, 1.5, 2.5
+        pixels = np.array([0, sums, sums, 0, 0, 0, 0, 0], dtype=np.uint8)[None, :, None]
+        assert BicubicBytes()(pixels, Resize((1, 4), (0.5, 1.0)))[0, 1, 0] == level
+
+
+def test_opencv_mixes_two_pixels_however_small_the_image_becomes() -> None:
+    pixels = np.array([0, 10, 30, 200, 0, 50, 60, 200], dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    resized = OpenCvBilinear()(pixels, Resize((1, 2), (0.25, 1.0)))
+    assert resized[0, :, 0].tolist() == [20, 55]  # no antialias: not the mean of four
+
+
+def test_what_lies_outside_is_the_borders_pixel_to_the_bit() -> None:
+    pixels = np.random.default_rng(0).standard_normal((50, 4, 3)).astype(np.float32)
+    resized = OpenCvBilinearByFactor()(pixels, Resize((50, 10), (2.5, 1.0)))
+    assert np.array_equal(resized[:, 0], pixels[:, 0])
+    assert np.array_equal(resized[:, -1], pixels[:, -1])
+
+
 def network_input(transform: Preprocess, image: str, channels: str, divisor: int) -> torch.Tensor:
     """What the network sees of an image that was normalised on the host."""
     normalizer = PixelNormalizer([0.0] * 3, [1.0] * 3, channels, PadToMultiple(divisor))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
+import numpy as np
 import pytest
 import torch
 from conftest import ENTRY
 from subjects import SMALL, make_subject
 
+from zoo.data import loader
+from zoo.data.batching import PlannedBatch
 from zoo.measure import memory
 from zoo.measure.memory import MEASUREMENT, DevicePeak, HostPeak
+from zoo.run import evaluate
 
 MB = 1 << 20
 
@@ -74,3 +79,44 @@ def test_cuda_peaks() -> None:
     del taken
     peaks = device.result()
     assert peaks["peak_reserved_bytes"] >= peaks["peak_allocated_bytes"] >= 64 * MB
+
+
+@pytest.mark.parametrize(
+    ("batches", "evaluated"),
+    [
+        ([(i,) for i in range(10)], [(9,), (8,), (7,), (6,), (5,), (4,), (3,), (2,)]),
+        ([(0, 9, 1), (2, 3, 4), (5, 6, 7), (8,)], [(0, 9, 1), (8,), (5, 6, 7)]),  # eight images are in three batches
+    ],
+)
+def test_the_largest_images_are_evaluated(
+    batches: list[tuple[int, ...]], evaluated: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(loader, "image_loader", lambda _, chosen, workers: [batch.indices for batch in chosen])  # noqa: ARG005
+    monkeypatch.setattr(evaluate, "detect", lambda _, samples, __: seen.append(samples))
+    heights, widths = np.full(10, 20), np.arange(10) + 1
+    subject: Any = SimpleNamespace(
+        ground_truth=SimpleNamespace(heights=heights, widths=widths),
+        batches=[PlannedBatch(indices) for indices in batches],
+        **dict.fromkeys(("dataset", "detector", "precision")),
+    )
+    memory._evaluate_largest(subject)
+    assert seen == evaluated
+
+
+def test_a_first_pass_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Watched(HostPeak):
+        def __enter__(self) -> Self:
+            seen.append("watch")
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            seen.append("stop")
+
+    monkeypatch.setattr(memory, "HostPeak", Watched)
+    monkeypatch.setattr(memory, "_evaluate_largest", lambda _: seen.append("evaluate"))
+    subject: Any = SimpleNamespace(device=torch.device("cpu"), detector=torch.nn.Linear(1, 1))
+    assert MEASUREMENT.run(subject) == {"memory": {"kind": "host", "peak_allocated_bytes": 8}}
+    assert seen == ["evaluate", "watch", "evaluate", "stop"]

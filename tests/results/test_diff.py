@@ -212,3 +212,21 @@ def test_two_machines_compare_in_accuracy_only() -> None:
 def test_two_entries_do_not_compare() -> None:
     with pytest.raises(UsageError, match="two entries, mmdet_r50 and mmdet_r101"):
         compare_records(record_of(R50, 37.4), record_of(R101, 39.4))
+
+
+def test_ratios_are_of_one_zoo_and_one_published_machine() -> None:
+    v100 = cell("20.0", metric="fps", hardware="V100")
+    both = make_entry(v100, cell("50.0", metric="fps", hardware="A100"), name="mmdet_a")
+    newer = make_entry(cell("25.0", metric="fps", hardware="A100"), name="mmdet_b")
+    other = make_entry(cell("10.0", metric="fps", hardware="V100"), name="paddle_c", zoo="paddle")
+    entries = {entry.name: entry for entry in (both, newer, other)}
+    text = render_diff(
+        [record_of(entry, 37.4, fps) for entry, fps in ((both, 80.0), (newer, 20.0), (other, 8.0))], entries
+    )
+    assert cells_of(text, "mmdet_b", "fps")[-3:] == ["A100", "0.25x", "0.50x"]
+    assert cells_of(text, "paddle_c", "fps")[-3:] == ["V100", "1.00x", "1.00x"]
+
+
+def test_a_truth_value_is_no_number() -> None:
+    old, new = (record_of(R50, 37.4, measured={"box_AP": 37.4, "exact": exact}) for exact in (False, True))
+    assert [change.metric for change in compare_records(old, new).changes] == ["box_AP"]

@@ -14,7 +14,18 @@ import yaml
 from zoo.catalog.entry import conf_dir
 from zoo.config.compose import PART_GROUPS, compose
 from zoo.config.settings import RunSettings
-from zoo.results.identity import ROLES, Identity, Role, digest, file_stem, identify, role_of, slug
+from zoo.results.identity import (
+    ROLES,
+    SCHEME,
+    Identity,
+    Role,
+    bare_leaves,
+    digest,
+    file_stem,
+    identify,
+    role_of,
+    slug,
+)
 
 R50 = "mmdet_faster_rcnn_r50_fpn_1x"
 YOLO = "shapes_yolov8_p"
@@ -68,6 +79,8 @@ CONDITION = {
     "run.scale_lr",
 }
 EXECUTION = {
+    "name",
+    *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
     "measure",
     "workers",
     "checkpoint.path",
@@ -328,3 +341,23 @@ def test_file_names_are_readable() -> None:
     conditions = ("protocol.fold_batch_norm=True", "precision=bf16")
     assert file_stem("mmdet_a", conditions) == "mmdet_a+fold_batch_norm-true+precision-bf16"
     assert slug('head.scales=[1, "a/b"]') == "scales-_1_a_b"
+
+
+def test_three_changes_are_all_named() -> None:
+    assert Identity(changes=("a=1", "b=2", "c=3"), conditions=("d=4",)).differences == ("a=1", "b=2", "c=3", "d=4")
+    assert Identity(changes=("a=1", "b=2", "c=3", "e=5")).differences == ("a=1", "b=2", "c=3", "1 more changes")
+
+
+def test_another_scheme_gives_other_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest({"a": 1})
+    monkeypatch.setattr("zoo.results.identity.SCHEME", SCHEME + 1)
+    assert digest({"a": 1}) != before
+
+
+def test_a_key_that_only_begins_like_a_group_is_not_in_it() -> None:
+    found = identify({"run": {"name": "evaluate"}, "data": {"train": {"name": "x"}, "training": "y"}}, {})
+    assert {key for key in found.condition if key.startswith("data")} == {"data.training"}
+
+
+def test_an_empty_group_is_a_value() -> None:
+    assert bare_leaves({"a": {"b": {}, "c": None, "d": 1}}) == {"a.b": {}, "a.d": 1}

@@ -73,6 +73,7 @@ def test_seeds_of_one_recipe_are_one_row() -> None:
         trained(1, 37.5, training={**TRAINING, "images": 99}),
         trained(1, 37.5, training={**TRAINING, "annotations_sha256": "u"}),
         trained(1, 37.5, training={**TRAINING, "init_from": "random init"}),
+        trained(1, 37.5, training={**TRAINING, "init_from": {"sha256": "c"}}),
         trained(1, None, status="failed", reason="diverged"),
     ],
 )
@@ -167,3 +168,19 @@ def test_a_sweep_over_seeds(
     last = json.loads((folders[2] / "record.json").read_text(encoding="utf-8"))
     assert last["seed"] == 2
     assert "per_seed" not in last["measured"], "a record holds its own run"
+
+
+def test_the_last_run_lends_the_row_what_is_no_mean() -> None:
+    later = Times(started="2026-02-01", finished="2026-02-01")
+    runs = [trained(0, 37.0), dataclasses.replace(trained(1, 37.1), times=later), trained(2, 37.7)]
+    (row,) = aggregate_seeds(runs)
+    assert row.times == later
+    assert row.checkpoint == runs[1].checkpoint
+    assert row.measured["box_AP"] == pytest.approx(37.26667, abs=1e-5), "the mean, not the middle one"
+
+
+def test_a_metric_that_one_seed_lacks_has_no_mean() -> None:
+    runs = [trained(0, 37.2), trained(1, None), trained(2, 37.8)]
+    (row,) = aggregate_seeds(runs)
+    assert row.measured["per_seed"] == {"box_AP50": [58.0, 59.0, 60.0]}
+    assert row.measured["box_AP"] == 37.8, "of the last run alone"

@@ -126,13 +126,27 @@ def test_a_cell_says_why_it_holds_no_number() -> None:
 def test_attempts_are_not_in_the_tables(results: Path) -> None:
     add(results, "paddle_c", partial=True, images=7)
     write_tables(results)
-    assert list(read_csv(results)["entry"]) == ["mmdet_a", "ultralytics_d"]
+    rows = read_csv(results)
+    assert list(rows["entry"]) == ["mmdet_a", "mmdet_b", "paddle_c", "ultralytics_d"]
+    assert list(rows["status"]) == ["measured", "missing", "missing", "measured"]
+
+
+def test_a_row_without_a_record_has_a_hyphen_for_everything_measured(results: Path) -> None:
+    write_tables(results)
+    row = read_csv(results).loc["mmdet_b"].to_dict()
+    told = {name: row.pop(name) for name in ("entry", "status", "upstream", "backbone", "published_box_AP", "hardware")}
+    assert list(told.values()) == ["mmdet_b", "missing", "faster-rcnn", "resnet50", "37.4", "h200-sxm"]
+    empty = {name for name, text in row.items() if text == ""}
+    assert {"reason", "mask_AP", "published_onnx_ms", "box_delta"} <= empty, "the row has no such number"
+    assert {row[name] for name in row.keys() - empty} == {"-"}
+    assert {"box_AP", "box_verdict", "fps", "memory_gb", "params_m", "weights", "commit"} <= row.keys() - empty
 
 
 def test_each_condition_has_a_row_of_its_own(results: Path) -> None:
     add(results, "mmdet_a", conditions=("precision=bf16",), measured={"box_AP": 37.4})
     write_tables(results)
     rows = read_csv(results)
+    rows = rows[rows["status"] == "measured"]
     assert list(rows["entry"]) == ["mmdet_a", "mmdet_a (precision=bf16)", "ultralytics_d"]
     assert list(rows["precision"]) == ["fp32", "bf16", "fp32"]
     assert list(rows["box_verdict"]) == ["EXACT", "NOT-COMPARED", "NOT-ASKED"]
@@ -149,11 +163,16 @@ def test_rows_are_in_catalogue_order(results: Path) -> None:
 def test_markdown_counts_and_names_its_version(results: Path) -> None:
     csv, markdown = write_tables(results)
     text = markdown.read_text(encoding="utf-8")
-    assert "2 attempted: 2 measured, 0 blocked, 0 failed." in text
+    assert "2 of 4 rows measured, 2 without a record on this machine.\n" in text
     version = hashlib.sha256(csv.read_bytes()).hexdigest()[:12]
     assert f"Protocols: mmdet 1. Table version: `{version}`" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 3 * (2 + 2)
+    assert len(tables) == 3 * (2 + 4)
+    add(results, "mmdet_a", conditions=("precision=bf16",))
+    add(results, "paddle_c", trained=True, hash_evidence="none")
+    text = write_tables(results)[1].read_text(encoding="utf-8")
+    told = "2 of 4 rows measured, 2 without a record on this machine. Beside them 2 under other conditions, or trained"
+    assert told in text
 
 
 def test_text_cannot_break_the_markdown(results: Path) -> None:
@@ -195,7 +214,7 @@ def test_check_names_what_is_out_of_date(results: Path) -> None:
 def test_each_machine_has_its_own_tables(results: Path) -> None:
     add(results, "mmdet_a", measured={"fps": 4.0}, hardware="cpu")
     assert [path.name for path in write_tables(results)] == ["cpu.csv", "cpu.md", "h200-sxm.csv", "h200-sxm.md"]
-    assert list(read_csv(results, "cpu")["fps"]) == ["4.00"]
+    assert list(read_csv(results, "cpu")["fps"]) == ["4.00", "-", "-", "-"]
 
 
 def test_tables_of_a_machine_without_records_go(results: Path) -> None:

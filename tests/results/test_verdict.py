@@ -76,6 +76,8 @@ def test_explained_names_the_one_switch() -> None:
     assert found.reason == "with cv2 resize: 37.380"  # the nearest of the two that bring it inside
     assert found.measured == 37.1, "the switch is named, never applied"
     assert found.delta == pytest.approx(-0.3)
+    both = verdict(37.1, [cell("37.4")], switched={"a": 37.48, "b": 37.41})
+    assert both.reason == "with b: 37.410", "the nearest, not the first by name"
 
 
 def test_a_switch_that_does_not_suffice_explains_nothing() -> None:

@@ -86,18 +86,18 @@ def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_pa
     assert (record["status"], damaged.name in record["reason"]) == ("blocked", True)
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_every_image_is_dealt_out_once(tiny_coco: Path, processes: int) -> None:
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_every_image_is_dealt_out_once(tiny_coco: Path, world_size: int) -> None:
     truth = CocoGroundTruth.load(tiny_coco / "annotations" / "instances_val2017.json")
     files = [tiny_coco / "val2017" / name for name in truth.file_names]
     dataset = ImageDataset(files, truth.image_ids.tolist(), truth.sizes, Preprocess(KeepRatio(64, 48)))
     batches = [PlannedBatch((i,)) for i in range(len(files))]
     seen = []
-    for rank in range(processes):
-        loaded = image_loader(dataset, batches, 0, rank=rank, processes=processes)
+    for rank in range(world_size):
+        loaded = image_loader(dataset, batches, 0, rank=rank, world_size=world_size)
         seen.append([sample.image_id for batch in loaded for sample in batch])
     assert sorted(chain.from_iterable(seen)) == truth.image_ids.tolist()
-    assert [share[0] for share in seen if share] == truth.image_ids.tolist()[:processes]
+    assert [share[0] for share in seen if share] == truth.image_ids.tolist()[:world_size]
 
 
 def test_one_process_has_everything() -> None:

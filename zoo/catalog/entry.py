@@ -24,8 +24,8 @@ from zoo.schema import OneOf, Pattern, build
 NEXT_STEP = "correct the YAML; its keys are documented in zoo/catalog/entry.py"
 """What to do about a mistake in an entry."""
 
-ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang")
-"""Where several zoos have a model of the same name, the first of these is meant."""
+ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang", "torchvision")
+"""The published zoos. Where several have a model of the same name, the first of these is meant."""
 
 ZOO_DEFAULT = "/zoo@entry"
 """The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoints.contents import Contents
 from zoo.checkpoints.tensor_ops import TensorOp
 from zoo.errors import ConversionError
 
@@ -92,8 +93,8 @@ class LoadReport:
 
     Attributes:
         loaded: number of keys that went into the model.
-        changed: operations, by name -> the keys whose values went through them.
-        dropped: reason -> the keys dropped for it.
+        changed: operations, by name -> the keys that they were applied to, or whose values were.
+        dropped: reason -> the keys dropped for it, and what else the file holds.
         fresh: reason -> how many keys of the model kept their first values for it.
     """
 
@@ -101,6 +102,12 @@ class LoadReport:
     changed: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     fresh: dict[str, int] = field(default_factory=dict)
+
+    def include(self, contents: Contents) -> None:
+        """Add what the reader of the file left out or changed before any key map saw it."""
+        for own, more in ((self.dropped, contents.dropped), (self.changed, contents.changed)):
+            for reason, keys in more.items():
+                own.setdefault(reason, []).extend(keys)
 
     def to_json(self) -> dict[str, Any]:
         """The report as a record holds it."""
@@ -176,7 +183,7 @@ class _Conversion:
                 self._drop(REPEATED, key)
             else:
                 self.note("not equal to what they are copies of", f"{key}, of {original}")
-        elif tensor.flatten().tolist() == list(rule.values):
+        elif tensor.numel() == len(rule.values) and tensor.flatten().tolist() == list(rule.values):
             self._drop(FIXED, key)
         else:
             self.note("other values than the method fixes them to", key)

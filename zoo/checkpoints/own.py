@@ -7,15 +7,16 @@ row fine-tuned with the framework it comes from has its own format again. Both a
 from __future__ import annotations
 
 import logging
-import pickletools
-import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from zoo.catalog.entry import Checkpoint
+from zoo.checkpoints.containers.file_bytes import FileBytes
+from zoo.checkpoints.containers.torch_file import load_torch_file
 from zoo.checkpoints.contents import Contents
-from zoo.checkpoints.readers import read_contents
-from zoo.errors import CheckpointError, ConversionError
+from zoo.checkpoints.finite import refuse_non_finite
+from zoo.checkpoints.readers import pth, read_contents, safetensors, ultralytics
+from zoo.errors import CheckpointError, ConversionError, UnsafePickleError
 
 _log = logging.getLogger(__name__)
 
@@ -40,29 +41,39 @@ def read_own(path: Path, declared: Checkpoint) -> Contents:
         declared: how the entry's published file is read, which decides where the content does not.
 
     Raises:
-        CheckpointError: the file is damaged, or of no known format.
+        CheckpointError: the file is damaged, or of no known format, or has weights that are no numbers.
         UnsafePickleError: the file asks for code that is not allowed.
     """
-    found = recognise_format(path)
-    if found is None and declared.format in RECOGNISED:
+    try:
+        contents = _read(path, declared)
+        refuse_non_finite(contents.tensors, path)
+    except UnsafePickleError as error:
+        raise UnsafePickleError(error.message, next_step=_SAVE_WEIGHTS) from None
+    except CheckpointError as error:
+        again = error.next_step.startswith("fetch it again")
+        raise CheckpointError(error.message, next_step=_COPY_AGAIN if again else error.next_step) from None
+    return contents
+
+
+_SAVE_WEIGHTS = (
+    "if the file is yours, save its weights alone where it was made, with torch.save(model.state_dict(), FILE); "
+    "if it is not, do not trust it"
+)
+_COPY_AGAIN = "copy the file again from where it was made, or give another with checkpoint.path=FILE"
+
+
+def _read(path: Path, declared: Checkpoint) -> Contents:
+    source = FileBytes(path)
+    container = source.container()
+    if container == "safetensors":
+        return safetensors.tensors_of(source)
+    if declared.format not in RECOGNISED and container not in ("zip", "legacy"):
+        return read_contents(path, declared.format)
+    if container == "unknown":
         message = f"{path}: not a torch.save file and not a safetensors file, by its first bytes"
         raise CheckpointError(message, next_step="check the file given as checkpoint.path")
-    return read_contents(path, found or declared.format)
-
-
-def recognise_format(path: Path) -> str | None:
-    """The reader of a file by its first bytes, of an archive by the classes it names; None where they say nothing."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head.startswith(b"PK"):
-        return "ultralytics" if _names_package(path, "ultralytics") else "pth"
-    if head.startswith(b"\x80\x02\x8a\n"):  # torch.save before version 1.6: a pickle of its magic number
-        return "pth"
-    # safetensors: the length of the header, little-endian, and the header, which is a JSON object
-    length = int.from_bytes(head[:8], "little")
-    if len(head) == 9 and head.endswith(b"{") and length < path.stat().st_size:
-        return "safetensors"
-    return None
+    file = load_torch_file(path, source)
+    return ultralytics.network_state_of(file) if ultralytics.holds_network(file) else pth.state_dict_of(file)
 
 
 def recognise_keymap(keys: Collection[str], expected: Collection[str], declared: Checkpoint) -> str:
@@ -110,15 +121,3 @@ def _listed(names: Sequence[str]) -> str:
     """A class list for a message: "80 classes (person, bicycle, ...)"."""
     rest = "" if len(names) <= MAX_LISTED else ", ..."
     return f"{len(names)} classes ({', '.join(names[:MAX_LISTED])}{rest})"
-
-
-def _names_package(path: Path, package: str) -> bool:
-    """Whether the pickle of a zip archive names a class of a package. Nothing of it is executed."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            programs = [archive.read(name) for name in pickles]
-        arguments = (argument for program in programs for _, argument, _ in pickletools.genops(program))
-        return any(isinstance(item, str) and item.split(".")[0] == package and "." in item for item in arguments)
-    except (zipfile.BadZipFile, ValueError, OSError):  # the reader says what is wrong with it
-        return False

@@ -219,7 +219,8 @@ def _file_name(url: str) -> str:
 def _own_digest(path: Path) -> Digest:
     """The digest of the user's file, or an error that says what is the matter with it."""
     try:
-        digest = hash_file(path)
+        # A pipe would be waited for, and a device has no end.
+        digest = hash_file(path) if path.is_file() or path.is_dir() or not path.exists() else None
     except FileNotFoundError:
         problem = "there is no such file"
     except IsADirectoryError:
@@ -227,9 +228,9 @@ def _own_digest(path: Path) -> Digest:
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
     else:
-        if digest.size:
+        if digest is not None and digest.size:
             return digest
-        problem = "the file is empty"
+        problem = "that is not a regular file" if digest is None else "the file is empty"
     raise CheckpointError(
         f"checkpoint.path={path}: {problem}",
         next_step="give a checkpoint file you can read, or leave checkpoint.path out to fetch the published one",

@@ -160,6 +160,7 @@ def load_detector(
         keymap = recognise_keymap(contents.tensors, detector.state_dict(), published)
         check_classes(contents.classes, classes, path, keymap=keymap)
     report = load_weights(detector, contents.tensors, keymap)
+    report.include(contents)
     return detector.eval(), report
 
 
@@ -202,6 +203,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         limit=chosen.limit,
         classes=classes,
         known=data.annotations_sha256,
+        sizes=data.annotations_size,
     )
 
 

@@ -8,17 +8,18 @@ nested mapping goes in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from zoo import schema
-from zoo.catalog.entry import Checkpoint, Entry, read_entry
+from zoo.catalog.entry import Checkpoint, Entry, entry_names, read_entry
 from zoo.config.compose import PART_GROUPS, compose
 from zoo.config.overrides import check_kinds
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
 from zoo.results.identity import Identity, Role, identify, role_of
+from zoo.results.ledger import Ledger
 from zoo.results.record import ProtocolRecord, Record, Times
 from zoo.runtime.provenance import bare_names, code_state, now
 from zoo.schema import Minimum, Pattern
@@ -28,6 +29,9 @@ from zoo.types import Evaluator, Precision
 
 Count = Annotated[int, Minimum(1)]
 Auto = Literal["auto"]
+RunName = Annotated[
+    str, Pattern(r"[A-Za-z][A-Za-z0-9._-]{0,59}", "a letter, then at most 59 letters, digits, dots, _ and -")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ class DataSettings:
         limit: number of images, the first by id; null for all.
         classes: category names in the order of a detector's labels.
         annotations_sha256: split -> hash of its annotation file; other files are other data.
+        annotations_size: split -> bytes and number of annotations of that file; only messages name them.
         train: split that is trained on; null where the data set has none.
     """
 
@@ -73,6 +78,7 @@ class DataSettings:
     limit: Count | None = None
     classes: tuple[str, ...]
     annotations_sha256: Mapping[str, str]
+    annotations_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     train: SplitSettings | None = None
 
 
@@ -154,6 +160,7 @@ class Settings:
     """The settings of a run that belong to no part.
 
     Attributes:
+        name: what to call the run, which is then filed under that name; null makes a name of what differs from the row.
         measure: what to measure, such as [accuracy,speed].
         device: "auto", "cpu", "cuda" or "cuda:N"; "auto" takes the first GPU where there is one.
         precision: of convolutions and matrix products; "auto" is fp32, and in training what the recipe says.
@@ -168,6 +175,7 @@ class Settings:
         run: whether the model is trained first.
     """
 
+    name: RunName | None = None
     measure: tuple[str, ...] | str = ("accuracy", "speed", "memory", "complexity")
     device: Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")] = "auto"
     precision: Precision | Auto = "auto"
@@ -235,16 +243,18 @@ class RunSettings:
             default_results: used where `results.dir` is null.
 
         Raises:
-            UsageError: a value that nothing can be done with; the message names its key.
+            UsageError: a value that nothing can be done with, of which the message names the key; or the name is
+                that of an entry, or of another run.
         """
         asked = _settings(config)
         entry = Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts)
+        _refuse_name_of_an_entry(asked.name)
         training = isinstance(asked.run, TrainSettings)
         own = compose(entry.name, ["run=train"] if training else [])
         overrides = tuple(overrides)
         check_kinds(config, own, overrides)
         recipe = _recipe(config, asked)
-        return cls(
+        settings = cls(
             entry=entry,
             asked=asked,
             config=config,
@@ -259,6 +269,8 @@ class RunSettings:
             results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )
+        Ledger(settings.results_dir).refuse_taken_name(settings.new_record(), asked.checkpoint.path)
+        return settings
 
     def new_record(self) -> Record:
         """The record of the run before anything is measured."""
@@ -272,6 +284,7 @@ class RunSettings:
             code=code_state(),
             times=Times(started=now()),
             seed=self.asked.seed,
+            name=self.asked.name,
         )
 
 
@@ -279,6 +292,12 @@ def _settings(config: Mapping[str, Any]) -> Settings:
     """The settings of a composed configuration. Raises UsageError."""
     block = {key: value for key, value in config.items() if key not in (*PART_GROUPS, "entry")}
     return schema.build(Settings, block, "", "see `python -m zoo.bench --help` for the settings")
+
+
+def _refuse_name_of_an_entry(name: str | None) -> None:
+    """Raise UsageError where a run is to be called as a row of the catalogue is."""
+    if name in entry_names():
+        raise UsageError(f"name={name}: an entry of the catalogue has that name", next_step="choose another name")
 
 
 def _matters(override: str, training: bool) -> bool:

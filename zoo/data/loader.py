@@ -58,7 +58,7 @@ class ImageDataset(Dataset[Sample | ZooError]):
 
 
 def image_loader(
-    dataset: ImageDataset, batches: Sequence[PlannedBatch], workers: int, *, rank: int = 0, processes: int = 1
+    dataset: ImageDataset, batches: Sequence[PlannedBatch], workers: int, *, rank: int = 0, world_size: int = 1
 ) -> Iterator[list[Sample]]:
     """Batches as lists of samples, in the order they were planned.
 
@@ -68,13 +68,13 @@ def image_loader(
         dataset: the images.
         batches: which images go together, and in what shape.
         workers: processes that decode them; 0 decodes in this one.
-        rank: of this process: it gets every `processes`-th batch, beginning with this.
-        processes: that share the batches; those are the same however many share them.
+        rank: of this process: it gets every `world_size`-th batch, beginning with this.
+        world_size: number of processes that share the batches; those are the same however many share them.
 
     Raises:
         DataError: an image is missing or damaged, or is not of the size that its annotations were made for.
     """
-    own = batches[rank::processes]
+    own = batches[rank::world_size]
     loader = DataLoader(
         dataset,
         batch_sampler=[list(batch.indices) for batch in own],
@@ -96,8 +96,8 @@ class TrainLoader:
         dataset: views of the training images.
         sampler: which of them each step is trained on.
         workers: processes that make them; 0 makes them in this one.
-        rank: number of this process: it gets every `processes`-th micro-batch of a step, beginning with this.
-        processes: number of processes that share the micro-batches of a step.
+        rank: number of this process: it gets every `world_size`-th micro-batch of a step, beginning with this.
+        world_size: number of processes that share the micro-batches of a step.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class TrainLoader:
         *,
         workers: int = 0,
         rank: int = 0,
-        processes: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
         self.workers = workers
         self.rank = rank
-        self.processes = processes
+        self.world_size = world_size
 
     def __call__(self, start: int, stop: int) -> Iterator[list[list[Example]]]:
         """The micro-batches of the steps from `start` up to `stop`.
@@ -137,7 +137,7 @@ class TrainLoader:
 
     def _own(self, micro_batches: Sequence[T]) -> Sequence[T]:
         """The share of this process."""
-        return micro_batches[self.rank :: self.processes]
+        return micro_batches[self.rank :: self.world_size]
 
 
 def default_workers(device: str) -> int:

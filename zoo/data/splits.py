@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.dataset import DatasetLocation, open_dataset
 from zoo.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,7 @@ class Split:
         ground_truth: annotations.
         files: image files, in the order of the annotations.
         files_sha256: hash over every byte of the split; None where not every file was hashed.
-        known: whether the annotation file is the split's own, byte for byte.
+        difference: what tells the annotation file from the split's own, in words; None where every byte is the same.
         partial: whether these are a part of the split.
     """
 
@@ -30,8 +33,13 @@ class Split:
     ground_truth: CocoGroundTruth
     files: list[Path]
     files_sha256: str | None
-    known: bool
+    difference: str | None
     partial: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the annotation file is the split's own, byte for byte."""
+        return self.difference is None
 
 
 def open_split(
@@ -45,6 +53,7 @@ def open_split(
     limit: int | None,
     classes: Sequence[str],
     known: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
 ) -> Split:
     """Open a split of a data set.
 
@@ -58,13 +67,21 @@ def open_split(
         limit: number of images, the first by id; None for all.
         classes: category names in label order.
         known: split -> sha256 of its annotation file.
+        sizes: split -> bytes and number of annotations of that file, for the words in which another differs.
 
     Raises:
         DataError: the annotations are damaged or lack a class, or images are missing.
         DownloadError: it is not there and cannot be downloaded.
     """
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
-    whole = CocoGroundTruth.load(location.root / annotations).with_categories(classes)
+    file = location.root / annotations
+    loaded = CocoGroundTruth.load(file)
+    difference = None
+    if loaded.sha256 != known.get(split):
+        found = (file.stat().st_size, len(loaded.annotation_ids))
+        difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, known.get(split), sizes.get(split))
+        _log.warning("warning: %s", difference)
+    whole = loaded.with_categories(classes)
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
         data=name,
@@ -72,9 +89,33 @@ def open_split(
         ground_truth=ground_truth,
         files=_image_files(location.root / images, ground_truth.file_names),
         files_sha256=location.files_sha256,
-        known=known.get(split) == whole.sha256,
+        difference=difference,
         partial=len(ground_truth) < max(len(whole), num_images or 0),
     )
+
+
+def _difference(
+    split: str, file: str, sha256: str, found: tuple[int, int], known: str | None, size: tuple[int, int] | None
+) -> str:
+    """How an annotation file differs from a split's own, as a sentence without its full stop.
+
+    Args:
+        split: data set and split.
+        file: name of the file.
+        sha256: of the file.
+        found: its bytes, and its number of annotations.
+        known: sha256 of the split's own file; None where nothing is known of it.
+        size: the same as `found`, of the split's own file.
+    """
+    described = f"{file} ({_sized(found)}, sha256 {sha256[:8]})"
+    if known is None:
+        return f"{described} is data of one's own: nothing is known of {split}"
+    expected = f"sha256 {known[:8]}" if size is None else f"{_sized(size)}, sha256 {known[:8]}"
+    return f"{described} is not the annotation file of {split} ({expected})"
+
+
+def _sized(size: tuple[int, int]) -> str:
+    return f"{size[0]:,} bytes, {size[1]:,} annotations"
 
 
 def _image_files(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -28,7 +28,7 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         rounding=None if rounding is None else Rounding(**rounding),
     )
     samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=context.rank, processes=context.world_size
+        subject.dataset, subject.batches, subject.workers, rank=context.rank, world_size=context.world_size
     )
     images = len(subject.dataset)
     detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)

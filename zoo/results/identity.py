@@ -51,12 +51,12 @@ ROLES: Mapping[str, Role] = {
     "device": Role.CONDITION,  # by its kind
     "data": Role.CONDITION,
     **dict.fromkeys(("data.root", "data.annotations", "data.images"), Role.EXECUTION),
-    **dict.fromkeys(("data.train.annotations", "data.train.images"), Role.EXECUTION),
+    **dict.fromkeys(("data.train.annotations", "data.train.images", "data.annotations_size"), Role.EXECUTION),
     "run": Role.CONDITION,
     "run.max_steps": Role.ROW,  # a training that is cut short is another recipe
     **dict.fromkeys(("run.resume", "run.checkpoint_every", "run.evaluate_every"), Role.EXECUTION),
     "speed": Role.SPEED,
-    **dict.fromkeys(("measure", "workers", "seed", "checkpoint", "results"), Role.EXECUTION),
+    **dict.fromkeys(("name", "measure", "workers", "seed", "checkpoint", "results"), Role.EXECUTION),
 }
 """Key -> role; of a nested key the longest prefix that is here counts."""
 
@@ -74,6 +74,12 @@ MAKES_THE_ROW = ("entry.name", "entry.classes")
 
 SHOWN_CHANGES = 3
 """How many changes of a row its label names."""
+
+OF_THE_SPLIT = "data.split"
+"""The one condition of the data that leaves it known: any other makes a trial of its own."""
+
+AFTER_TRAINING = ("seed", "device", "evaluator", OF_THE_SPLIT, "protocol.fold_batch_norm", "protocol.channels_last")
+"""Conditions that leave the recipe of a training as it is."""
 
 COMPARED_ANYWAY = ("device", "evaluator")
 """Conditions that published accuracy does not name: runs that differ in them are filed apart, and compared."""
@@ -107,6 +113,16 @@ class Identity:
         more = len(self.changes) - SHOWN_CHANGES
         shown = self.changes if more <= 0 else (*self.changes[:SHOWN_CHANGES], f"{more} more changes")
         return (*shown, *self.conditions)
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """The conditions that make a trial of a run: other data, or of a training another recipe."""
+        training = self.condition.get("run.name") == "train"
+
+        def is_trial(key: str) -> bool:
+            return (_within(key, "data") and key != OF_THE_SPLIT) or (training and key not in AFTER_TRAINING)
+
+        return tuple(item for item in self.conditions if is_trial(item.split("=", 1)[0]))
 
     @property
     def unlike_published(self) -> tuple[str, ...]:

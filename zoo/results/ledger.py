@@ -1,7 +1,8 @@
 """The ledger: the records of a results folder, each under the row and the condition that it is of.
 
     records/<machine>/<entry>[+condition...].json   whole splits of known data, with the row's weights
-    local/[<machine>/]<name>.json                   everything else: changed, partial, other data or weights, blocked
+    local/<machine>/<name>.json                     everything else: changed, partial, other data or weights, blocked,
+                                                    and whatever the user gave a name
 
 Runs of one identity become one record: every measurement in it is the newest that says as much as the one
 before. What was measured is never lost to a run that measured something else, or less.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -18,14 +20,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, closest
+from zoo.fetch.hashes import hash_file
 from zoo.files import PROJECT, result_errors
-from zoo.results.identity import digest, file_stem, slug
+from zoo.results.identity import digest, file_stem
+from zoo.results.names import bounded, different_run, local_name, subject_of
 from zoo.results.record import Part, Record
 from zoo.types import Json
-
-LONGEST_NAME = 120
-"""Characters of a name made of what differs; beyond them a hash stands for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +63,101 @@ class Ledger:
         self.local = folder / "local"
 
     def path(self, record: Record) -> Path:
-        """Where a record belongs."""
+        """Where a record belongs.
+
+        Raises:
+            ValueError: the run ended before its machine was looked at, and belongs nowhere.
+        """
+        if record.hardware_id is None:
+            raise ValueError(f"{record.label}: no machine")
         if not record.belongs_to_the_row:
-            machine = self.local / record.hardware_id if record.hardware_id else self.local
-            return machine / f"{record.name or local_name(record)}.json"
+            return self._local_path(record)
         conditions = record.identity.conditions
         if record.trained:
             seeds = ("trained", f"seed={record.seed}")
             conditions = (*seeds, *(item for item in conditions if not item.startswith("seed=")))
-        return self.root / str(record.hardware_id) / f"{_bounded(file_stem(record.entry, conditions))}.json"
+        return self.root / record.hardware_id / f"{bounded(file_stem(record.entry, conditions))}.json"
 
-    def file(self, record: Record) -> Filed:
+    def _local_path(self, record: Record) -> Path:
+        """Where a record of its own name belongs: of two that would be called alike the second one by its hash too."""
+        folder, name = self.local / str(record.hardware_id), bounded(record.name or local_name(record))
+        if record.status != "measured":
+            return folder / f"{name}+{record.status}.json"
+        path = folder / f"{name}.json"
+        there = _readable(path)
+        if there is None or subject_of(there) == subject_of(record):
+            return path
+        return folder / f"{name}-{digest(subject_of(record))[:8]}.json"
+
+    def refuse_taken_name(self, record: Record, checkpoint: Path | None) -> None:
+        """Look whether the name of a run that is about to begin is that of another one.
+
+        Args:
+            record: the run, before anything is measured.
+            checkpoint: the file of the user's own that it is asked to begin with.
+
+        Raises:
+            UsageError: a run of another entry, composition, condition or weights has the name.
+        """
+        if record.name is None:
+            return
+        for path in sorted(self.local.glob(f"*/{record.name}.json")):
+            there = _readable(path)
+            if there is None:
+                continue
+            differs = different_run(there, record)
+            if differs is None and checkpoint is not None and checkpoint.is_file():
+                known = subject_of(there)["weights"]
+                differs = "of other weights" if known not in (None, hash_file(checkpoint).sha256) else None
+            if differs is not None:
+                message = f"name={record.name}: {path} holds a run {differs}"
+                step = f"choose another name, or take that one away with `{self.forget_command(record.name)}`"
+                raise UsageError(message, next_step=step)
+
+    def forget_command(self, name: str) -> str:
+        """What takes away the local results of a name."""
+        elsewhere = "" if self.folder == results_dir() else f" --results-dir {shlex.quote(str(self.folder))}"
+        return f"zoo forget {name}{elsewhere}"
+
+    def forget(self, name: str) -> list[Path]:
+        """Take away the local results of a name, measured or not, of every machine.
+
+        Returns:
+            The files that are gone.
+
+        Raises:
+            UsageError: there is none, or the name is that of a row's record.
+            ZooError: the disk refuses.
+        """
+        files = {path: path.stem for path in sorted(self.local.rglob("*.json"))}
+        chosen = [path for path, stem in files.items() if stem in (name, f"{name}+blocked", f"{name}+failed")]
+        if not chosen:
+            rows = [path for path in sorted(self.root.glob("*/*.json")) if path.stem == name]
+            if rows:
+                message = f"{name} is a record of the row, not a local result: {', '.join(map(str, rows))}"
+                raise UsageError(message, next_step="remove that file, then write the tables anew with `zoo table`")
+            near = closest(name, files.values()) if files else "there is none"
+            raise UsageError(f"no local result {name!r} ({near})", next_step="see `zoo status` for their names")
+        with result_errors(self.local), FileLock(self.folder / ".ledger.lock"):
+            for path in chosen:
+                path.unlink(missing_ok=True)
+        return chosen
+
+    def file(self, record: Record, run_dir: Path = Path()) -> Filed:
         """File a record, together with what is there of the same identity. Moves what an older layout left.
+
+        A run that ended before its machine was looked at (a device that is not there) tried nothing on any
+        machine, so that it is no result of one: its record stays in its folder alone.
+
+        Args:
+            record: the run, complete.
+            run_dir: its folder, which has its record already.
 
         Raises:
             ZooError: the disk refuses.
         """
+        if record.hardware is None:
+            return Filed(run_dir / "record.json", record, ("not filed: the run ended before it used a machine",))
         with result_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".ledger.lock")
@@ -89,6 +169,11 @@ class Ledger:
                 merged.write(path)
                 if record.belongs_to_the_row:
                     self._forget_attempts(record)
+        if not record.belongs_to_the_row:
+            called = record.name or path.stem
+            if record.status == "measured" and path.stem != called:
+                notes = (*notes, f"another run is called {called}: this one is {path.stem}")
+            notes = (*notes, f"called {path.stem}: `{self.forget_command(path.stem)}` takes it away")
         return Filed(path, merged, notes)
 
     def records(self) -> list[Record]:
@@ -105,13 +190,12 @@ class Ledger:
 
     def _forget_attempts(self, record: Record) -> None:
         """Remove what says that a row could not be measured, now that it was."""
-        for folder in (self.local, self.local / str(record.hardware_id)):
-            for path in folder.glob(f"{record.entry}+*.json"):
-                earlier = _readable(path)
-                if earlier is None or earlier.status == "measured" or earlier.identity.changes:
-                    continue
-                if (earlier.trained, earlier.identity.conditions) == (record.trained, record.identity.conditions):
-                    path.unlink()
+        for path in (self.local / str(record.hardware_id)).glob(f"{record.entry}+*.json"):
+            earlier = _readable(path)
+            if earlier is None or earlier.status == "measured" or earlier.identity.changes or earlier.other_weights:
+                continue
+            if (earlier.trained, earlier.identity.conditions) == (record.trained, record.identity.conditions):
+                path.unlink()
 
     def _old_layout(self) -> list[Path]:
         """Records of trainings, which had folders of their own by seed."""
@@ -121,36 +205,17 @@ class Ledger:
         """Put every record that lies elsewhere where it belongs; damaged ones stay where they are."""
         for path in (*sorted(self.root.glob("*/*.json")), *self._old_layout()):
             record = _readable(path)
-            if record is None or self.path(record) == path:
+            if record is None or record.hardware is None:
                 continue
             target = self.path(record)
+            if target == path:
+                continue
             there = _readable(target)
             (record if there is None else merge(record, there)[0]).write(target)
             path.unlink()
             for folder in takewhile(lambda folder: folder != self.folder, path.parents):  # where they are empty now
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-
-
-def local_name(record: Record) -> str:
-    """A readable name made of what differs from the row."""
-    identity, words = record.identity, [record.entry]
-    words += [slug(item) for item in (*identity.changes, *identity.conditions)]
-    if record.trained:
-        words.append(f"trained+seed-{record.seed}")
-    if record.other_weights and record.checkpoint is not None:
-        stem = slug(Path(record.checkpoint.path or "weights").stem)
-        words.append(f"{stem}-{record.checkpoint.sha256[:8]}")
-    if record.data is not None and not record.data.known:
-        words.append(f"data-{record.data.annotations_sha256[:8]}")
-    if record.status != "measured":
-        words.append(record.status)
-    return _bounded("+".join(words))
-
-
-def _bounded(name: str) -> str:
-    """A name that is fit for a file: of a long one the beginning, and a hash of the whole."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}+{digest(name)[:8]}"
 
 
 def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:

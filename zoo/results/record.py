@@ -82,6 +82,7 @@ class DataRecord:
         files_sha256: hash over every byte of the split; None where not every file was hashed.
         partial: whether these are a part of the split.
         known: whether the annotations are known to be the split's own.
+        difference: what tells them from the split's own, in words; None where they are known.
     """
 
     name: str
@@ -91,6 +92,7 @@ class DataRecord:
     files_sha256: str | None = None
     partial: bool
     known: bool = True
+    difference: str | None = None
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:
@@ -103,6 +105,7 @@ class DataRecord:
             files_sha256=split.files_sha256,
             partial=split.partial,
             known=split.known,
+            difference=split.difference,
         )
 
 
@@ -115,7 +118,8 @@ class ProtocolRecord:
         version: version of what its accuracy means; every other part of a record has a version of its own.
         config: the resolved configuration of the run.
         batches: how many batches the images were put into, and how many images have each batch shape.
-        training: how the model was trained, where the run trained it.
+        training: how the model was trained, where the run trained it; `other_data` says in words what tells the
+            annotations from those of the recipe, where something does.
     """
 
     name: str
@@ -193,7 +197,7 @@ class Record:
     Attributes:
         entry: name of the row that was run.
         zoo: published collection it belongs to.
-        name: what the run is called where it is not the row itself; None for the row.
+        name: what the user called the run; None where it is called by what differs from the row.
         status: "measured", "blocked" (something outside could not be had) or "failed".
         reason: why it could not be measured; None when measured.
         next_step: what to do about that.
@@ -308,12 +312,30 @@ class Record:
         return (self.trained and begun_otherwise) or evidence == "other weights"
 
     @property
+    def other_training_data(self) -> str | None:
+        """What tells the data of a training from that of the row's recipe, in words; None where nothing does."""
+        found = (self.protocol.training or {}).get("other_data")
+        return found if isinstance(found, str) else None
+
+    @property
     def belongs_to_the_row(self) -> bool:
-        """Whether the run is filed under its row: measured on a whole split of known data, with the row's weights."""
+        """Whether the run is filed under its row: it says something of the row, and nobody gave it another name."""
+        return self.name is None and self.measures_the_row
+
+    @property
+    def is_the_row_itself(self) -> bool:
+        """Whether the run belongs to the row and is of its published weights, under its own conditions."""
+        return self.belongs_to_the_row and not self.trained and not self.identity.conditions
+
+    @property
+    def measures_the_row(self) -> bool:
+        """Whether the run measured a whole split of known data, with the row's weights or by the row's recipe."""
         return (
             self.status == "measured"
             and not self.identity.changes
+            and not self.identity.trials
             and not self.other_weights
+            and self.other_training_data is None
             and self.data is not None
             and self.data.known
             and not self.data.partial

@@ -1,32 +1,35 @@
 """Records to tables: one CSV and one Markdown file for each machine, the same bytes every time.
 
 The tables are derived: whoever has the records can write them again, and `zoo table --check` proves
-that the committed ones are what the records say. All cells are text with fixed decimals. FAILED,
-BLOCKED, a dash (not asked) and an empty cell (the row has no such number) are four different things.
+that the committed ones are what the records say. They hold every row of the catalogue, measured or not. All cells
+are text with fixed decimals. FAILED, BLOCKED, a dash (not asked), a hyphen (no record) and an empty cell (the row
+has no such number) are five different things.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.catalog.entry import Entry
+from zoo.catalog.entry import Entry, read_entries
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements, metrics
-from zoo.results.diff import entries_of
-from zoo.results.record import Record, Verdict
+from zoo.results.record import ProtocolRecord, Record, Times, Verdict
 from zoo.results.seeds import label, rows, spread
-from zoo.results.verdict import catalogue_key, judge, machine_of, printed, published_cells
+from zoo.results.verdict import FAILED, catalogue_key, judge, machine_of, printed, published_cells
+from zoo.runtime.provenance import Code
 from zoo.terminal import ABSENT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PARTS = ("backbone", "neck", "schedule", "loss")
+
+MISSING = "-"
+"""What a table shows of a row that has no record on its machine."""
 
 _MARKER = "<!-- written by `zoo table` from the records; edits are lost -->"
 
@@ -58,7 +61,7 @@ _LEGEND = f"""\
 - AP in points (0 to 100); memory in GB of 10^9 bytes, of the kind named beside it; a MAC is one multiply-accumulate.
 - "memory": what PyTorch allocated at most while the largest images were evaluated, weights included.
 - "onnx": the exported network alone, on a CPU; the published one is of another CPU: compare the ratios of two rows.
-- BLOCKED: something the run needs could not be had (the reason says what). FAILED: the run broke.
+- {MISSING}: no record of the row on this machine; why not, `zoo status` says where somebody tried.
 - {ABSENT}: the run was not asked to measure it. Empty: the row has no such number.
 - EXACT: equal to the printed digits. NUMERIC: within the noise floor. EXPLAINED: one named switch of the protocol
   accounts for the difference. DRIFT: nothing does. CONFLICT: the published numbers disagree among themselves.
@@ -72,6 +75,17 @@ def frame(records: Sequence[Record], entries: Mapping[str, Entry]) -> pd.DataFra
 
     ordered = sorted(records, key=lambda record: catalogue_key(record.zoo, record.label))
     return pd.DataFrame([_row(record, entries.get(record.entry)) for record in ordered])
+
+
+def _whole_frame(records: Sequence[Record], entries: Mapping[str, Entry], hardware: str) -> pd.DataFrame:
+    """The records of a machine, and a row for each entry of the catalogue that has none there."""
+    import pandas as pd
+
+    lines = [(catalogue_key(record.zoo, record.label), _row(record, entries.get(record.entry))) for record in records]
+    there = {record.entry for record in records if record.is_the_row_itself}
+    missing = [entry for name, entry in entries.items() if name not in there]
+    lines += [(catalogue_key(entry.zoo, entry.name), _missing_row(entry, hardware)) for entry in missing]
+    return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
 
 
 def not_published(record: Record, entry: Entry | None) -> dict[str, str]:
@@ -126,28 +140,32 @@ def _read(path: Path) -> str | None:
 def _texts(results_dir: Path) -> dict[Path, str]:
     """Path -> text of all tables."""
     records = sorted(rows(results_dir), key=machine_of)
-    entries = entries_of(records)
+    entries = {entry.name: entry for entry in read_entries()} if records else {}
     texts = {}
     for hardware, group in groupby(records, key=machine_of):
-        table = frame(list(group), entries)
+        found = list(group)
+        table = _whole_frame(found, entries, hardware)
         csv = str(table.to_csv(index=False, lineterminator="\n"))
         # Not with_suffix: a machine's name may hold a dot.
         texts[results_dir / "tables" / f"{hardware}.csv"] = csv
-        texts[results_dir / "tables" / f"{hardware}.md"] = _markdown(hardware, table, csv)
+        measured = sum(record.is_the_row_itself for record in found)
+        texts[results_dir / "tables" / f"{hardware}.md"] = _markdown(hardware, table, csv, measured)
     return texts
 
 
-def _markdown(hardware: str, table: pd.DataFrame, csv: str) -> str:
-    counts = Counter(table["status"])
-    named = table[table["protocol"] != ABSENT]
+def _markdown(hardware: str, table: pd.DataFrame, csv: str, measured: int) -> str:
+    """The tables of a machine; of the rows themselves `measured` are measured."""
+    missing = int((table["status"] == "missing").sum())
+    others = len(table) - measured - missing
+    beside = f" Beside them {others} under other conditions, or trained here." if others else ""
+    named = table[~table["protocol"].isin([ABSENT, MISSING])]
     protocols = sorted(set(zip(named["protocol"], named["protocol_version"], strict=True)))
     used = ", ".join(f"{name} {number}" for name, number in protocols) or "none"
     version = hashlib.sha256(csv.encode()).hexdigest()[:12]
-    numbers = ", ".join(f"{counts[status]} {status}" for status in ("measured", "blocked", "failed"))
     parts = [
         _MARKER,
         f"# Measured on {hardware}",
-        f"{len(table)} attempted: {numbers}.",
+        f"{measured} of {measured + missing} rows measured, {missing} without a record on this machine.{beside}",
         f"Protocols: {used}. Table version: `{version}` (sha256 of the CSV).",
     ]
     for title, columns in _sections().items():
@@ -180,6 +198,19 @@ def _row(record: Record, entry: Entry | None) -> dict[str, str]:
         "hardware": machine_of(record),
         "commit": _commit(record),
     }
+
+
+def _missing_row(entry: Entry, hardware: str) -> dict[str, str]:
+    """The row of an entry without a record: what was published, and a hyphen in place of what would be measured."""
+    nothing = Record(
+        entry=entry.name,
+        zoo=entry.zoo,
+        protocol=ProtocolRecord(name="", version=0),
+        code=Code(version=""),
+        times=Times(started=""),
+    )
+    row = {name: MISSING if text in (ABSENT, FAILED) else text for name, text in _row(nothing, entry).items()}
+    return row | {"status": "missing", "reason": "", "hardware": hardware}
 
 
 def _accuracy(record: Record, entry: Entry | None, kind: str, verdicts: Mapping[str, Verdict]) -> dict[str, str]:

@@ -216,8 +216,10 @@ def _other_conditions(record: Record, *, of_split: bool) -> _Apart | None:
     if unlike:
         found.append((NOT_COMPARED, f"measured with {', '.join(unlike)}"))
     if of_split and data is not None and not data.known:
-        theirs = f"annotations with sha256 {data.annotations_sha256[:8]}"
-        found.append((NOT_COMPARED, f"{theirs} are not those of {data.name} {data.split}"))
+        theirs = f"annotations with sha256 {data.annotations_sha256[:8]} are not those of {data.name} {data.split}"
+        found.append((NOT_COMPARED, data.difference or theirs))
+    if of_split and record.other_training_data is not None:
+        found.append((NOT_COMPARED, f"trained on other data: {record.other_training_data}"))
     if record.other_weights:
         own_training = "its training began with another file than the recipe's"
         found.append((OTHER_WEIGHTS, own_training if record.trained else "not the published checkpoint file"))

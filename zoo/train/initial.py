@@ -16,7 +16,7 @@ from zoo.catalog.entry import Checkpoint
 from zoo.checkpoints.convert import LoadReport, convert
 from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.checkpoints.keymaps import key_map
-from zoo.checkpoints.readers import read
+from zoo.checkpoints.readers import read_contents
 from zoo.checkpoints.store import StoredFile
 from zoo.errors import BlockedError, UsageError
 from zoo.models.detectors.base import Detector
@@ -85,7 +85,9 @@ def load_initial(detector: Detector, initial: Checkpoint, path: Path) -> LoadRep
         ConversionError: it belongs to another model.
     """
     expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
-    converted, report = convert(read(path, initial.format), key_map(initial.keymap), expected)
+    contents = read_contents(path, initial.format)
+    converted, report = convert(contents.tensors, key_map(initial.keymap), expected)
+    report.include(contents)
     detector.load_state_dict(converted, strict=False)
     return report
 

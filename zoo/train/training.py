@@ -90,7 +90,7 @@ def train(
     if config.resume:
         trainer.restore()
         refuse_dry_run(trainer.init_from, config)
-    loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, processes=context.world_size)
+    loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, world_size=context.world_size)
     trainer.run(loader, evaluate=evaluate)
     if trainer.ema is not None:
         detector.load_state_dict(trainer.ema.tensors)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.catalog.entry import METRICS, ZOO_ORDER
+from zoo.catalog.entry import METRICS
 from zoo.catalog.published.documents import PublishedNumber, read_document, read_file
 from zoo.catalog.published.layouts import column_name, is_metric, layout_of, layouts
 from zoo.errors import UsageError, ZooError
@@ -99,7 +99,7 @@ def test_several_zoos_in_one_document() -> None:
 
 
 def test_layouts_are_consistent() -> None:
-    assert tuple(layout.zoo for layout in layouts()) == ZOO_ORDER
+    assert [layout.zoo for layout in layouts()] == ["mmdet", "paddle", "ultralytics", "jwyang"]
     for layout in layouts():
         known = set(layout.columns) | layout.others
         assert {column.metric for column in layout.columns.values()} <= set(METRICS)
@@ -151,6 +151,12 @@ def test_running_text_is_a_carrier_of_its_own() -> None:
     ]
     assert [cells[i].cell("a.md").source for i in (0, 1, 2)] == ["a.md (text)", "a.md (text)", "a.md"]
     assert {cell.zoo for cell in read_document(text.split("```")[0] + MMDET, "a.md")[0]} == {"mmdet"}
+
+
+def test_running_text_stands_on_a_side_of_a_conflict_too() -> None:
+    text = f"<<<<<<< HEAD\nPSS-DET: at 50FPS on one V100\n=======\nPSS-DET: at 51FPS on one V100\n>>>>>>> fix\n{PADDLE}"
+    cells, _ = read_document(text, "a.md")
+    assert [(cell.text, cell.side) for cell in cells[:2]] == [("50", "HEAD"), ("51", "fix")]
 
 
 def test_files(tmp_path: Path) -> None:

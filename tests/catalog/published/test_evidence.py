@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from zoo.catalog.entry import ZOO_ORDER, PublishedCell, conf_dir, read_entries
+from zoo.catalog.entry import PublishedCell, conf_dir, read_entries
 from zoo.catalog.published.documents import PublishedNumber, read_document
 from zoo.catalog.published.evidence import COLUMNS, Evidence, gather, read_evidence, write_evidence
+from zoo.catalog.published.layouts import layouts
 from zoo.errors import ZooError
 from zoo.results.verdict import CONFLICT, verdict
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "results" / "published"
 SHARED = ROOT.parent / "shared"
+ZOOS = [layout.zoo for layout in layouts()]
+"""The zoos whose documents are read."""
 
 TABLE = "| Style | box AP | Inf time (fps) | Config |\n|---|---|---|---|\n"
 
@@ -101,7 +104,7 @@ def test_an_absent_file_is_reported(tmp_path: Path) -> None:
 
 
 def committed() -> list[Evidence]:
-    return [line for zoo in ZOO_ORDER for line in read_evidence(PUBLISHED / f"{zoo}.csv")]
+    return [line for zoo in ZOOS for line in read_evidence(PUBLISHED / f"{zoo}.csv")]
 
 
 def cells_of(lines: Iterable[Evidence]) -> dict[str, tuple[PublishedCell, ...]]:
@@ -117,8 +120,8 @@ def by_number(cells: Iterable[PublishedCell]) -> list[PublishedCell]:
 
 
 def test_the_committed_files_are_in_order(tmp_path: Path) -> None:
-    assert sorted(path.stem for path in PUBLISHED.glob("*.csv")) == sorted(ZOO_ORDER)
-    for zoo in ZOO_ORDER:
+    assert sorted(path.stem for path in PUBLISHED.glob("*.csv")) == sorted(ZOOS)
+    for zoo in ZOOS:
         lines = read_evidence(PUBLISHED / f"{zoo}.csv")
         assert {line.entry.split("_", 1)[0] for line in lines} == {zoo}
         write_evidence(tmp_path / f"{zoo}.csv", lines)
@@ -128,7 +131,7 @@ def test_the_committed_files_are_in_order(tmp_path: Path) -> None:
 def test_the_catalogue_says_what_was_published() -> None:
     """Every entry has the cells of its zoo's file, all of them; embedded entries have none there."""
     published = cells_of(committed())
-    entries = {entry.name: entry.published for entry in read_entries() if entry.zoo in ZOO_ORDER}
+    entries = {entry.name: entry.published for entry in read_entries() if entry.zoo in ZOOS}
     assert entries
     for name, cells in entries.items():
         expected = published.get(name, ())
@@ -170,7 +173,7 @@ def test_the_committed_files_are_what_the_tables_say(tmp_path: Path, monkeypatch
     facts = SHARED / "parity" / "mmdet" / "entries.csv"
     monkeypatch.setattr("sys.argv", ["import_published.py", str(SHARED / "seeds"), str(facts)])
     assert script.main() == 0
-    for zoo in ZOO_ORDER:
+    for zoo in ZOOS:
         assert (tmp_path / f"{zoo}.csv").read_bytes() == (PUBLISHED / f"{zoo}.csv").read_bytes()
 
 

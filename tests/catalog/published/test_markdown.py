@@ -113,6 +113,12 @@ def test_a_row_broken_over_lines() -> None:
     assert issues(text) == ["3: a row broken over 2 lines: read as one"]
 
 
+def test_a_row_that_the_next_line_does_not_complete() -> None:
+    text = f"{HEAD}| a | 640 | 37.4\n{LINE}"
+    assert rows(text) == [("a", "640", "37.4", "", ""), ROW]
+    assert issues(text) == ["3: 3 cells for 5 columns: the missing cells are blank"]
+
+
 def test_a_row_that_only_lacks_its_last_bar() -> None:
     text = f"{HEAD}{LINE.removesuffix(' |')}\n{LINE}"
     assert rows(text) == [ROW, ROW]
@@ -170,6 +176,12 @@ def test_a_conflict_in_the_rows() -> None:
         (7, "fix", "37.6"),
     ]
     assert [issue.line for issue in found] == [4]
+
+
+def test_rows_below_a_conflict_stay_below() -> None:
+    text = f"{HEAD}<<<<<<< HEAD\n{LINE}\n=======\n{LINE.replace('37.4', '37.6')}\n>>>>>>> fix\n{LINE}\n"
+    (table,), _ = read(text)
+    assert [row.line for row in table.rows] == [4, 6, 8]
 
 
 def test_a_conflict_that_ends_the_table_on_one_side_only() -> None:

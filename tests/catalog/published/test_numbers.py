@@ -55,6 +55,8 @@ def test_blank_cells_hold_no_number(cell: str) -> None:
         ("10,950 MB", "train_memory_gb", "10.950", "thousands separators"),
         ("0.0840 s", "latency_ms", "84.0", "a unit in the cell (s)"),
         ("840K", "params_m", "0.840", "a unit in the cell (K)"),
+        ("840M", "flops_b", "0.840", "a unit in the cell (M)"),
+        ("1,2345", "fps", "1.2345", "a decimal comma"),
     ],
 )
 def test_what_stands_around_a_number_is_reported(cell: str, metric: str, text: str, remark: str) -> None:

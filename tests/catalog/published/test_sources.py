@@ -51,6 +51,11 @@ def test_a_conflict_that_never_ends() -> None:
     assert issue.problem == "a merge conflict (HEAD and theirs) that never ends"
 
 
+def test_an_underlined_heading_on_the_second_side_of_a_conflict() -> None:
+    document = CONFLICT.replace("theirs", "theirs\n=======")
+    assert texts(document) == [["first", "ours", "last"], ["first", "theirs", "=======", "last"]]
+
+
 def test_an_underlined_heading_is_no_conflict() -> None:
     assert texts("Title\n=======\n") == [["Title", "======="]]
 

@@ -186,7 +186,7 @@ def test_workers_and_processes_and_where_it_begins_change_nothing(tmp_path: Path
     assert flat(TrainLoader(dataset, sampler, workers=2)(0, 5)) == whole
     assert torch.equal(torch.get_rng_state(), state)  # the model's stream of random numbers is left alone
     assert flat(TrainLoader(dataset, sampler)(3, 5)) == whole[3:]
-    halves = [flat(TrainLoader(dataset, sampler, rank=rank, processes=2)(0, 5)) for rank in range(2)]
+    halves = [flat(TrainLoader(dataset, sampler, rank=rank, world_size=2)(0, 5)) for rank in range(2)]
     assert [first + second for first, second in zip(*halves, strict=True)] == whole
 
 

@@ -1,6 +1,7 @@
 """Readers: one module per file format, each with `read(path) -> Contents`.
 
-No reader executes anything a file asks for.
+No reader executes anything a file asks for. A format of several files in one (a tar archive) gets a reader of its own
+that extracts nothing: its members are parts of `FileBytes.view`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.checkpoints.contents import Contents
+from zoo.checkpoints.finite import refuse_non_finite
 from zoo.errors import UsageError, closest
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ def read_contents(path: Path, format: str) -> Contents:  # noqa: A002 - the entr
 
     Raises:
         UsageError: no reader of that name.
-        CheckpointError: the file is damaged or of another format.
+        CheckpointError: the file is damaged or of another format, or has weights that are no numbers.
         UnsafePickleError: the file asks for code that is not allowed.
     """
     formats = [module.name for module in pkgutil.iter_modules(__path__)]
     if format not in formats:
         raise UsageError(f"no reader for format {format!r} ({closest(format, formats)})", next_step="correct the entry")
     contents: Contents = importlib.import_module(f"{__name__}.{format}").read(path)
+    refuse_non_finite(contents.tensors, path)
     return contents

@@ -1,62 +1,80 @@
 """torch.save files (.pth), zip or of before torch 1.6: a state dict, or a dict that holds one.
 
-Such a dict is a published file, with its weights as `state_dict`, or a checkpoint of a training of this code's own,
-of which the averaged weights are taken where there are any.
-
-Published files carry, beside the weights, what their training framework left there: configuration
-objects, numpy scalars, paths. torch's weights-only unpickler refuses the whole file for them; ours
-(`zoo.checkpoints.readers.unpickling`) turns them into inert objects.
+Such a dict is a published file, with its weights as `state_dict`, or a checkpoint of a training: of mmengine or mmcv
+(`state_dict`), of Lightning, or one that keeps its network as `model`, as this code's own and many scripts do; of the
+latter the averaged weights are taken where there are any.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from zoo.checkpoints.contents import CLASSES, Contents, class_names
-from zoo.checkpoints.readers.unpickling import RestrictedUnpickler, damaged, is_archive, load_archive
-from zoo.errors import CheckpointError, UnsafePickleError
-
-
-def _restricted_load(file: Any, **kwargs: Any) -> Any:
-    return RestrictedUnpickler(file, **kwargs).load()
-
-
-# What torch.load takes as `pickle_module`: a namespace with an Unpickler and a load.
-RESTRICTED_PICKLE = types.SimpleNamespace(
-    __name__="restricted_pickle", Unpickler=RestrictedUnpickler, load=_restricted_load
+from zoo.checkpoints.containers.plain import Global, StoredTensor, Stub, attributes
+from zoo.checkpoints.containers.torch_file import TorchFile, load_torch_file
+from zoo.checkpoints.contents import (
+    BEFORE_AVERAGING,
+    CLASSES,
+    NO_WEIGHTS,
+    NOT_AVERAGED,
+    Contents,
+    class_names,
+    without_average_copies,
+    without_wrappers,
 )
+from zoo.errors import CheckpointError
+
+METADATA = ("meta", CLASSES)
+"""What stands beside the weights and describes them."""
 
 
 def read(path: Path) -> Contents:
-    """The state dict of a file; of a zip file the tensors are mapped, not copied.
+    """The state dict of a file.
 
     Raises:
         CheckpointError: damaged, truncated, or without a state dict.
         UnsafePickleError: the file asks for code that is not allowed.
     """
-    content = _load(path)
-    state = _state(content) if isinstance(content, Mapping) else None
+    return state_dict_of(load_torch_file(path))
+
+
+def state_dict_of(file: TorchFile) -> Contents:
+    """The state dict of a file that is read already. Raises as `read` does."""
+    content = file.content
+    place, state = _find(content) if isinstance(content, Mapping) else ("", None)
     if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"{path}: holds no state dict", next_step="check that this is the entry's checkpoint")
-    strangers = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+        raise _not_this(file, f"holds no state dict{_described(content)}")
+    if not all(isinstance(key, str) for key in state):
+        raise _not_this(file, "its state dict has keys that are no text")
+    strangers = [key for key, value in state.items() if not isinstance(value, StoredTensor)]
     if strangers:
-        message = f"{path}: its state dict holds values that are no tensors: {', '.join(strangers[:5])}"
-        raise CheckpointError(message, next_step="check that this is the entry's checkpoint")
-    return Contents({str(key): value.detach() for key, value in state.items()}, _classes(content, state))
+        raise _not_this(file, f"its state dict holds values that are no tensors: {', '.join(strangers[:5])}")
+    plain, changed = without_wrappers(state, lightning="pytorch-lightning_version" in content)
+    plain, copies = without_average_copies(plain)
+    dropped = {BEFORE_AVERAGING: copies} if copies else {}
+    for key, value in content.items() if place else ():
+        if isinstance(key, str) and key != place and key not in METADATA and value is not None:
+            raw = {"ema_state_dict": BEFORE_AVERAGING}.get(key, NOT_AVERAGED if key == "model" else NO_WEIGHTS)
+            dropped.setdefault(raw, []).append(key)
+    return Contents(file.tensors(plain), _classes(content, state), dropped, changed)
 
 
-def _state(content: Mapping[Any, Any]) -> Any:
-    """The state dict in a file's outermost mapping."""
-    if isinstance(content.get("model"), Mapping) and isinstance(content.get("optimizer"), Mapping):
-        average = content.get("ema")
-        return average.get("tensors") if isinstance(average, Mapping) else content["model"]
-    return content.get("state_dict", content)
+def _find(content: Mapping[Any, Any]) -> tuple[str, Any]:
+    """The state dict in a file's outermost mapping, with its place there; "" where it is the mapping itself."""
+    if "state_dict" in content:
+        return "state_dict", content["state_dict"]
+    if not isinstance(content.get("model"), Mapping):
+        return "", content
+    average = content.get("ema")
+    if isinstance(average, Mapping) and average:
+        # this code's own training; RT-DETR's
+        return "ema", average.get("tensors", average.get("module"))
+    return (
+        ("model_ema", content["model_ema"])
+        if isinstance(content.get("model_ema"), Mapping)
+        else ("model", content["model"])
+    )
 
 
 def _classes(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> tuple[str, ...] | None:
@@ -66,15 +84,15 @@ def _classes(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> tuple[str,
         described = meta.get("dataset_meta")
         found = described.get("classes") or described.get("CLASSES") if isinstance(described, Mapping) else None
         return class_names(found or meta.get("CLASSES"))
-    return class_names(getattr(state, CLASSES, None) or content.get(CLASSES))
+    return class_names(attributes(state).get(CLASSES) or content.get(CLASSES))
 
 
-def _load(path: Path) -> Any:
-    try:
-        if is_archive(path):
-            return load_archive(path, RestrictedUnpickler)
-        return torch.load(path, weights_only=False, pickle_module=RESTRICTED_PICKLE, map_location="cpu")
-    except UnsafePickleError as error:
-        raise UnsafePickleError(f"{path}: {error.message}", next_step=error.next_step) from None
-    except Exception as error:  # bytes that are no checkpoint can fail in any way the unpickler knows
-        raise damaged(path, error) from error
+def _described(content: Any) -> str:
+    """What a file holds instead, where that has a name."""
+    held = content.get("model") or content.get("state_dict") if isinstance(content, Mapping) else content
+    named = held.kind if isinstance(held, Stub) else held.path if isinstance(held, Global) else ""
+    return f" but an object of {named}" if named else ""
+
+
+def _not_this(file: TorchFile, problem: str) -> CheckpointError:
+    return CheckpointError(f"{file.path}: {problem}", next_step="check that this is the entry's checkpoint")

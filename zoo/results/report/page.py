@@ -176,7 +176,7 @@ def _scatters(runs: Sequence[Run]) -> dict[str, str]:
     for run in runs:
         latency, ap = run.record.number("latency_ms.p50"), run.record.number("box_AP")
         if run.measured and latency is not None and ap is not None:
-            point = Point(run.label, f"#{slug(run.label)}", latency, ap, run.record.belongs_to_the_row)
+            point = Point(run.label, f"#{slug(run.label)}", latency, ap, run.record.measures_the_row)
             points.setdefault(run.row["data"], []).append(point)
     return {data: scatter_plot(points[data]) for data in sorted(points)}
 

@@ -1,0 +1,74 @@
+"""`zoo status`, `zoo forget`: what became of every row, and of results that have a name of their own."""
+
+from __future__ import annotations
+
+import argparse
+
+from zoo.commands.command import Command, add_results_dir, add_which
+from zoo.commands.output import add_format, print_rows
+from zoo.commands.selection import select
+from zoo.results.ledger import Ledger
+from zoo.results.status import local_results, row_status
+
+
+def _status(options: argparse.Namespace) -> int:
+    lines = row_status(options.results_dir, select(options.which))
+    rows = [
+        {
+            "entry": line.entry,
+            "state": line.state,
+            "machine": line.machine or "",
+            "finished": line.finished or "",
+            "reason": " ".join((line.reason or "").split()),
+        }
+        for line in lines
+    ]
+    print_rows(rows, options.format)
+    if options.format == "table":
+        _print_local(options, {line.entry for line in lines})
+    return 0
+
+
+def _print_local(options: argparse.Namespace, entries: set[str]) -> None:
+    """The results under names of their own, beneath the rows."""
+    found = [(name, record) for name, record in local_results(options.results_dir) if record.entry in entries]
+    if not found:
+        return
+    print("\nunder names of their own (`zoo forget NAME` takes one away)")
+    rows = [{"name": name, "state": record.status, "machine": record.hardware_id or ""} for name, record in found]
+    print_rows(rows, "table")
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    add_which(parser)
+    add_format(parser)
+    add_results_dir(parser)
+
+
+def _forget(options: argparse.Namespace) -> int:
+    for path in Ledger(options.results_dir).forget(options.name):
+        print(f"removed {path}")
+    return 0
+
+
+def _forget_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="as `zoo status` lists it: the name that a run was given, or got")
+    add_results_dir(parser)
+
+
+COMMANDS = (
+    Command(
+        name="status",
+        theme="results",
+        about="done, blocked, failed or missing, row by row",
+        run=_status,
+        arguments=_status_arguments,
+    ),
+    Command(
+        name="forget",
+        theme="results",
+        about="take away the local results of a name",
+        run=_forget,
+        arguments=_forget_arguments,
+    ),
+)

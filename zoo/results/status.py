@@ -1,0 +1,93 @@
+"""What is known of every row of the catalogue: done, blocked, failed or missing, on which machine and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from zoo.catalog.entry import Entry
+from zoo.results.ledger import Ledger
+from zoo.results.record import Record
+
+State = Literal["done", "blocked", "failed", "missing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowStatus:
+    """A row of the catalogue on a machine.
+
+    Attributes:
+        entry: name of the row.
+        state: "done", where the row itself was measured whole; "blocked" or "failed", where a run of it ended so and
+            none was measured there; "missing", where nobody tried on any machine.
+        machine: name of the machine; None where the row is missing.
+        finished: when the run ended (UTC, ISO 8601).
+        reason: why it could not be measured.
+        next_step: what to do about that.
+    """
+
+    entry: str
+    state: State
+    machine: str | None = None
+    finished: str | None = None
+    reason: str | None = None
+    next_step: str | None = None
+
+
+def row_status(folder: Path, entries: Iterable[Entry]) -> list[RowStatus]:
+    """The state of rows by both folders of a results folder: a line for each machine that a row was tried on.
+
+    Args:
+        folder: results folder.
+        entries: the rows, in the order of the answer.
+
+    Raises:
+        UsageError: a record is damaged.
+    """
+    ledger = Ledger(folder)
+    done = [record for record in ledger.records() if record.is_the_row_itself]
+    tried = [record for record in ledger.attempts() if record.status != "measured" and _is_plain(record)]
+    found: dict[tuple[str, str | None], Record] = {}
+    for record in sorted(tried, key=lambda record: record.times.finished or ""):  # the last attempt counts
+        found[record.entry, record.hardware_id] = record
+    found |= {(record.entry, record.hardware_id): record for record in done}
+    lines: list[RowStatus] = []
+    for entry in entries:
+        of_entry = [record for (name, _), record in sorted(found.items(), key=_by_machine) if name == entry.name]
+        lines += [_line(record) for record in of_entry] or [RowStatus(entry=entry.name, state="missing")]
+    return lines
+
+
+def local_results(folder: Path) -> list[tuple[str, Record]]:
+    """What lies under names of its own: name -> record, as `zoo forget NAME` takes it.
+
+    Raises:
+        UsageError: a record is damaged.
+    """
+    paths = sorted(Ledger(folder).local.rglob("*.json"), key=lambda path: (path.stem, path))
+    return [(path.stem, Record.read(path)) for path in paths]
+
+
+def _by_machine(item: tuple[tuple[str, str | None], Record]) -> tuple[str, str]:
+    (entry, machine), _ = item
+    return entry, machine or ""
+
+
+def _is_plain(record: Record) -> bool:
+    """Whether a run was to be one of the row itself: of its published weights, under its own conditions."""
+    identity = record.identity
+    return not (record.name or record.trained or identity.changes or identity.conditions or record.other_weights)
+
+
+def _line(record: Record) -> RowStatus:
+    measured = record.status == "measured"
+    return RowStatus(
+        entry=record.entry,
+        state="done" if record.status == "measured" else record.status,
+        machine=record.hardware_id,
+        finished=record.times.finished,
+        reason=None if measured else record.reason,
+        next_step=None if measured else record.next_step,
+    )
