@@ -25,6 +25,9 @@ EXAMPLES = (
 )
 """What a newcomer may begin with."""
 
+FLAGS = ("-h", "--help", "--version")
+"""What may stand in the place of a command."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; without one print the help.
@@ -44,6 +47,8 @@ def _run(arguments: list[str]) -> int:
         if command.own_line and arguments[:1] == [command.name]:
             return command.run(argparse.Namespace(arguments=arguments[1:]))
     parser = make_parser(known)
+    if arguments and arguments[0].startswith("-") and arguments[0] not in FLAGS:
+        raise UsageError(f"no option {arguments[0]!r} ({closest(arguments[0], FLAGS)})", next_step="see `zoo --help`")
     if not arguments:
         parser.print_help()
         return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from zoo.errors import ZooError
 
@@ -44,6 +46,46 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a text file in one step. Raises OSError as `replacing` does."""
     with replacing(path) as file:
         file.write(text)
+
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of the largest JSON file of ours: many times what a long list of pins or a full record takes."""
+
+
+def read_json(path: Path) -> Any:
+    """What a small JSON file of ours holds. Its form is the caller's to check, with `zoo.schema.build`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON: broken, not UTF-8, nested without end, larger than `LARGEST_JSON`; or it is JSON
+            that others read in another way: a key twice, NaN, half of a surrogate pair, a number of 5,000 digits.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise ValueError("not a regular file")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise ValueError(f"larger than {LARGEST_JSON >> 20} MiB")
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair in a text") from None
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        double, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {double[:200]!r} stands there twice")
+    return values
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 @contextmanager

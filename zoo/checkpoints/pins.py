@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from zoo.catalog.entry import Sha256
 from zoo.errors import CheckpointError, UsageError
 from zoo.fetch.cache import disk_errors, locked
-from zoo.files import write_atomically
-from zoo.schema import build
+from zoo.files import read_json, write_atomically
+from zoo.schema import Minimum, Pattern, build
 
 LOCK_FILE = "checkpoints.lock"
 """Name of the lock file in a folder of results."""
@@ -35,8 +36,8 @@ class Pin:
     """
 
     sha256: Sha256
-    size: int
-    pinned: str
+    size: Annotated[int, Minimum(0)]
+    pinned: Annotated[str, Pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as 2026-01-31")]
 
 
 class Pins:
@@ -89,9 +90,11 @@ def _load(path: Path) -> dict[str, Pin]:
     """The pins of one lock file; none where it does not exist yet."""
     next_step = f"restore it (git checkout -- {path.name}), or delete it to pin anew at the next use"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {url: build(Pin, fields, url, next_step) for url, fields in document.items()}
+        document = read_json(path)
+        if not isinstance(document, dict):
+            raise ValueError(f"holds a {type(document).__name__}, not an object")
+        return {url: build(Pin, fields, url[:200], next_step) for url, fields in document.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, UsageError) as error:
+    except (OSError, ValueError, UsageError) as error:
         raise CheckpointError(f"{path}: not a lock file of checkpoints: {error}", next_step=next_step) from None

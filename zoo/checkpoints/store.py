@@ -7,23 +7,21 @@ digest an address had. Every use hashes the file again: a disk can rot, and peop
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
+from zoo.checkpoints.index import Index, key_of
 from zoo.checkpoints.pins import LOCK_FILE, Pin, Pins
 from zoo.errors import CheckpointError, DownloadError, HashMismatchError
 from zoo.fetch.cache import cache_root, disk_errors, locked
 from zoo.fetch.download import download
 from zoo.fetch.hashes import Digest, ExpectedFile, hash_file
+from zoo.fetch.names import file_name
 from zoo.fetch.transport import RetryPolicy
-from zoo.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +70,7 @@ class CheckpointStore:
         self, root: Path | None = None, pins: Pins | None = None, *, policy: RetryPolicy | None = None
     ) -> None:
         self.root = root if root is not None else cache_root()
+        self._index = Index(self.root / "index")
         self._pins = pins
         self._policy = policy
 
@@ -92,8 +91,8 @@ class CheckpointStore:
         """
         if not urls:
             raise DownloadError("no address is known of this checkpoint", next_step=_OWN_FILE)
-        label = _file_name(urls[0])
-        with disk_errors(self.root, label), locked(self._index_file(urls[0]), label):
+        label = file_name(urls[0], default="checkpoint")
+        with disk_errors(self.root, label), locked(self._index.path(urls[0]), label):
             expect = self._expected_file(urls, published_prefix, published_sha256, label)
             url, path, digest = self._cached(urls, expect) or self._download(urls, expect, label)
             if self._pins is not None and published_sha256 is None and expect.sha256 is None:
@@ -175,24 +174,22 @@ class CheckpointStore:
     def _known_digests(self, urls: Sequence[str], expect: ExpectedFile) -> Iterator[tuple[str | None, str]]:
         """The digests that the file may lie under, with the address that each is known from."""
         for url in urls:
-            try:
-                yield url, json.loads(self._index_file(url).read_text(encoding="utf-8"))["sha256"]
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                continue  # not fetched from there yet; a damaged index file is written anew after the download
+            sha256 = self._index.find(url)
+            if sha256 is not None:
+                yield url, sha256
         if expect.sha256 is not None:
             yield None, expect.sha256
 
     def _download(self, urls: Sequence[str], expect: ExpectedFile, label: str) -> tuple[str | None, Path, Digest]:
         """Fetch the file and file it under its hash."""
-        incoming = self.root / "incoming" / _key(urls[0])
+        incoming = self.root / "incoming" / key_of(urls[0])
         arrived = download(urls, incoming / label, expect=expect, label=label, instead=_OWN_FILE, policy=self._policy)
         path = self._folder(arrived.digest.sha256) / label
         path.parent.mkdir(parents=True, exist_ok=True)
         arrived.path.replace(path)
         shutil.rmtree(incoming)
         if arrived.url is not None:
-            index = {"url": arrived.url, "sha256": arrived.digest.sha256}
-            write_atomically(self._index_file(arrived.url), json.dumps(index, indent=2) + "\n")
+            self._index.add(arrived.url, arrived.digest.sha256)
         return arrived.url, path, arrived.digest
 
     def _folder(self, sha256: str) -> Path:
@@ -201,19 +198,9 @@ class CheckpointStore:
     def _files(self, sha256: str) -> list[Path]:
         """What lies under a digest: one file, whatever its name, unless somebody has been there."""
         folder = self._folder(sha256)
-        return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-
-    def _index_file(self, url: str) -> Path:
-        return self.root / "index" / f"{_key(url)}.json"
-
-
-def _key(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()
-
-
-def _file_name(url: str) -> str:
-    """The original file name: the last part of an address."""
-    return PurePosixPath(unquote(urlsplit(url).path)).name or "checkpoint"
+        if folder.is_symlink() or not folder.is_dir():  # behind a link are somebody's files, not ours to remove
+            return []
+        return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def _own_digest(path: Path) -> Digest:

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from zoo.errors import DownloadError, HashMismatchError
-from zoo.fetch.cache import disk_errors, locked, progress
+from zoo.errors import DownloadError, HashMismatchError, UsageError
+from zoo.fetch.cache import CHUNK, disk_errors, locked, progress
 from zoo.fetch.hashes import Digest, ExpectedFile, Hasher, feed_file, hash_file
+from zoo.fetch.names import host_of
 from zoo.fetch.transport import (
+    VALIDATOR,
+    Deadline,
     Failure,
     RetryPolicy,
     body,
     body_length,
     check_answer,
     get,
-    host_of,
     is_web_page,
+    open_session,
+    place_of_part,
+    size_of_file,
     validator,
     web_page,
 )
-from zoo.files import write_atomically
+from zoo.files import read_json, write_atomically
+from zoo.schema import Pattern, build
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -79,8 +84,8 @@ def download(
         DownloadError: no mirror delivered (the message lists each with its reason), or the disk refuses.
         HashMismatchError: a mirror delivered another file than expected; it is kept as `<name>.rejected`.
     """
-    from requests import Session
-
+    policy = policy or RetryPolicy()
+    deadline = Deadline(policy)
     failures: list[tuple[str, Failure]] = []
     md5 = expect.md5 is not None
     with disk_errors(destination.parent, label), locked(destination, label):
@@ -88,14 +93,16 @@ def download(
             digest = hash_file(destination, md5=md5)
             if expect.mismatch(digest) is None:
                 return Download(path=destination, url=None, digest=digest)
-        with Session() as session:
-            transfer = _Transfer(session, _Part(destination, md5=md5), expect, label, policy or RetryPolicy())
+        with open_session() as session:
+            transfer = _Transfer(session, _Part(destination, md5=md5), expect, label, policy, deadline)
             for url in urls:
+                if failures and deadline.passed:
+                    break
                 try:
                     return Download(path=destination, url=url, digest=transfer.fetch(url))
                 except Failure as failure:
                     failures.append((url, failure))
-                    if len(failures) < len(urls):
+                    if len(failures) < len(urls) and not deadline.passed:
                         log.info("%s: %s: %s; asking the next address", label, host_of(url), failure)
     raise _nobody_delivered(label, failures, expect, instead)
 
@@ -117,6 +124,14 @@ def _nobody_delivered(
         return HashMismatchError(message, next_step=f"look at what came, or {instead}")
     repin = "if the publisher replaced the file on purpose, remove its pin from checkpoints.lock"
     return HashMismatchError(message, next_step=f"{repin}; else {instead}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origin:
+    """Where a part comes from: the address, and the validator (ETag or date) that names its version there."""
+
+    url: str
+    version: Annotated[str, Pattern(VALIDATOR, "an ETag or a date")]
 
 
 class _Part:
@@ -146,17 +161,16 @@ class _Part:
     def version(self, url: str) -> str | None:
         """The validator (ETag or date) to continue with from an address; None: begin anew."""
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
-            version = origin["version"] if origin["url"] == url and self.size else None
-        except (OSError, ValueError, KeyError, TypeError):
+            origin = build(_Origin, read_json(self._origin), "", "")
+        except (OSError, ValueError, UsageError):  # nobody knows what the part is a part of
             return None
-        return version if isinstance(version, str) else None
+        return origin.version if origin.url == url and self.size else None
 
     def begin(self, url: str, version: str | None) -> None:
         """Forget what was there; what comes next is this version of this address."""
         self.discard()
         if version is not None:
-            write_atomically(self._origin, json.dumps({"url": url, "version": version}))
+            write_atomically(self._origin, json.dumps(asdict(_Origin(url=url, version=version))))
 
     def discard(self) -> None:
         """Forget what was there."""
@@ -174,12 +188,21 @@ class _Part:
 class _Transfer:
     """The attempts to get one file."""
 
-    def __init__(self, session: Session, part: _Part, expect: ExpectedFile, label: str, policy: RetryPolicy) -> None:
+    def __init__(
+        self,
+        session: Session,
+        part: _Part,
+        expect: ExpectedFile,
+        label: str,
+        policy: RetryPolicy,
+        deadline: Deadline,
+    ) -> None:
         self.session = session
         self.part = part
         self.expect = expect
         self.label = label
         self.policy = policy
+        self.deadline = deadline
 
     def fetch(self, url: str) -> Digest:
         """Try one mirror until it delivers, refuses, or fails `policy.attempts` times without progress.
@@ -192,13 +215,15 @@ class _Transfer:
             try:
                 return self._attempt(url)
             except Failure as failure:
-                # A long file over a bad line may be cut many times: only attempts that add nothing count.
-                failures = 1 if self.part.size > farthest else failures + 1
+                # A long file over a bad line may be cut many times: only attempts that add next to nothing count.
+                progressed = self.part.size >= farthest + CHUNK and not failure.slow
+                failures = 1 if progressed else failures + 1
                 farthest = max(farthest, self.part.size)
                 if not failure.retry:
                     raise
                 if failures >= self.policy.attempts:
                     raise Failure(f"{failure}, {failures} times", wrong_file=failure.wrong_file) from None
+                self.deadline.check()
                 wait = self.policy.wait(failures, failure.retry_after)
                 if failures == 1:
                     # Once is enough: how often it was tried says the error, where there is one.
@@ -224,8 +249,7 @@ class _Transfer:
 
     def _check_complete(self, response: Response, offset: int) -> None:
         """416: there is nothing after what we have. Either that is all of it, or it is another file by now."""
-        whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-        if whole is None or int(whole[1]) != offset:
+        if size_of_file(response) != offset:
             self.part.discard()
             raise Failure("the file there has become shorter", retry=True)
 
@@ -234,30 +258,37 @@ class _Transfer:
         now = validator(response)
         length = body_length(response)
         if response.status_code == 206:
-            sent = re.match(r"bytes (\d+)-\d+/(\d+)?", response.headers.get("Content-Range", ""))
+            place = place_of_part(response)
             # Some servers ignore If-Range: without this, two versions of a file would be glued together.
-            if sent is None or int(sent[1]) != offset or now not in (None, version):
+            if place is None or place[0] != offset or now not in (None, version):
                 self.part.discard()
                 raise Failure("the file there has changed since its first part came", retry=True)
-            if sent[2]:
-                return offset, int(sent[2])
-            return offset, None if length is None else offset + length
-        if self.expect.size is not None and length not in (None, self.expect.size):
-            raise Failure(f"offers {length:,} bytes instead of {self.expect.size:,}", wrong_file=True)
-        self.part.begin(url, now)
-        return 0, length
+            total = place[1] if place[1] is not None or length is None else offset + length
+        else:
+            offset, total = 0, length
+        if total is not None and self.expect.size not in (None, total):
+            raise Failure(f"offers {total:,} bytes instead of {self.expect.size:,}", wrong_file=True)
+        if total is not None and total > self.expect.limit:
+            raise Failure(f"offers {total:,} bytes, more than the {self.expect.limit:,} that such a file may have")
+        if response.status_code != 206:
+            self.part.begin(url, now)
+        return offset, total
 
     def _receive(self, response: Response, offset: int, total: int | None) -> None:
         """Write a body behind the first `offset` bytes, hashing it on the way."""
         hasher, done = self.part.hasher, offset
+        limit = self.expect.limit if total is None else total
         with self.part.path.open("ab") as file, progress(self.label, total=total, done=offset) as bar:
-            for chunk in body(response):
+            for chunk in body(response, self.policy, self.deadline):
                 if done == 0 and is_web_page(chunk):
                     raise web_page()
+                done += len(chunk)
+                if done > limit:
+                    self.part.discard()
+                    raise Failure(f"does not end after {limit:,} bytes", wrong_file=self.expect.size == limit)
                 file.write(chunk)
                 hasher.update(chunk)
                 bar.update(len(chunk))
-                done += len(chunk)
         if total is not None and done < total:
             raise Failure(f"cut off after {done:,} of {total:,} bytes", retry=True)
 

@@ -6,9 +6,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from zoo.fetch.cache import CHUNK, progress
+from zoo.fetch.names import split_url
+
+MAX_SIZE = 8 * 2**30
+"""Bytes of the largest file that is fetched without its size being known. Only checkpoints are; those of the
+catalogue have some hundred MB, and optimizer state makes one about three times as large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class ExpectedFile:
         sha256: digest, lower-case hex, published or pinned.
         sha256_prefix: the first digits of the published sha256, lower-case hex.
         pinned_on: the day on which `sha256` was pinned; None where the publisher gave it.
+        max_size: bytes above which it cannot be the file, where the exact number is not known.
     """
 
     size: int | None = None
@@ -40,6 +45,12 @@ class ExpectedFile:
     sha256: str | None = None
     sha256_prefix: str | None = None
     pinned_on: str | None = None
+    max_size: int = MAX_SIZE
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that are taken from a server."""
+        return self.max_size if self.size is None else self.size
 
     def mismatch(self, digest: Digest) -> str | None:
         """How a file differs from what is known of it, as the end of a sentence; None if it fits."""
@@ -113,6 +124,6 @@ def published_prefix_from_name(url_or_name: str) -> str | None:
     Returns:
         The 8 lower-case digits, or None where the name carries none.
     """
-    name = urlsplit(url_or_name).path.rsplit("/", 1)[-1]
-    found = re.search(r"-([0-9a-f]{8})\.pth$", name)
+    parts = split_url(url_or_name)
+    found = re.search(r"-([0-9a-f]{8})\.pth\Z", parts.path) if parts is not None else None
     return found.group(1) if found else None

@@ -23,6 +23,12 @@ REQUIRED = dataclasses.MISSING
 """The default of a field that has none."""
 
 
+LONGEST_SHOWN = 200
+"""Characters of a value in a message."""
+
+_QUOTES = "\"'"
+
+
 class MisfitError(Exception):
     """A value that does not fit its place; `zoo.schema.build` turns it into a UsageError.
 
@@ -62,7 +68,7 @@ class Node(ABC):
 
     def misfit(self, value: Any, where: str, hint: str = "") -> MisfitError:
         """The error for a value that is something else."""
-        return MisfitError(where, f"{value!r} is not {self.expectation}{hint}")
+        return MisfitError(where, f"{shown(value)} is not {self.expectation}{hint}")
 
 
 class AnyNode(Node):
@@ -105,8 +111,16 @@ class ScalarNode(Node):
             unquoted = str in self.read_as and isinstance(value, bool | int | float)
             raise self.misfit(value, where, " (quote it)" if unquoted else "")
         if self.kind is Path:
-            return Path(value).expanduser()
-        return float(value) if self.kind is float else value
+            try:
+                return Path(value).expanduser()
+            except RuntimeError:
+                raise self.misfit(value, where, " (no such user)") from None
+        if self.kind is float:
+            try:
+                return float(value)
+            except OverflowError:
+                raise self.misfit(value, where, " that a float can hold") from None
+        return value
 
     def schema(self, definitions: Definitions) -> dict[str, Any]:  # noqa: ARG002 - of nodes that hold dataclasses
         return {"type": self.json_type}
@@ -121,7 +135,8 @@ class ChoiceNode(Node):
 
     def build(self, value: Any, where: str) -> Any:
         if not any(value == choice and type(value) is type(choice) for choice in self.choices):
-            raise MisfitError(where, f"no {value!r} ({closest(str(value), map(str, self.choices))})")
+            text = shown(value)
+            raise MisfitError(where, f"no {text} ({closest(text.strip(_QUOTES), map(str, self.choices))})")
         return value
 
     def schema(self, definitions: Definitions) -> dict[str, Any]:  # noqa: ARG002 - of nodes that hold dataclasses
@@ -143,7 +158,7 @@ class ConstrainedNode(Node):
         for constraint in self.constraints:
             if not constraint.accepts(built):
                 if isinstance(constraint, OneOf):
-                    raise MisfitError(where, f"no {value!r} ({closest(str(value), constraint.names)})")
+                    raise MisfitError(where, f"no {shown(value)} ({closest(value[:LONGEST_SHOWN], constraint.names)})")
                 raise self.misfit(value, where)
         return built
 
@@ -199,7 +214,7 @@ class MappingNode(Node):
             raise self.misfit(value, where)
         for key in value:
             if not isinstance(key, str):
-                raise MisfitError(where, f"the key {key!r} is not a string (quote it)")
+                raise MisfitError(where, f"the key {shown(key)} is not a string (quote it)")
         return {key: self.item.build(item, dotted(where, key)) for key, item in value.items()}
 
     def schema(self, definitions: Definitions) -> dict[str, Any]:
@@ -231,7 +246,7 @@ class ObjectNode(Node):
         nodes = self.nodes()
         for key in value:
             if key not in nodes:
-                raise MisfitError(where, f"unknown key {key!r} ({closest(str(key), nodes)})")
+                raise MisfitError(where, f"unknown key {shown(key)} ({closest(shown(key).strip(_QUOTES), nodes)})")
         # `key:` with nothing behind it is null in YAML
         missing = [name for name in self.required() if value.get(name) is None and not nodes[name].nullable]
         missing += [name for name in self.required() if name not in value and nodes[name].nullable]
@@ -361,6 +376,15 @@ def descriptions_of(kind: type) -> dict[str, str]:
 def default_of(field: dataclasses.Field[Any]) -> Any:
     """What a key left out becomes; REQUIRED where it may not be left out."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, whatever its size."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no whole number of thousands of digits
+        text = f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def dotted(where: str, key: str) -> str:
