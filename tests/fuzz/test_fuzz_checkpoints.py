@@ -84,7 +84,8 @@ def test_safetensors(tmp_path: Path, published: Checkpoint) -> None:
 
 
 def test_pickles_in_whole_archives(tmp_path: Path, published: Checkpoint, network: Any) -> None:
-    programs, records = [], {}
+    programs: list[bytes] = []
+    records: dict[str, bytes] = {}
     for content in (TRAINING, network):
         for protocol in (2, 4):
             with zipfile.ZipFile(io.BytesIO(saved(content, zipped=True, protocol=protocol))) as file:
