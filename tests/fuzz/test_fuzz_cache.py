@@ -11,7 +11,6 @@ from fuzzing import fuzz
 
 from zoo.checkpoints.index import Index
 from zoo.checkpoints.pins import Pins
-from zoo.checkpoints.store import CheckpointStore
 
 URL = "http://127.0.0.1:9/a.pth"
 SHA = "0123456789abcdef" * 4
