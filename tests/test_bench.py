@@ -66,9 +66,13 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert record["status"] == "measured"
     assert record["checkpoint"]["hash_evidence"] == "other weights"
     assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}, "changed": {}, "kept": {}}
-    assert record["data"] | {"annotations_sha256": ""} == {
+    told = record["data"]["difference"]
+    assert told.startswith("instances_val2017.json (")
+    assert "3 annotations" in told
+    assert "is not the annotation file of coco2017 val2017 (19,987,840 bytes, 36,781 annotations, sha256 e8c7" in told
+    assert record["data"] | {"annotations_sha256": "", "difference": ""} == {
         "name": "coco2017", "split": "val2017", "images": 1, "annotations_sha256": "", "files_sha256": None,
-        "partial": True, "known": False,
+        "partial": True, "known": False, "difference": "",
     }  # fmt: skip
     assert record["identity"]["changes"] == []
     assert record["identity"]["conditions"] == ["data.limit=1"]
@@ -87,7 +91,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert sum(measured["macs_by_part"].values()) == measured["macs"]
     outcome = record["verdict"]["box_AP"]
     assert outcome["verdict"] == "NOT-COMPARED"
-    assert "are not those of coco2017 val2017; not the published checkpoint file; not the whole" in outcome["reason"]
+    assert outcome["reason"] == f"{told}; not the published checkpoint file; not the whole split: 1 images"
     predictions = json.loads(Path("run/predictions.json").read_text(encoding="utf-8"))
     assert {row["image_id"] for row in predictions} == {1}
     assert set(predictions[0]) == {"image_id", "category_id", "bbox", "score"}

@@ -176,7 +176,7 @@ def test_what_another_framework_says_of_classes_is_told(
     assert contents.classes == ("person",)
     with caplog.at_level(logging.WARNING):
         check_classes(contents.classes, class_names(80), tmp_path / "w.pth", keymap="mmdet")
-    assert "it names 1 classes (person), where the model has 80 classes (class 0, " in caplog.text
+    assert "it names 1 class (person), where the model has 80 classes (class 0, " in caplog.text
     assert "its labels are read as the model's" in caplog.text
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -38,9 +38,9 @@ def test_the_index_of_the_cache(tmp_path: Path) -> None:
 
     def read(data: bytes) -> None:
         index.path(URL).write_bytes(data)
-        assert index.find(URL) in (SHA, None)
-        assert index.path(URL).with_suffix(".damaged").exists() != index.path(URL).exists()
+        found = index.find(URL)
+        assert found is None or re.fullmatch("[0-9a-f]{64}", found)
+        assert (found is None) == index.path(URL).with_suffix(".damaged").exists()
         index.path(URL).with_suffix(".damaged").unlink(missing_ok=True)
 
-    # The digest is the one that an entry may be changed in without being damaged.
-    fuzz("index", read, [json.dumps({"url": URL, "sha256": SHA})[:-70], {"url": URL, "sha256": "/tmp"}])  # noqa: S108
+    fuzz("index", read, [{"url": URL, "sha256": SHA}])

@@ -120,4 +120,4 @@ def _plain(name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     """A class list for a message: "80 classes (person, bicycle, ...)"."""
     rest = "" if len(names) <= MAX_LISTED else ", ..."
-    return f"{len(names)} classes ({', '.join(names[:MAX_LISTED])}{rest})"
+    return f"{len(names)} class{'' if len(names) == 1 else 'es'} ({', '.join(names[:MAX_LISTED])}{rest})"

@@ -14,6 +14,9 @@ from zoo.catalog.published.numbers import plain, read_number
 from zoo.catalog.published.sources import readings
 from zoo.errors import UsageError, ZooError
 
+LARGEST_DOCUMENT = 4 * 2**20
+"""Bytes of a Markdown file; the longest README of a zoo has some ten kB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedNumber:
@@ -60,12 +63,16 @@ def read_file(path: Path) -> tuple[list[PublishedNumber], list[Issue]]:
         ZooError: it cannot be read, or no table in it has a known column of numbers.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LARGEST_DOCUMENT + 1)
     except FileNotFoundError:
         raise UsageError(f"no file {path}", next_step="name a Markdown file, such as a README.md") from None
     except OSError as error:
         message = f"cannot read {path}: {error.strerror or error}"
         raise ZooError(message, next_step="name a Markdown file, such as a README.md") from None
+    if len(data) > LARGEST_DOCUMENT:
+        message = f"{path}: more than {LARGEST_DOCUMENT >> 20} MiB, which no Markdown file has"
+        raise ZooError(message, next_step="name a Markdown file, such as a README.md")
     text = data.decode("utf-8-sig", errors="replace")
     cells, issues = read_document(text, str(path))
     if "\N{REPLACEMENT CHARACTER}" in text:
@@ -160,7 +167,8 @@ def _sentences(text: str, file: str, used: Iterable[Layout]) -> Iterator[Publish
     for layout in used:
         for sentence in layout.sentences:
             for line in lines:
-                if match := sentence.pattern.search(line.text):
+                start = line.text.find(sentence.anchor)
+                if start >= 0 and (match := sentence.pattern.search(line.text, start)):
                     yield PublishedNumber(
                         zoo=layout.zoo,
                         entry=sentence.entry,
@@ -171,6 +179,6 @@ def _sentences(text: str, file: str, used: Iterable[Layout]) -> Iterator[Publish
                         file=file,
                         line=line.number,
                         side=line.side,
-                        raw=" ".join(match[0].split()),
+                        raw=" ".join(line.text[start : match.end()].split()),
                         in_table=False,
                     )

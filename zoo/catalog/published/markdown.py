@@ -19,6 +19,12 @@ from zoo.catalog.published.sources import Line, readings
 _BAR = re.compile(r"(?<!\\)\|")
 _DASHES = re.compile(r":?-+:?")
 
+MAX_COLUMNS = 64
+"""Columns of a table; published ones have about ten."""
+
+MAX_BROKEN = 16
+"""Lines that one row may be broken over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -112,6 +118,10 @@ class _Reader:
                 i += 1
                 continue
             line, header = self._lines[i], self._header(i, dashed=first == i + 2)
+            if len(header) > MAX_COLUMNS:
+                self._issue(line.number, f"a table of {len(header)} columns", "left out")
+                i = first
+                continue
             rows, i = self._rows(first, header, closed=line.text.strip().startswith("|"))
             yield Table(line.number, header, tuple(rows))
 
@@ -126,8 +136,8 @@ class _Reader:
         if _is_dashes(below):
             return i + 2
         cells = split_cells(text)
-        same = _has_bar(below) and len(split_cells(below)) == len(cells) > 1
-        return i + 1 if same and any(map(self._numeric, map(plain, cells))) else None
+        same = _has_bar(below) and len(split_cells(below)) == len(cells)
+        return i + 1 if same and 1 < len(cells) <= MAX_COLUMNS and any(map(self._numeric, map(plain, cells))) else None
 
     def _header(self, i: int, *, dashed: bool) -> tuple[str, ...]:
         number, cells = self._lines[i].number, split_cells(self._text(i))
@@ -176,7 +186,12 @@ class _Reader:
     def _whole(self, i: int, width: int) -> tuple[str, int]:
         """A row that may be broken over lines, and how many: one that begins with a bar and does not end with one."""
         text, used = self._text(i).strip(), 1
-        while not text.endswith("|") and len(split_cells(text)) < width and self._text(i + used).strip():
+        while (
+            used < MAX_BROKEN
+            and not text.endswith("|")
+            and len(split_cells(text)) < width
+            and self._text(i + used).strip()
+        ):
             text = f"{text} {self._text(i + used).strip()}"
             used += 1
         if used == 1 or len(split_cells(text)) != width:
@@ -252,13 +267,13 @@ def _is_row(text: str) -> bool:
 
 def _unglued(cells: Sequence[str], width: int) -> list[tuple[str, ...]]:
     """Cells of several whole rows, with or without an empty one between them; none where they do not come out even."""
-    rows, rest = [], list(cells)
-    while len(rest) >= width:
-        rows.append(tuple(rest[:width]))
-        rest = rest[width:]
-        if rest and not rest[0]:
-            rest = rest[1:]
-    return rows if len(rows) > 1 and not rest else []
+    rows, start = [], 0
+    while len(cells) - start >= width:
+        rows.append(tuple(cells[start : start + width]))
+        start += width
+        if start < len(cells) and not cells[start]:
+            start += 1
+    return rows if len(rows) > 1 and start == len(cells) else []
 
 
 def _alignments(cells: Sequence[str], width: int) -> list[tuple[str, ...]]:

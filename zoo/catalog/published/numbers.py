@@ -5,23 +5,36 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 
 from zoo.catalog.entry import METRICS
+from zoo.catalog.published.spans import links, replaced, spans
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)"
+# Every search takes one pass, whatever a cell holds: `++` gives no digit back, and what may be missing at the end is
+# looked for in `spans`, or in so many characters.
+_NUMBER = r"[+-]?(?:\d++(?:\.\d++)?|\.\d++)"
 _HYPHENS = r"[-\u2013\u2014\u2212]"
 _BLANK = re.compile(rf"(?:{_HYPHENS}|[/\\\s])*|n/?a|tbd|none", re.IGNORECASE)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_STRUCK = re.compile(r"~~.*?~~")
 _EMPHASIS = re.compile(r"(\*\*|__|`|\*|(?<!\w)_)(.+?)\1")
-_FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\\?[*†‡§¶#^]|[¹²³⁰⁴-⁹]")
+_FOOTNOTE = re.compile(r"\[\^[^\]]{0,60}\]|<sup>.{0,60}?</sup>|\\?[*†‡§¶#^]|[¹²³⁰⁴-⁹]")
 _RANGE = re.compile(rf"{_NUMBER}\s*(?:{_HYPHENS}|~|/|to|\.\.|…)\s*{_NUMBER}\s*\S*", re.IGNORECASE)
 _SPREAD = re.compile(rf"({_NUMBER})\s*(?:±|\+/-)\s*{_NUMBER}")
-_NOTE = re.compile(rf"({_NUMBER}[^(]*?)\s*\(([^)]*)\)")
+_NOTE = re.compile(rf"({_NUMBER}[^(]*)\(([^)]*)\)")
+_REFERENCE = re.compile(r"&#\d{8,};?", re.ASCII)
 _UNIT = re.compile(rf"({_NUMBER})\s*([a-z%][a-z/%]*)", re.IGNORECASE)
+
+LONGEST_NUMBER = 24
+"""Characters of a number with its unit; decimal arithmetic keeps 28 digits."""
+
+LONGEST_CELL = 2000
+"""Characters of a cell that can be a number, with the address that it may link to."""
+
+LONGEST_SHOWN = 200
+"""Characters of a cell in an issue."""
 
 UNITS = MappingProxyType(
     {
@@ -51,8 +64,19 @@ class Reading:
 
 def plain(cell: str) -> str:
     """A cell without Markdown: the text of its links, no emphasis, no tags."""
-    text = html.unescape(_LINK.sub(r"\1", cell.replace("\\|", "|")))
-    return " ".join(re.sub(r"<[^>]*>", " ", _EMPHASIS.sub(r"\2", text)).split())
+    text = _unescaped(replaced(cell.replace("\\|", "|"), links))
+    text = _EMPHASIS.sub(r"\2", text)
+    return " ".join(replaced(text, _tags).split())
+
+
+def _tags(text: str) -> Iterator[tuple[int, int, str]]:
+    """The tags of HTML in a text, each with the blank that stands for it."""
+    return ((start, end, " ") for start, end in spans(text, "<", ">"))
+
+
+def _unescaped(text: str) -> str:
+    """A text with its HTML references as characters; Python refuses to read numbers of thousands of digits."""
+    return html.unescape(_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def read_number(cell: str, metric: str) -> Reading:
@@ -61,12 +85,13 @@ def read_number(cell: str, metric: str) -> Reading:
     Digits are never rounded: a unit that differs by a power of ten moves the point.
     """
     remarks: list[tuple[str, str]] = []
-    text = html.unescape(_EMPHASIS.sub(r"\2", cell.strip()))
-    if struck := _STRUCK.findall(text):
-        text = _STRUCK.sub("", text).strip()
-        remarks.append((f"a text struck out ({plain(struck[0].strip('~'))})", "left out"))
-    if _LINK.search(text):
-        text = _LINK.sub(r"\1", text)
+    text = _unescaped(_EMPHASIS.sub(r"\2", cell.strip()))
+    if struck := list(spans(text, "~~", "~~")):
+        start, end = struck[0]
+        remarks.append((f"a text struck out ({plain(text[start:end].strip('~'))})", "left out"))
+        text = replaced(text, lambda text: ((*span, "") for span in spans(text, "~~", "~~"))).strip()
+    if any(links(text)):
+        text = replaced(text, links)
         remarks.append(("a link in the cell", "its text is read"))
     if _BLANK.fullmatch(plain(text)):
         return Reading(None, tuple(remarks))
@@ -78,9 +103,15 @@ def read_number(cell: str, metric: str) -> Reading:
     return _in_unit(cell, text, metric, remarks)
 
 
+_ONE_OF_EACH_UNIT = {unit: metric for metric, unit in METRICS.items()}.values()
+
+
+@lru_cache(maxsize=256)  # a row that does not fit its table is tried in many ways, of which each changes one cell
 def is_number_or_blank(cell: str) -> bool:
     """Whether a cell may stand in a column of numbers: blank, or one number with whatever notes and units."""
-    if any(read_number(cell, metric).text is not None for metric in METRICS):
+    if len(cell) > LONGEST_CELL:
+        return False
+    if any(read_number(cell, metric).text is not None for metric in _ONE_OF_EACH_UNIT):
         return True
     text = plain(cell)
     return bool(_BLANK.fullmatch(text) or _RANGE.fullmatch(text))
@@ -121,9 +152,9 @@ def _without_commas(text: str, remarks: list[tuple[str, str]]) -> str:
 
 
 def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) -> Reading:
-    if re.fullmatch(_NUMBER, text):
+    if len(text) <= LONGEST_NUMBER and re.fullmatch(_NUMBER, text):
         return Reading(text, tuple(remarks))
-    match = _UNIT.fullmatch(text)
+    match = _UNIT.fullmatch(text) if len(text) <= LONGEST_NUMBER else None
     power = UNITS[METRICS[metric]].get(match[2].lower()) if match else None
     if match is None or power is None:
         return _unread(cell, "not a number", remarks)
@@ -133,4 +164,9 @@ def _in_unit(cell: str, text: str, metric: str, remarks: list[tuple[str, str]]) 
 
 
 def _unread(cell: str, problem: str, remarks: list[tuple[str, str]]) -> Reading:
-    return Reading(None, (*remarks, (f"{problem}: {plain(cell)!r}", "left out")))
+    return Reading(None, (*remarks, (f"{problem}: {_shown(cell)}", "left out")))
+
+
+def _shown(cell: str) -> str:
+    text = plain(cell)
+    return repr(text) if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]!r}..."

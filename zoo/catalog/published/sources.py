@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zoo.catalog.published.issues import Issue
+from zoo.catalog.published.spans import replaced, spans
 
 _OURS, _BASE, _SPLIT, _THEIRS = "<<<<<<<", "|||||||", "=======", ">>>>>>>"
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
@@ -88,13 +90,18 @@ def _conflict(file: str, line: int, end: int | None, names: str, with_base: bool
     return Issue(file, line, f"a merge conflict up to line {end} ({names})", resolution)
 
 
+def _comments(text: str) -> Iterator[tuple[int, int, str]]:
+    """The whole comments in a line; nothing takes their place."""
+    return ((start, end, "") for start, end in spans(text, "<!--", "-->"))
+
+
 def _published(lines: list[Line], file: str) -> tuple[list[Line], list[Issue]]:
     """The lines outside of code blocks and HTML comments; the others are left blank."""
     shown: list[Line] = []
     opened: Line | None = None
     closing: re.Pattern[str] | None = None
     for line in lines:
-        text = re.sub(r"<!--.*?-->", "", line.text)
+        text = replaced(line.text, _comments)
         fence = _FENCE.match(text)
         if closing is not None:
             closing = None if closing.search(text) else closing

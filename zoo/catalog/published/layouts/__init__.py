@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 from zoo.catalog.entry import ZOO_ORDER
 from zoo.catalog.published.numbers import plain
@@ -32,11 +32,13 @@ class Sentence:
     """A number that the running text of a document prints of one of its rows.
 
     Attributes:
-        pattern: expression that finds the number; group 1 is the digits.
+        anchor: words that the sentence begins with.
+        pattern: expression that finds the number behind them, in one pass; group 1 is the digits.
         entry: name of the row.
         column: metric and hardware of the number.
     """
 
+    anchor: str
     pattern: re.Pattern[str]
     entry: str
     column: Column
@@ -51,7 +53,7 @@ class Layout:
         columns: column name -> what its numbers are.
         others: the columns without a number of ours; they tell one zoo's tables from another's.
         key_column: the column that says which model a row is.
-        key: expression whose first matching group is the original's name of the model in such a cell.
+        key: expression, one pass long, whose first matching group is the original's name of the model in such a cell.
         entries: that name -> entry, where the entry is not named after it.
         translations: column name in another language -> column name.
         sentences: numbers that documents print outside of their tables.
@@ -81,6 +83,7 @@ class Layout:
         return f"{self.zoo}_{name.lower().replace('_coco', '').replace('-', '_')}"
 
 
+@lru_cache(maxsize=256)  # each layout asks for the names of each table
 def column_name(header: str) -> str:
     """A header cell as plain lower-case words: "mAP<sup>val<br>50-95" is "map val 50-95"."""
     return unicodedata.normalize("NFKC", plain(header)).lower()

@@ -17,7 +17,7 @@ LAYOUT = Layout(
     },
     others=frozenset({"model", "#gpus", "batch size", "lr", "lr_decay", "max_epoch", "time/epoch"}),
     key_column="model",
-    key=re.compile(r"([^/()\s]+)\.pth|^([\w-]+)$"),
+    key=re.compile(r"(?<![^/()\s])([^/()\s]+)\.pth|^([\w-]+)$"),
     entries={
         "VGG-16": "jwyang_faster_rcnn_vgg16_s800_6e",
         "faster_rcnn_1_6_14657": "jwyang_faster_rcnn_r101_s800_6e",

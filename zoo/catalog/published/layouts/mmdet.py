@@ -32,5 +32,5 @@ LAYOUT = Layout(
         }
     ),
     key_column="config",
-    key=re.compile(r"([^/()\s]+)\.py\)"),
+    key=re.compile(r"(?<![^/()\s])([^/()\s]+)\.py\)"),
 )

@@ -18,7 +18,7 @@ LAYOUT = Layout(
     },
     others=frozenset({"backbone", "configs", "download", "image/gpu", "lr schd", "type"}),
     key_column="configs",
-    key=re.compile(r"([^/()\s]+)\.ya?ml\)"),
+    key=re.compile(r"(?<![^/()\s])([^/()\s]+)\.ya?ml\)"),
     translations={
         "骨架网络": "backbone",
         "网络类型": "type",
@@ -30,10 +30,14 @@ LAYOUT = Layout(
     },
     sentences=(
         Sentence(
-            re.compile(r"PSS-DET.*?(\d+(?:\.\d+)?)\s*FPS"), "paddle_faster_rcnn_enhance_3x", Column("fps", "V100")
+            "PSS-DET",
+            re.compile(r"(?<!\d)(\d++(?:\.\d++)?)\s*FPS"),
+            "paddle_faster_rcnn_enhance_3x",
+            Column("fps", "V100"),
         ),
         Sentence(
-            re.compile(r"PSS-DET.*?COCO mAP\D{0,12}?(\d+(?:\.\d+)?)%"),
+            "PSS-DET",
+            re.compile(r"COCO mAP\D{0,12}?(\d++(?:\.\d++)?)%"),
             "paddle_faster_rcnn_enhance_3x",
             Column("box_AP"),
         ),

@@ -22,5 +22,5 @@ LAYOUT = Layout(
     },
     others=frozenset({"model", "size (pixels)"}),
     key_column="model",
-    key=re.compile(r"\[(YOLO[^\]]+)\]|^(YOLO\S+)$"),
+    key=re.compile(r"\[(YOLO[^\[\]]+)\]|^(YOLO\S+)$"),
 )
