@@ -93,7 +93,7 @@ def _faults(entry: Entry) -> Iterator[str]:
     for cell in entry.published:
         if cell.metric.endswith(("fps", "memory_gb", "latency_ms")) and not cell.hardware:
             yield f"published: {cell.metric} {cell.text} names no hardware"
-        if METRICS[cell.metric] == "AP points" and cell.value > 100:  # noqa: PLR2004 - per cent
+        if METRICS[cell.metric] == "AP points" and cell.value > 100:
             yield f"published: {cell.metric} {cell.text} is over 100 points"
 
 
@@ -124,20 +124,17 @@ def _wrong_count(entry: Entry, parameters: int) -> Iterator[str]:
 
 def _tensors(entry: Entry, checkpoint: Path | None) -> tuple[dict[str, Tensor], int | None] | None:
     """The tensors of a file, or such without storage of a stored list; and the list's number of parameters."""
-    import torch
-
-    from zoo.checkpoints.fetch_checkpoint import EMBEDDED, PACKAGE
+    from zoo.checkpoints.convert import stand_ins
+    from zoo.checkpoints.keymaps import key_map
     from zoo.checkpoints.readers import read
 
     if checkpoint is not None:
         return dict(read(checkpoint, entry.checkpoint.format)), None
     stored = find_key_list(entry)
-    if stored is not None:
-        listed = KeyList.read(stored)
-        tensors = {key: torch.empty(shape, device="meta") for key, shape in listed.shapes.items()}
-        return tensors, listed.parameters
-    embedded = [url.removeprefix(PACKAGE) for url in entry.checkpoint.urls if url.startswith(PACKAGE)]
-    return (dict(read(EMBEDDED / embedded[0], entry.checkpoint.format)), None) if embedded else None
+    if stored is None:
+        return None
+    listed = KeyList.read(stored)
+    return stand_ins(listed.shapes, key_map(entry.checkpoint.keymap)), listed.parameters
 
 
 def _misfits(entry: Entry, detector: Detector, tensors: Mapping[str, Tensor]) -> Iterator[str]:

@@ -65,8 +65,8 @@ class DataSettings:
         root: folder in COCO's own layout; null for the cache, filled on first use.
         limit: number of images, the first by id; null for all.
         classes: category names in the order of a detector's labels.
-        annotations_sha256: split -> hash of its annotation file; other files are other data. Nothing is known of a split
-            that is not here: its numbers are compared with nothing.
+        annotations_sha256: split -> hash of its annotation file; other files are other data. Of a split that is
+            not here nothing is known: its numbers are compared with nothing.
         annotations_size: split -> bytes and number of annotations of that file; only messages name them.
         train: split that is trained on; null where the data set has none.
     """
