@@ -141,7 +141,7 @@ def test_lengths_that_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "place", ["", "bytes", "bytes a-b/c", "bytes 0-9/" + "9" * 5000, "bytes -5-3/9", "lines 0-1/2"]
+    "place", ["", "bytes", "bytes a-b/c", f"bytes 0-9/{'9' * 5000}", "bytes -5-3/9", "lines 0-1/2"]
 )
 def test_a_place_that_cannot_be_read_begins_anew(server: FileServer, tmp_path: Path, place: str) -> None:
     """A part is there already, and the answer does not say what it continues."""

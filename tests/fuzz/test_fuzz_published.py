@@ -15,7 +15,7 @@ MMDET = """# Faster R-CNN
 
 | Backbone | Style | Lr schd | Mem (GB) | Inf time (fps) | box AP | Config | Download |
 | :---: | :---: | :---: | ---: | --- | :---: | :---: | :---: |
-| R-50-FPN | pytorch | 1x | 4.0 | 21.4 | 37.4 | [config](./faster-rcnn_r50_fpn_1x_coco.py) | [model](a.pth) \\| [log](b) |
+| R-50-FPN | pytorch | 1x | 4.0 | 21.4 | 37.4 | [config](./faster-rcnn_r50_fpn_1x_coco.py) | [model](a.pth) \\| log |
 | R-101-FPN | caffe | 2x | 5.7* | ~15.6 | **39.4** | [config](./faster-rcnn_r101_fpn_2x_coco.py) | - |
 """
 CONFLICT = """<<<<<<< HEAD
