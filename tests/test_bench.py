@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,13 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert record["status"] == "measured"
     assert record["checkpoint"]["hash_evidence"] == "other weights"
     assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}, "changed": {}, "kept": {}}
-    assert record["data"] | {"annotations_sha256": ""} == {
+    told = record["data"]["difference"]
+    assert told.startswith("instances_val2017.json (")
+    assert "3 annotations" in told
+    assert "is not the annotation file of coco2017 val2017 (19,987,840 bytes, 36,781 annotations, sha256 e8c7" in told
+    assert record["data"] | {"annotations_sha256": "", "difference": ""} == {
         "name": "coco2017", "split": "val2017", "images": 1, "annotations_sha256": "", "files_sha256": None,
-        "partial": True, "known": False,
+        "partial": True, "known": False, "difference": "",
     }  # fmt: skip
     assert record["identity"]["changes"] == []
     assert record["identity"]["conditions"] == ["data.limit=1"]
@@ -87,7 +92,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert sum(measured["macs_by_part"].values()) == measured["macs"]
     outcome = record["verdict"]["box_AP"]
     assert outcome["verdict"] == "NOT-COMPARED"
-    assert "are not those of coco2017 val2017; not the published checkpoint file; not the whole" in outcome["reason"]
+    assert outcome["reason"] == f"{told}; not the published checkpoint file; not the whole split: 1 images"
     predictions = json.loads(Path("run/predictions.json").read_text(encoding="utf-8"))
     assert {row["image_id"] for row in predictions} == {1}
     assert set(predictions[0]) == {"image_id", "category_id", "bbox", "score"}
@@ -328,3 +333,22 @@ def test_as_a_command(tiny_coco: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("next: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_job_that_is_killed_is_a_failed_record(
+    tiny_coco: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(_: object) -> int:
+        raise BrokenExecutor("a worker is gone")
+
+    monkeypatch.setattr(bench, "_job", killed)
+    arguments = [f"entry={ENTRY}", "results.dir=results", "hydra.sweep.dir=sweep", f"data.root={tiny_coco}", *QUICK]
+    assert bench.main(["--multirun", *arguments]) == 1
+    seen = capsys.readouterr()
+    assert "a job was killed" in seen.err
+    assert "0 of 1 measured" in seen.out
+    (filed,) = Path("results/local").rglob("*.json")
+    record = json.loads(filed.read_text(encoding="utf-8"))
+    assert (record["entry"], record["status"]) == (ENTRY, "failed")
+    assert "killed from outside" in record["reason"]
+    assert list(Path("sweep").rglob("record.json"))

@@ -369,7 +369,7 @@ def test_without_a_command_there_is_help(capsys: Capture) -> None:
     assert text.count("  zoo ") == 3, "three examples"
     for line in re.findall(r"^  (zoo [^#]+?) +#", text, flags=re.MULTILINE):
         assert shlex.split(line)[1] in {command.name for command in commands()}
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_show_settings(capsys: Capture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +109,87 @@ def test_settings_that_say_what_the_row_says_change_nothing(where: list[str]) ->
     assert len(list(Path("results").rglob("*.json"))) == 1
 
 
+# --- what is the user's own -----------------------------------------------------------------------
+
+
+def evaluate(where: list[str], folder: str, *overrides: str) -> int:
+    return bench.main([f"entry={ENTRY}", *where, f"hydra.run.dir={folder}", "measure=[complexity]", *overrides])
+
+
+def filed() -> list[str]:
+    """Files below the results folder, without the machine."""
+    return sorted(f"{path.parts[1]}/{path.name}" for path in Path("results").rglob("*.json"))
+
+
+def test_data_of_ones_own_leaves_the_row_alone(
+    where: list[str], few_shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(where, "plain") == 0
+    (row,) = Path("results").rglob("*.json")
+    before = row.read_bytes()
+    mine = Path("parking")
+    shutil.copytree(few_shapes, mine)
+    annotations = mine / "annotations" / "instances_val.json"
+    annotations.write_bytes(annotations.read_bytes() + b"\n")
+    capsys.readouterr()
+    assert evaluate([*where, "data.root=parking"], "mine", "measure=[accuracy]") == 0
+    assert row.read_bytes() == before
+    assert filed() == [f"local/{ENTRY}+data-shapes-parking.json", f"records/{ENTRY}.json"]
+    record = Record.read(Path("mine") / "record.json")
+    found = judge(record, read_entry(ENTRY))["box_AP"]
+    assert (found.verdict, found.delta) == ("NOT-COMPARED", None)
+    told = f"instances_val.json ({annotations.stat().st_size:,} bytes, "
+    assert (found.reason or "").startswith(told)
+    assert "is not the annotation file of shapes val (485,171 bytes, 931 annotations, sha256 " in (found.reason or "")
+    output = capsys.readouterr()
+    assert f"zoo forget {ENTRY}+data-shapes-parking --results-dir results" in output.out
+
+
+def test_a_run_under_a_name(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(where, "a", "name=mine") == 0
+    assert evaluate(where, "b", "name=mine", "workers=0") == 0, "of the same identity"
+    assert filed() == ["local/mine.json"]
+    assert Record.read(Path("a") / "record.json").label == "mine"
+    capsys.readouterr()
+    assert evaluate(where, "c", "name=mine", "precision=bf16") == 2
+    error = capsys.readouterr().err
+    assert "name=mine: " in error
+    assert "holds a run under other conditions" in error
+    assert not (Path("c") / "record.json").exists(), "before any work is done"
+    assert filed() == ["local/mine.json"]
+
+
+@pytest.mark.parametrize("name", ["2nd", "a/b", "../x", "_a", "a b", "a+b", "x" * 61, ENTRY, "'a\u00e9'"])
+def test_what_is_no_name(where: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(where, "run", f"name={name}" if name.isascii() and " " not in name else f"name='{name}'") == 2
+    assert "next: " in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+def test_a_sweep_has_names_of_its_own(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--multirun", f"entry={ENTRY},shapes_retinanet_r10_fpn", *where, "name=mine"]) == 2
+    assert "name=mine is for one run" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_is_filed_nowhere(where: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "possible", interrupted)
+    assert evaluate(where, "run") not in (0, 2)
+    record = Record.read(Path("run") / "record.json")
+    assert (record.status, record.reason) == ("failed", "interrupted")
+    assert record.hardware is not None
+    assert list(Path().rglob("results/**/*.json")) == []
+
+
+def test_a_device_that_is_not_there_makes_no_machine(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate([*where, "device=cuda:7"], "run") == 1
+    assert "device=cuda:7" in capsys.readouterr().err
+    assert Record.read(Path("run") / "record.json").status == "blocked"
+    assert list(Path().rglob("results/**/*.json")) == []
+
+
 # --- sweeps ---------------------------------------------------------------------------------------
 
 
@@ -123,7 +205,7 @@ def test_a_sweep_repeated_into_its_folder(
         assert sweep(where) == 0
         output = capsys.readouterr().out
         assert f"2 of 2 measured; records under {Path('sweep').absolute()}" in output
-        assert output.count("MEASURED") == 2
+        assert len([line for line in output.splitlines() if line.split()[1:2] == ["MEASURED"]]) == 2
 
     for path in Path("sweep").rglob("record.json"):  # as if that had been a second ago, at least
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -171,11 +253,11 @@ def test_the_summary_of_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     job("0", NOW, measured={"box_AP": 37.4, "fps": 60.0})
     status, lines = summary(capsys)
     assert status == 0
-    assert lines[2].split() == ["mmdet_a", "MEASURED", "37.4", "60", "1.5"]
+    assert lines[2].split()[:5] == ["mmdet_a", "MEASURED", "37.40", "60.00", "1.50"]
     job("1", NOW + timedelta(seconds=3), status="blocked", reason="link dead\nand more")
     status, lines = summary(capsys)
     assert status == 1
-    assert lines[2].split() == ["mmdet_a", "BLOCKED", "-", "-", "1.5", "link", "dead"]
+    assert lines[2].split() == ["mmdet_a", "BLOCKED", "-", "-", "1.50", "link", "dead"]
     assert lines[-1].startswith("1 of 2 measured")
 
 

@@ -19,11 +19,14 @@ from zoo.errors import UsageError, closest
 from zoo.front_door import answer_for
 
 EXAMPLES = (
-    ("zoo run shapes_faster_rcnn_r10_fpn", "measure a row that comes with the package"),
-    ("zoo show faster_rcnn_r50_fpn_1x", "what was published of another"),
-    ("zoo predict shapes_yolov8_p photo.jpg --out found", "draw what a model finds in an image"),
+    ("zoo run shapes_faster_rcnn_r10_fpn", "measure an embedded row"),
+    ("zoo show faster_rcnn_r50_fpn_1x", "what was published"),
+    ("zoo predict shapes_yolov8_p photo.jpg --out found", "draw what it finds"),
 )
 """What a newcomer may begin with."""
+
+FLAGS = ("-h", "--help", "--version")
+"""What may stand in the place of a command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +47,8 @@ def _run(arguments: list[str]) -> int:
         if command.own_line and arguments[:1] == [command.name]:
             return command.run(argparse.Namespace(arguments=arguments[1:]))
     parser = make_parser(known)
+    if arguments and arguments[0].startswith("-") and arguments[0] not in FLAGS:
+        raise UsageError(f"no option {arguments[0]!r} ({closest(arguments[0], FLAGS)})", next_step="see `zoo --help`")
     if not arguments:
         parser.print_help()
         return 0
@@ -84,7 +89,7 @@ class _TopParser(_Parser):
         for theme, heading in THEMES.items():
             members = [command for command in self._known if command.theme == theme]
             if members:
-                lines += ["", f"{heading}:", *(f"  {command.name:<10} {command.about}" for command in members)]
+                lines += ["", f"{heading}:", *(f"  {command.name:<11} {command.about}" for command in members)]
         lines += ["", "`zoo COMMAND --help` says what a command takes; --version prints the version."]
         return "\n".join(lines) + "\n"
 

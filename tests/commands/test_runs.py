@@ -85,6 +85,15 @@ WRONG = [
     (["run", YOLO, "~protocol"], "~protocol: no detector is without a protocol"),
     (["run", YOLO, "neck.bloks=3"], "no setting 'neck.bloks' (closest: neck.blocks"),
     (["run", YOLO, "neck.blocks=many"], "neck.blocks: 'many' is not a number, as the row's own 1"),
+    (["run", YOLO, "entry=shapes_retinanet_r10_fpn"], "entry is given twice"),
+    (["run", YOLO, "device", "cpu"], "device is a setting, not an entry"),
+    (["run", YOLO, "--device", "cpu"], "no option '--device'"),
+    (["run", YOLO, "seed=0,1"], "seed=0,1 is several values"),
+    (["run", YOLO, "--cfg", "jobb"], "--cfg jobb: it prints job, hydra, all"),
+    (["run", YOLO, "data=/data/coco"], "data takes a name, not a path"),
+    (["run", YOLO, "checkpoint=mine.pth"], "checkpoint is a group of settings"),
+    (["train", YOLO, "run=evaluate"], "zoo train is run=train"),
+    (["--verison"], "no option '--verison' (closest: --version"),
     (["run", YOLO, "device=gpu"], "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
 ]
 

@@ -120,8 +120,9 @@ def test_commands_repeat_the_run(results: Path) -> None:
 
 
 def test_what_a_record_says_is_text(results: Path) -> None:
-    name = "mmdet_<script>x&y"  # a slash would not fit into a file name
-    add(results, name, measured=MEASURED, hardware=make_hardware('"><b>', device=HOSTILE))
+    hardware = make_hardware("h200", device=HOSTILE)
+    name = "data.split=<script>x&y"
+    add(results, "mmdet_a", measured=MEASURED, conditions=(name,), hardware=hardware)
     page = read(results)
     assert not page.tags & {"script", "b", "img", "link"}
     assert f"link dead {HOSTILE}" in page.text

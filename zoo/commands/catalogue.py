@@ -226,7 +226,7 @@ COMMANDS = (
     Command(
         name="published",
         theme="catalogue",
-        about="every published number with where it is printed, and what contradicts it",
+        about="every published number, and where it is printed",
         run=_published,
         arguments=_published_arguments,
     ),

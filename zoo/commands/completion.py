@@ -40,7 +40,7 @@ COMMANDS = (
     Command(
         name="completion",
         theme="shell",
-        about="print what makes a shell complete commands, entries and settings",
+        about="completion of commands, entries and settings",
         run=_completion,
         arguments=_arguments,
     ),

@@ -60,7 +60,7 @@ COMMANDS = (
     Command(
         name="status",
         theme="results",
-        about="done, blocked, failed or missing: every row, and the results that have names of their own",
+        about="done, blocked, failed or missing, row by row",
         run=_status,
         arguments=_status_arguments,
     ),

@@ -117,7 +117,7 @@ COMMANDS = (
     Command(
         name="diff",
         theme="results",
-        about="measured beside published; or two record files of one entry beside each other",
+        about="measured beside published, or two record files",
         run=_diff,
         arguments=_diff_arguments,
     ),

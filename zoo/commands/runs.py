@@ -21,12 +21,16 @@ def run_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         UsageError: several entries without `-m`, a name that nothing fits, or an unknown flag.
     """
-    from zoo.config.overrides import MULTIRUN, split_flags
+    from zoo.config.overrides import MULTIRUN, settings, split_flags
 
     flags, others = split_flags(arguments)
     # What has no "=" is a name, but for Hydra's way of leaving a part out.
     words = [word for word in others if "=" not in word and not word.startswith("~")]
     overrides = [word for word in others if word not in words]
+    known = settings()
+    for word in words:
+        if word in known:
+            raise UsageError(f"{word} is a setting, not an entry", next_step=f"write {word}=VALUE")
     if not words:
         return [*flags, *overrides]
     entries = _entries(words)
@@ -56,7 +60,11 @@ def _run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from zoo.bench import main
 
-    return main([*run_arguments(options.arguments), "run=train"])
+    arguments = run_arguments(options.arguments)
+    for argument in arguments:
+        if argument.startswith("run="):
+            raise UsageError(f"zoo train is run=train; {argument} is given as well", next_step="use zoo run for that")
+    return main([*arguments, "run=train"])
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

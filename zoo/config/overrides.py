@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import entry_names, resolve, unknown_entry
-from zoo.config.comments import leaves, options, written
+from zoo.config.comments import GROUPS, leaves, options, written
 from zoo.config.compose import PART_GROUPS, as_hydra_reads
 from zoo.config.paths import quote, resolve_path
 from zoo.errors import UsageError, closest
@@ -33,6 +33,9 @@ _VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-n
 """Flags of Hydra that are followed by a value."""
 
 _FLAGS = (*MULTIRUN, *HELP, *INFORMATION, *_VALUED, "--resolve", "--run", "-r", "--experimental-rerun")
+
+_CFG = ("job", "hydra", "all")
+"""What `--cfg` is followed by."""
 
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 """What `--info` may be followed by."""
@@ -66,6 +69,8 @@ def check(arguments: Sequence[str]) -> Arguments:
     given = [as_hydra_reads(override, multirun=multirun) for override in overrides]
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")
+    if multirun:
+        _refuse_name_of_a_sweep(given)
     entries: list[str] = []
     for i, argument in enumerate(given):
         if argument.startswith("entry="):
@@ -73,6 +78,10 @@ def check(arguments: Sequence[str]) -> Arguments:
             entries += named
             if not multirun and given[i] != f"entry={named[0]}":
                 raise UsageError(f"{argument} is {len(named)} entries", next_step="add -m to run one after another")
+    if sum(argument.startswith("entry=") for argument in given) > 1:
+        raise UsageError(
+            f"entry is given twice: {' and '.join(entries)}", next_step="name all of them at once, with -m"
+        )
     if not entries:
         raise UsageError(
             "no entry named",
@@ -101,26 +110,54 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             (flags if flags and flags[-1] in ("--info", "-i") and argument in _INFO else others).append(argument)
             continue
         if name not in _FLAGS:
-            raise UsageError(f"no option {name!r} ({closest(name, _FLAGS)})", next_step=NEXT_STEP)
+            step = _written_out(word) if (word := name.lstrip("-").replace("-", "_")) in settings() else NEXT_STEP
+            raise UsageError(f"no option {name!r} ({closest(name, _FLAGS)})", next_step=step)
         flags.append(argument)
         if name in _VALUED and not value:
             following = next(rest, None)
             if following is None:
                 raise UsageError(f"{name} needs a value", next_step=NEXT_STEP)
             flags.append(following)
+        shown = value or flags[-1]
+        if name in ("--cfg", "-c") and shown not in _CFG:
+            raise UsageError(f"{name} {shown}: it prints {', '.join(_CFG)}", next_step=f"write {name} job")
     return flags, others
 
 
 def _check_key(override: str) -> None:
     """Check what an override begins with; what it goes on with is for Hydra and for the parts to know."""
-    key, equals, _ = override.partition("=")
-    first = re.split(r"[./@:]", key.lstrip("+~"), maxsplit=1)[0]
+    key, equals, value = override.partition("=")
+    name = key.lstrip("+~")
+    first = re.split(r"[./@:]", name, maxsplit=1)[0]
     if not equals and not override.startswith("~"):
-        near = f"write entry={key}" if fnmatch.filter(entry_names(), f"*{key}*") else NEXT_STEP
-        raise UsageError(f"{override!r} is not KEY=VALUE", next_step=near)
-    known = {*(name.partition(".")[0] for name in settings()), *PART_GROUPS, "entry", "hydra"}
+        raise UsageError(f"{override!r} is not KEY=VALUE", next_step=_written_out(key))
+    known_settings = settings()
+    blocks = {setting.partition(".")[0] for setting in known_settings}
+    known = {*blocks, *GROUPS, "entry", "hydra"}
     if first not in known:
         raise UsageError(f"no setting {first!r} ({closest(first, known)})", next_step=NEXT_STEP)
+    if name in GROUPS and "/" in value:
+        near = f"{name}.root={value}" if name == "data" else f"choose one of {', '.join(options(name))}"
+        raise UsageError(f"{override}: {name} takes a name, not a path", next_step=near)
+    if name in blocks - known_settings.keys() - {*GROUPS} and not value.startswith(("{", "'{")):
+        inside = [setting for setting in known_settings if setting.startswith(f"{name}.")]
+        step = f"write {inside[0]}={value}" if len(inside) == 1 else f"write one of {', '.join(inside)}"
+        raise UsageError(f"{override}: {name} is a group of settings", next_step=step)
+
+
+def _written_out(word: str) -> str:
+    """The next step for a word that is not KEY=VALUE."""
+    if word in settings():
+        return f"write {word}=VALUE"
+    return f"write entry={word}" if fnmatch.filter(entry_names(), f"*{word}*") else NEXT_STEP
+
+
+def _refuse_name_of_a_sweep(overrides: Sequence[str]) -> None:
+    """Raise UsageError where the runs of a sweep are to have one name."""
+    for override in overrides:
+        if override.startswith("name=") and override != "name=null":
+            step = "leave it out: each run of a sweep gets a name made of what differs; or leave -m out"
+            raise UsageError(f"{override} is for one run, not for a sweep", next_step=step)
 
 
 def _entries(override: str) -> tuple[str, list[str]]:
@@ -231,6 +268,10 @@ def usage_error(error: Exception, arguments: Sequence[str] = ()) -> UsageError:
         if key[1].partition(".")[0] in PART_GROUPS:
             known = _settings_of_parts(arguments)
         return UsageError(f"no setting {key[1]!r} ({closest(key[1], known)})", next_step=NEXT_STEP)
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several:
+        step = "add -m to run one after another, or write [...] for a list"
+        return UsageError(f"{several[1]} is several values", next_step=step)
     return UsageError(text, next_step=NEXT_STEP)
 
 

@@ -81,10 +81,10 @@ def _whole_frame(records: Sequence[Record], entries: Mapping[str, Entry], hardwa
     """The records of a machine, and a row for each entry of the catalogue that has none there."""
     import pandas as pd
 
-    lines = [(catalogue_key(record.zoo, record.label), _row(record, entries.get(record.entry))) for record in records]
     there = {record.entry for record in records if record.is_the_row_itself}
     missing = [entry for name, entry in entries.items() if name not in there]
-    lines += [(catalogue_key(entry.zoo, entry.name), _missing_row(entry, hardware)) for entry in missing]
+    lines = [(catalogue_key(entry.zoo, entry.name), _missing_row(entry, hardware)) for entry in missing]
+    lines += [(catalogue_key(record.zoo, record.label), _row(record, entries.get(record.entry))) for record in records]
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
 
 

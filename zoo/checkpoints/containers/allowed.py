@@ -38,7 +38,7 @@ _DTYPES = (
 
 _BUILTIN_TYPES = (
     *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object"),
-    *("range", "set", "slice", "str", "tuple"),
+    *("long", "range", "set", "slice", "str", "tuple", "unicode", "xrange"),
 )
 
 NAMES = {

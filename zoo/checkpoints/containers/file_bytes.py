@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import CheckpointError
 from zoo.fetch.cache import cache_root
@@ -20,8 +21,11 @@ Container = Literal["zip", "legacy", "safetensors", "tar", "pickle", "unknown"]
 
 PACKAGE_FILES = Path(__file__).resolve().parents[1] / "embedded"
 
-_LEGACY = (b"\x80\x02\x8a\n", b"\x80\x03\x8a\n", b"\x80\x04\x8a\n")
-"""A pickle of the magic number, a long of ten bytes, in the protocols that frame nothing this short."""
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""What files begin with that torch.save wrote before version 1.6: a pickle of this number."""
+
+_LEGACY_HEAD = b"\x8a\n" + LEGACY_MAGIC.to_bytes(10, "little")
+"""The number as pickles spell it, after the protocol and perhaps the length of a frame."""
 
 _TAR_MAGIC = slice(257, 262)
 
@@ -55,7 +59,7 @@ class FileBytes:
         head = bytes(self.view[:512])
         if head.startswith(b"PK\3\4"):
             return "zip"
-        if head.startswith(_LEGACY):
+        if _LEGACY_HEAD in head[:32]:
             return "legacy"
         # safetensors: the length of the header, little-endian, and the header, which is a JSON object
         length = int.from_bytes(head[:8], "little")
@@ -83,8 +87,8 @@ class FileBytes:
 def _read(path: Path) -> mmap.mmap:
     """A file's bytes as private memory, which the caller may write to without changing the file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        # opened without waiting, as a pipe without a writer would make us
+        with io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise _unusable(path, "it is not a regular file")
@@ -97,7 +101,7 @@ def _read(path: Path) -> mmap.mmap:
         raise _unusable(path, f"it cannot be read: {error.strerror or error}") from None
 
 
-def _copy(path: Path, file: Any, size: int) -> mmap.mmap:
+def _copy(path: Path, file: io.FileIO, size: int) -> mmap.mmap:
     """A file's bytes in memory of their own."""
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # a third of the time of small pages
@@ -105,16 +109,11 @@ def _copy(path: Path, file: Any, size: int) -> mmap.mmap:
     with memoryview(memory) as view:
         done = 0
         while done < size:
-            count = _read_into(file, view[done:])
+            count = file.readinto(view[done:])
             if not count:
                 raise _unusable(path, f"it was cut to {done:,} of {size:,} bytes while it was read")
             done += count
     return memory
-
-
-def _read_into(file: BinaryIO, view: memoryview) -> int:
-    count: int = file.readinto(view)  # type: ignore[attr-defined] # a raw file has it
-    return count
 
 
 def _unusable(path: Path, problem: str) -> CheckpointError:

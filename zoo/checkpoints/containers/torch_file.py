@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoints.containers.file_bytes import FileBytes
+from zoo.checkpoints.containers.file_bytes import LEGACY_MAGIC, FileBytes
 from zoo.checkpoints.containers.machine import PickleError, PickleMachine
 from zoo.checkpoints.containers.plain import Global, StoredTensor, StoredValues
 from zoo.errors import CheckpointError, UnsafePickleError, ZooError
@@ -39,9 +39,8 @@ MAX_DIMS = 64
 MAX_SHARING = 64
 """How many tensors may share their values on the average: tied heads of many stages share theirs six times."""
 
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
-"""How files begin that torch.save wrote before version 1.6."""
+"""What follows the magic number in files of before version 1.6."""
 
 MAX_DIRECTORY = 1 << 24
 """Bytes of an archive's directory; that of a large network has 100,000."""
@@ -287,7 +286,7 @@ def _load_legacy(source: FileBytes) -> TorchFile:
         return _part_of(known, description[5])
 
     machine = PickleMachine(source.view, persistent=persistent)
-    if machine.load() != MAGIC_NUMBER or machine.load() != PROTOCOL_VERSION:
+    if machine.load() != LEGACY_MAGIC or machine.load() != PROTOCOL_VERSION:
         raise PickleError("not the numbers that such a file begins with")
     types = machine.load()
     if not isinstance(types, dict) or types.get("little_endian") is not True:

@@ -1,0 +1,72 @@
+"""What is known of every row: by the records of rows, and by those of attempts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import MACHINE, make_catalogue, make_record
+
+from zoo import cli
+from zoo.catalog.entry import read_entries
+from zoo.results.ledger import Ledger
+from zoo.results.status import local_results, row_status
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_catalogue(tmp_path, monkeypatch, "mmdet_a", "mmdet_b", "mmdet_c", "paddle_d")
+    folder = tmp_path / "results"
+    add(folder, "mmdet_a")
+    add(folder, "mmdet_a", status="failed", reason="out of memory", next_step="buy some", hardware="epyc")
+    add(folder, "mmdet_b", status="blocked", reason="link\ndead", weights=None, images=None)
+    for trial in ({"name": "mine"}, {"changes": ("neck=pafpn",)}, {"partial": True, "conditions": ("data.limit=5",)}):
+        add(folder, "mmdet_c", **trial)
+    add(folder, "mmdet_c", trained=True, hash_evidence="none")
+    add(folder, "mmdet_c", status="failed", reason="out of memory", conditions=("precision=bf16",))
+    return folder
+
+
+def add(folder: Path, entry: str, **changes: Any) -> None:
+    Ledger(folder).file(make_record(entry, **changes))
+
+
+def test_a_line_for_each_machine_that_a_row_was_tried_on(results: Path) -> None:
+    lines = row_status(results, read_entries())
+    assert [(line.entry, line.state, line.machine, line.reason) for line in lines] == [
+        ("mmdet_a", "failed", "epyc", "out of memory"),
+        ("mmdet_a", "done", MACHINE, None),
+        ("mmdet_b", "blocked", MACHINE, "link\ndead"),
+        ("mmdet_c", "missing", None, None),
+        ("paddle_d", "missing", None, None),
+    ]
+    assert [line.next_step for line in lines[:2]] == ["buy some", None]
+    assert lines[1].finished == "2026-01-01T00:00:00+00:00"
+
+
+def test_results_of_their_own_are_listed_as_they_are_forgotten(results: Path) -> None:
+    names = [name for name, _ in local_results(results)]
+    assert names == [
+        *("mine", "mmdet_a+failed", "mmdet_b+blocked", "mmdet_c+limit-5", "mmdet_c+neck-pafpn"),
+        "mmdet_c+precision-bf16+failed",
+    ]
+    for name in names:
+        Ledger(results).forget(name)
+    assert local_results(results) == []
+    assert {line.state for line in row_status(results, read_entries())} == {"done", "missing"}
+
+
+def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--results-dir", str(results)]
+    assert cli.main(["status", "mmdet_b", "--format", "json", *where]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["state"], row["machine"], row["reason"]) == ("blocked", MACHINE, "link dead")
+    assert cli.main(["status", *where]) == 0
+    output = capsys.readouterr().out
+    assert "mine" in output.split("under names of their own")[1]
+    assert cli.main(["forget", "mine", *where]) == 0
+    assert capsys.readouterr().out.startswith("removed ")
+    assert cli.main(["forget", "mine", *where]) == 2
+    assert "no local result 'mine'" in capsys.readouterr().err
