@@ -20,7 +20,7 @@ from zoo.fetch.transport import RetryPolicy
 
 BODY = bytes(range(256)) * 400
 ONCE = RetryPolicy(attempts=1, connect_timeout=2.0, read_timeout=2.0)
-ENDLESS = {"announce": -1, "body": bytes(300_000), "status": 200}
+ENDLESS = Fault(status=200, announce=-1, body=bytes(300_000))
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def refused(url: str, tmp_path: Path, *, expect: ExpectedFile | None = None, pol
 
 
 def test_a_stream_ends_at_the_size_of_the_file(server: FileServer, tmp_path: Path) -> None:
-    url = server.serve("/a.pth", b"", Fault(**ENDLESS))
+    url = server.serve("/a.pth", b"", ENDLESS)
     reason = refused(url, tmp_path, expect=ExpectedFile(size=1000))
     assert reason == "does not end after 1,000 bytes"
     assert not (tmp_path / "a.pth.part").exists()
 
 
 def test_a_stream_of_unknown_size_ends_at_the_ceiling(server: FileServer, tmp_path: Path) -> None:
-    url = server.serve("/a.pth", b"", Fault(**ENDLESS))
+    url = server.serve("/a.pth", b"", ENDLESS)
     assert refused(url, tmp_path, expect=ExpectedFile(max_size=200_000)) == "does not end after 200,000 bytes"
 
 
