@@ -20,11 +20,11 @@ def test_json_is_read(tmp_path: Path) -> None:
     [
         (b"", "Expecting value"),
         (b"\xff\xfe", "can't decode"),
-        (b"[" * 100_000, "nested too deep"),
-        (b'"\\ud800"', "half of a surrogate pair"),
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+        (b'"\\ud800"', "a text that is no Unicode"),
         (b'{"a": 1, "b": 2, "b": 2}', "the key 'b' stands there twice"),
-        (b"[NaN]", "NaN is no number of JSON"),
-        (b"[-Infinity]", "-Infinity is no number"),
+        (b"[NaN]", "NaN is no JSON number"),
+        (b"[-Infinity]", "-Infinity is no JSON number"),
         (b"1" * 5000, "4300 digits"),
     ],
 )

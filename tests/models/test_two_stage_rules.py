@@ -158,8 +158,8 @@ def test_a_c4_head_takes_everything_from_the_backbone() -> None:
     ("override", "message"),
     [
         ("head.roi_head.stages.first.pooler.output_size=7", "7 is no multiple"),
-        ("backbone=resnet50_caffe", r"out_stages \(1, 2, 3, 4\)"),
-        ("backbone=csp_n", "leaves no stage"),
+        ("backbone=resnet50_caffe", "one number of channels on all levels, not .256, 512, 1024, 2048."),
+        ("backbone=csp_n", "backbone CspBackbone gives 3 maps"),
         ("head.roi_head.stages.first.shared=everything", "'everything'"),
         ("+head.rpn_head.anchors.strides=[32]", "strides"),
         ("+head.roi_head.stages.first.box_head.depth=50", "depth"),
