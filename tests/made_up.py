@@ -166,8 +166,6 @@ def make_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -
     protocols.mkdir()
     (protocols / "mmdet.yaml").write_text("name: mmdet\nversion: 3\n", encoding="utf-8")
     monkeypatch.setattr(entry_module, "conf_dir", lambda: folder / "conf")
-    entry_module._by_model.cache_clear()
-    monkeypatch.setattr(entry_module, "_by_model", entry_module._by_model.__wrapped__)
     return entries
 
 

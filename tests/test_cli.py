@@ -31,7 +31,6 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three made-up entries in two zoos; returns the folder of their YAML."""
-    monkeypatch.setattr(catalogue_commands, "conf_dir", lambda: tmp_path / "conf")
     return make_catalogue(tmp_path, monkeypatch, "mmdet_r101", "mmdet_r50", "paddle_r50")
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir
 from zoo.config.comments import groups, options
+from zoo.config.compose import search_path
 from zoo.config.launchers import check_launcher
 from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
@@ -95,7 +96,7 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
         statuses.append(_job(config))
         return statuses[-1]
 
-    sys.argv = [sys.argv[0], *arguments]
+    sys.argv = [sys.argv[0], *arguments, *search_path()]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's own printer
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

@@ -142,7 +142,7 @@ def test_the_table_names_no_key_that_is_gone() -> None:
 
 def test_every_group_of_the_configuration_is_known() -> None:
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert groups == {*PART_GROUPS, "data", "run", "entry", "zoo", "hydra"}
+    assert groups == {*PART_GROUPS, "data", "run", "entry", "keys", "zoo", "hydra"}
     assert set(ROLES) - {"protocol"} >= set(PART_GROUPS) - {"protocol"}
 
 

@@ -8,6 +8,7 @@ published cells. Hydra composes the parts; this module reads the same file witho
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +27,9 @@ NEXT_STEP = "correct the YAML; its keys are documented in zoo/catalog/entry.py"
 
 ZOO_ORDER = ("mmdet", "paddle", "ultralytics", "jwyang", "torchvision")
 """The published zoos. Where several have a model of the same name, the first of these is meant."""
+
+ZOO_CATALOG = "ZOO_CATALOG"
+"""Environment variable: folders with an `entry/` and further config groups, separated as in PATH."""
 
 ZOO_DEFAULT = "/zoo@entry"
 """The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
@@ -54,16 +58,19 @@ class Checkpoint:
     """Where the published weights are and how they are told from any other file.
 
     Attributes:
-        urls: mirrors of one and the same file, in order of preference.
+        urls: mirrors of one and the same file, in order of preference; none where it is not published.
         format: name of the reader (a module of `zoo.checkpoints.readers`).
         keymap: name of the key map (a module of `zoo.checkpoints.keymaps`).
+        keys: name of the list of its keys and shapes, where another entry's file has the same; see
+            `zoo.catalog.keys`.
         sha256_prefix: first hex digits of the sha256, where the publisher put them into the file name.
         sha256: all 64 hex digits, where the publisher gives it.
     """
 
-    urls: tuple[str, ...]
     format: str
     keymap: str
+    urls: tuple[str, ...] = ()
+    keys: str | None = None
     sha256_prefix: Sha256Prefix | None = None
     sha256: Sha256 | None = None
 
@@ -176,9 +183,43 @@ def conf_dir() -> Path:
     return beside if beside.is_dir() else PACKAGE / "conf"
 
 
+def own_catalogues() -> list[Path]:
+    """The folders of config groups that `ZOO_CATALOG` names: catalogues of one's own, beside the package's.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    folders = [Path(name).expanduser().absolute() for name in os.environ.get(ZOO_CATALOG, "").split(os.pathsep) if name]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{ZOO_CATALOG}: no folder {folder}", next_step="correct the variable, or unset it")
+    return folders
+
+
+def config_files(group: str) -> list[Path]:
+    """The options of a config group, of the package and of catalogues of one's own, sorted by name.
+
+    Raises:
+        UsageError: two folders have an option of the same name, and it would be chance which of them counts.
+    """
+    found: dict[str, Path] = {}
+    for folder in (conf_dir(), *own_catalogues()):
+        for path in (folder / group).glob("*.yaml"):
+            first = found.setdefault(path.stem, path)
+            if first != path:
+                raise UsageError(f"{group} {path.stem!r} is there twice: {first} and {path}", next_step="rename one")
+    return sorted(found.values(), key=lambda path: path.stem)
+
+
+def config_file(group: str, option: str) -> Path | None:
+    """The file of an option; None where no folder has it."""
+    folders = [conf_dir(), *own_catalogues()]
+    return next((path for folder in folders if (path := folder / group / f"{option}.yaml").is_file()), None)
+
+
 def entry_names() -> list[str]:
     """All entries of the catalogue, sorted."""
-    return sorted(path.stem for path in (conf_dir() / "entry").glob("*.yaml"))
+    return [path.stem for path in config_files("entry")]
 
 
 def read_entry(name: str) -> Entry:
@@ -187,8 +228,8 @@ def read_entry(name: str) -> Entry:
     Raises:
         UsageError: there is no such entry, or its YAML is faulty (the message names the file).
     """
-    path = conf_dir() / "entry" / f"{name}.yaml"
-    if not path.is_file():
+    path = config_file("entry", name)
+    if path is None:
         raise unknown_entry(name)
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
@@ -214,12 +255,16 @@ def _with_shared(document: Mapping[str, Any]) -> dict[str, Any]:
     return block
 
 
-@cache
 def _zoo_facts(zoo: str) -> dict[str, Any]:
-    path = conf_dir() / "zoo" / f"{zoo}.yaml"
-    if not path.is_file():
-        known = [file.stem for file in path.parent.glob("*.yaml")]
+    path = config_file("zoo", zoo)
+    if path is None:
+        known = [file.stem for file in config_files("zoo")]
         raise _schema_error(f"{ZOO_DEFAULT}: no zoo {zoo!r} ({closest(zoo, known)})")
+    return _shared_facts(path)
+
+
+@cache
+def _shared_facts(path: Path) -> dict[str, Any]:
     return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()))  # noqa: S506 - a safe loader
 
 
@@ -252,7 +297,6 @@ def unknown_entry(name: str) -> UsageError:
     )
 
 
-@cache
 def _by_model() -> dict[str, list[str]]:
     """Name without zoo -> the entries that have it, the preferred zoo first."""
     found: dict[str, list[str]] = {}

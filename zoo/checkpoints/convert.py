@@ -6,6 +6,7 @@ or more; the same name on the right repeats what it stood for on the left.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,6 +153,24 @@ def convert(
         raise ConversionError(_describe(problems), next_step="check that the checkpoint belongs to this entry")
     report.loaded = len(converted)
     return converted, report
+
+
+def stand_ins(shapes: Mapping[str, tuple[int, ...]], key_map: KeyMap) -> dict[str, Tensor]:
+    """Tensors of these shapes without storage, for `convert`; those that the method fixes have their values.
+
+    Args:
+        shapes: by checkpoint key.
+        key_map: says which are fixed.
+    """
+    import torch
+
+    rules = [(_pattern(rule.source), rule.values) for rule in key_map if isinstance(rule, Constant)]
+    tensors: dict[str, Tensor] = {}
+    for key, shape in shapes.items():
+        values = next((values for pattern, values in rules if pattern.fullmatch(key)), ())
+        is_fixed = bool(values) and math.prod(shape) == len(values)
+        tensors[key] = torch.tensor(list(values)).reshape(shape) if is_fixed else torch.empty(shape, device="meta")
+    return tensors
 
 
 class _Conversion:

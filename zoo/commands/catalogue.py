@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from zoo.catalog.entry import METRICS, Entry, PublishedCell, conf_dir, read_entry, resolve
+from zoo.catalog.entry import METRICS, Entry, PublishedCell, config_file, read_entry, resolve
 from zoo.commands.command import Command, add_which, completed
 from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
@@ -122,8 +122,8 @@ def _protocol(entry: Entry) -> dict[str, Any] | None:
 
 def _part(group: str, option: str) -> dict[str, Any]:
     """The top level of a part, on top of the options of its group that it begins with; empty where there is no file."""
-    path = conf_dir() / group / f"{option}.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    path = config_file(group, option)
+    document = None if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
     own = dict(document or {})
     bases = [item for item in own.get("defaults") or () if isinstance(item, str) and item != "_self_"]
     return {key: value for base in bases for key, value in _part(group, base).items()} | own

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from zoo.catalog.entry import conf_dir
+from zoo.catalog.entry import conf_dir, config_file, config_files
 from zoo.config.compose import PART_GROUPS
 
 GROUPS = (*PART_GROUPS, "data", "run")
@@ -24,7 +24,7 @@ def groups() -> dict[str, str]:
 
 def options(group: str) -> list[str]:
     """The names that a config group may be given."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return [path.stem for path in config_files(group)]
 
 
 def described(entry_config: Mapping[str, Any], parts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -54,8 +54,8 @@ def _about_settings() -> dict[str, str]:
 
 def _inherited(group: str, option: str) -> dict[str, str]:
     """The comments of an option, on top of those of the options that it begins with."""
-    path = conf_dir() / group / f"{option}.yaml"
-    if not path.is_file():
+    path = config_file(group, option)
+    if path is None:
         return {}
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     bases = [item for item in document.get("defaults") or () if isinstance(item, str) and item != "_self_"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from zoo.catalog.entry import conf_dir, resolve
-from zoo.config.paths import quote_path
+from zoo.catalog.entry import conf_dir, own_catalogues, resolve
+from zoo.config.paths import quote, quote_path
 from zoo.errors import UsageError
 
 PART_GROUPS = ("detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol")
@@ -39,7 +39,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra_compose("config", overrides=[f"entry={entry}", *map(as_hydra_reads, overrides)])
+            chosen = [f"entry={entry}", *map(as_hydra_reads, overrides), *search_path()]
+            config = hydra_compose("config", overrides=chosen)
             plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).split())
@@ -47,6 +48,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     finally:
         Singleton.set_state(outer)
     return dict(cast("dict[str, Any]", plain))
+
+
+def search_path() -> list[str]:
+    """The override by which Hydra also looks into catalogues of one's own; none where there are none."""
+    folders = [quote(f"file://{folder}") for folder in own_catalogues()]
+    return [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
 
 
 def as_hydra_reads(override: str, *, multirun: bool = False) -> str:

@@ -176,7 +176,7 @@ def _entries(override: str) -> tuple[str, list[str]]:
         found = value.filter(entry_names())
         if not found:
             raise unknown_entry(" ".join(value.include))
-        return override, found
+        return "entry=" + ",".join(found), found  # Hydra's own glob does not look into other catalogues
     names = [str(name) for name in value.list] if isinstance(value, ChoiceSweep) else [str(value)]
     full = [_full_name(name) for name in names]
     return "entry=" + ",".join(full), full

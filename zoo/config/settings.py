@@ -65,7 +65,8 @@ class DataSettings:
         root: folder in COCO's own layout; null for the cache, filled on first use.
         limit: number of images, the first by id; null for all.
         classes: category names in the order of a detector's labels.
-        annotations_sha256: split -> hash of its annotation file; other files are other data.
+        annotations_sha256: split -> hash of its annotation file; other files are other data. Of a split that is
+            not here nothing is known: its numbers are compared with nothing.
         annotations_size: split -> bytes and number of annotations of that file; only messages name them.
         train: split that is trained on; null where the data set has none.
     """
@@ -78,7 +79,7 @@ class DataSettings:
     root: Path | None = None
     limit: Count | None = None
     classes: tuple[str, ...]
-    annotations_sha256: Mapping[str, str]
+    annotations_sha256: Mapping[str, str] = field(default_factory=dict)
     annotations_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     train: SplitSettings | None = None
 

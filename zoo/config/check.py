@@ -1,0 +1,149 @@
+"""Whether an entry is sound: `zoo check`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.catalog.entry import METRICS, Entry, config_file, read_entry
+from zoo.catalog.keys import KeyList, find_key_list
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.errors import ZooError
+from zoo.fetch.hashes import published_prefix_from_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.models.detectors.base import Detector
+
+PARAMETERS = "params_m"
+"""The published metric that counts parameters, in millions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found of an entry.
+
+    Attributes:
+        problems: everything that is wrong with it.
+        missing: what it does not have yet, and may go without.
+        facts: what was looked at, in words.
+        keys: names and shapes of the checkpoint that was looked at; None where the entry has none yet.
+    """
+
+    problems: list[str]
+    missing: list[str]
+    facts: list[str]
+    keys: KeyList | None
+
+
+def check_entry(name: str, checkpoint: Path | None = None) -> Checked:
+    """Compose an entry, build it without storage, and hold it against everything that is known of its checkpoint.
+
+    Args:
+        name: the entry.
+        checkpoint: its published file, whose names and shapes are taken instead of the stored list of them.
+
+    Raises:
+        UsageError: there is no such entry, or its YAML is faulty; nothing else can be looked at then.
+    """
+    entry = read_entry(name)
+    checked = Checked(problems=list(_faults(entry)), missing=list(_missing(entry)), facts=[], keys=None)
+    try:
+        config = compose(name)
+        detector = _without_storage(config)
+        parameters = sum(parameter.numel() for parameter in detector.parameters())
+        checked.facts.append(f"{parameters:,} parameters, {len(detector.classes)} classes")
+        checked.problems.extend(_wrong_count(entry, parameters))
+        tensors = _tensors(entry, checkpoint)
+    except ZooError as error:
+        checked.problems.append(f"{error.message} ({error.next_step})")
+        return checked
+    if tensors is None:
+        checked.missing.append("list of the checkpoint's keys (zoo check ENTRY --checkpoint FILE --store makes it)")
+        return checked
+    keys, listed = tensors
+    if listed not in (None, parameters):
+        checked.problems.append(f"{parameters:,} parameters, where the list of keys has {listed:,}")
+    checked.problems.extend(_misfits(entry, detector, keys))
+    checked.facts.append(f"{len(keys)} tensors of the checkpoint")
+    found = KeyList(parameters=parameters, shapes={key: tuple(tensor.shape) for key, tensor in keys.items()})
+    return Checked(problems=checked.problems, missing=checked.missing, facts=checked.facts, keys=found)
+
+
+def _faults(entry: Entry) -> Iterator[str]:
+    """What is wrong with the block of an entry, taken by itself."""
+    for group, option in entry.parts.items():
+        if config_file(group, option) is None:
+            yield f"override /{group}: no option {option!r}"
+    for url in entry.checkpoint.urls:
+        if not re.match(r"https?://|package:", url):
+            yield f"checkpoint.urls: {url!r} is no address"
+        announced = published_prefix_from_name(url)
+        known = entry.checkpoint.sha256 or entry.checkpoint.sha256_prefix
+        if announced and not (known or "").startswith(announced) and not announced.startswith(known or "-"):
+            yield f"checkpoint.urls: {url} announces sha256 {announced}..., which the entry does not have"
+    twice = [cell for i, cell in enumerate(entry.published) if cell in entry.published[:i]]
+    for cell in twice:
+        yield f"published: {cell.metric} {cell.text} of {cell.source} is there twice"
+    for cell in entry.published:
+        if cell.metric.endswith(("fps", "memory_gb", "latency_ms")) and not cell.hardware:
+            yield f"published: {cell.metric} {cell.text} names no hardware"
+        if METRICS[cell.metric] == "AP points" and cell.value > 100:
+            yield f"published: {cell.metric} {cell.text} is over 100 points"
+
+
+def _missing(entry: Entry) -> Iterator[str]:
+    if not entry.checkpoint.urls:
+        yield "address of a checkpoint (a run takes checkpoint.path=FILE)"
+    elif not (entry.checkpoint.sha256 or entry.checkpoint.sha256_prefix):
+        yield "published hash (the first download is pinned)"
+    if not entry.cells("box_AP") and not entry.cells("mask_AP"):
+        yield "published AP (there is nothing to compare with)"
+
+
+def _without_storage(config: Mapping[str, Any]) -> Detector:
+    import torch
+
+    from zoo.models.layers.skip_init import SkipInit
+
+    with torch.device("meta"), SkipInit():
+        return build_model(config, config["entry"].get("classes") or config["data"]["classes"])
+
+
+def _wrong_count(entry: Entry, parameters: int) -> Iterator[str]:
+    for cell in entry.cells(PARAMETERS):
+        # Publishers count with fused normalisation or without, with the constants of a head or without.
+        if abs(parameters / 1e6 - cell.value) > cell.half_unit + 0.02 * cell.value:
+            yield f"published: {cell.text} M parameters, where the model has {parameters / 1e6:.2f} M"
+
+
+def _tensors(entry: Entry, checkpoint: Path | None) -> tuple[dict[str, Tensor], int | None] | None:
+    """The tensors of a file, or such without storage of a stored list; and the list's number of parameters."""
+    from zoo.checkpoints.convert import stand_ins
+    from zoo.checkpoints.keymaps import key_map
+    from zoo.checkpoints.readers import read
+
+    if checkpoint is not None:
+        return dict(read(checkpoint, entry.checkpoint.format)), None
+    stored = find_key_list(entry)
+    if stored is None:
+        return None
+    listed = KeyList.read(stored)
+    return stand_ins(listed.shapes, key_map(entry.checkpoint.keymap)), listed.parameters
+
+
+def _misfits(entry: Entry, detector: Detector, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """What of a checkpoint has no place in the model, and what of the model is not in the checkpoint."""
+    from zoo.checkpoints.convert import convert
+    from zoo.checkpoints.keymaps import key_map
+
+    expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
+    try:
+        convert(tensors, key_map(entry.checkpoint.keymap), expected)
+    except ZooError as error:
+        yield error.message
