@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,22 @@ def test_as_a_command(tiny_coco: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("next: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_job_that_is_killed_is_a_failed_record(
+    tiny_coco: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(_: object) -> int:
+        raise BrokenExecutor("a worker is gone")
+
+    monkeypatch.setattr(bench, "_job", killed)
+    arguments = [f"entry={ENTRY}", "results.dir=results", "hydra.sweep.dir=sweep", f"data.root={tiny_coco}", *QUICK]
+    assert bench.main(["--multirun", *arguments]) == 1
+    seen = capsys.readouterr()
+    assert "a job was killed" in seen.err
+    assert "0 of 1 measured" in seen.out
+    (filed,) = Path("results/local").rglob("*.json")
+    record = json.loads(filed.read_text(encoding="utf-8"))
+    assert (record["entry"], record["status"]) == (ENTRY, "failed")
+    assert "killed from outside" in record["reason"]
+    assert list(Path("sweep").rglob("record.json"))

@@ -60,8 +60,8 @@ def test_the_header_says_what_is_measured() -> None:
     assert lines[0].split(maxsplit=1) == ["row", "mmdet_a (a of mmdet)"]
     assert lines[1].endswith("sha256 00000000: begins with the published digits")
     assert lines[2].split(maxsplit=1)[1] == "coco2017 val2017, 5000 images, annotations aaaaaaaa: known"
-    assert lines[3].split(maxsplit=1) == ["device", "NVIDIA H200, 8 threads"]
+    assert lines[3].split(maxsplit=1) == ["device", "NVIDIA H200, threads: 8"]
     assert lines[4].split(maxsplit=1)[1] == "mmdet, version 1, fp32"
     other = header(make_record(hash_evidence="other weights", partial=True, known=False), make_entry(cell("37.4")))
     assert "not the published file" in other
-    assert "5000 images of more, annotations aaaaaaaa: not the split's own" in other
+    assert "5000 of its images, annotations aaaaaaaa: not the split's own" in other

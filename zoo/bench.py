@@ -13,6 +13,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ from zoo.terminal import Layout, table, width_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from zoo.results.record import Record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,6 +101,8 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise usage_error(error, arguments) from None
+    except BrokenExecutor as error:  # a launcher's, when one of its processes was killed
+        print(f"error: a job was killed, and its launcher ended ({error})", file=sys.stderr)
     except OSError as error:  # a job's own errors are its own
         message = f"cannot make the folder of a run: {error.filename or ''} {error.strerror or error}"
         raise ZooError(message, next_step="choose another with hydra.run.dir=DIR or hydra.sweep.dir=DIR") from None
@@ -177,10 +182,30 @@ def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
     path = job / "record.json"
     record = Record.read(path) if path.is_file() else None
     if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
-        return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
+        record = _killed(job)
     numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
     reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
     return record.label, record.status.upper(), *map(_short, numbers), reason
+
+
+def _killed(job: Path) -> Record:
+    """The record of a job whose process was killed before it could leave one: failed, and filed as such."""
+    from omegaconf import OmegaConf
+
+    from zoo.config.settings import RunSettings
+    from zoo.results.ledger import Ledger, results_dir
+    from zoo.runtime.hardware import fingerprint, resolve_device
+
+    plain: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/config.yaml"), resolve=True)
+    overrides: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/overrides.yaml"))
+    settings = RunSettings.from_config(plain, overrides=overrides, run_dir=job, default_results=results_dir())
+    record = settings.new_record()
+    record.hardware = fingerprint(resolve_device(settings.asked.device))
+    record.reason = "the process of the job ended without a word: killed from outside, or for want of memory"
+    record.next_step = "run the entry again by itself"
+    record.write(job / "record.json")
+    Ledger(settings.results_dir).file(record)
+    return record
 
 
 def _short(value: float | None) -> str:

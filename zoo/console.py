@@ -53,10 +53,10 @@ def header(record: Record, entry: Entry) -> str:
         lines["checkpoint"] = f"{name}, sha256 {checkpoint.sha256[:8]}: {_EVIDENCE[checkpoint.hash_evidence]}"
     if data is not None:
         known = "known" if data.known else "not the split's own"
-        images = f"{data.images} images{' of more' if data.partial else ''}"
+        images = f"{data.images}{' of its' if data.partial else ''} images"
         lines["data"] = f"{data.name} {data.split}, {images}, annotations {data.annotations_sha256[:8]}: {known}"
     if hardware is not None:
-        lines["device"] = f"{hardware.device}, {hardware.switches.threads} threads"
+        lines["device"] = f"{hardware.device}, threads: {hardware.switches.threads}"
     lines["protocol"] = f"{protocol.name}, version {protocol.version}, {condition.get('precision', 'fp32')}"
     return "\n".join(f"{name:<10} {value}" for name, value in lines.items())
 
@@ -123,9 +123,10 @@ def conclude(record: Record, row: Record, filed: Filed, run_dir: Path) -> None:
     print(f"\n{paint(word, colour_of(word), stream)}  {sentence}", file=stream)
     if record.status == "measured":
         _print_table(row, entries)
-    where = {"record": run_dir / "record.json", "filed": filed.path}
+    where = {"record": run_dir / "record.json"}
     if (run_dir / "predictions.json").is_file():
         where["detections"] = run_dir / "predictions.json"
+    where["filed"] = filed.path  # last: its notes follow
     print("", *(f"{name:<10} {path}" for name, path in where.items()), sep="\n")
     print(*(f"{'':<10} {note}" for note in filed.notes), sep="\n", end="\n" if filed.notes else "")
     if record.status == "measured":

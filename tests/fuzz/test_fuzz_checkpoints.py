@@ -16,7 +16,7 @@ import pytest
 import torch
 from frameworks import stand_ins
 from fuzzing import fuzz
-from hostile_files import FLOATS, TENSOR, archive, as_legacy, legacy, state_dict
+from hostile_files import FLOATS, archive, as_legacy, legacy, state_dict, text
 from safetensors.torch import save
 from torch import nn
 
@@ -83,23 +83,28 @@ def test_safetensors(tmp_path: Path, published: Checkpoint) -> None:
     fuzz_files("safetensors", tmp_path / "w", published, [save(dict(STATE), {"format": "pt"})])
 
 
-def test_pickles_in_whole_archives(tmp_path: Path, published: Checkpoint, network: Any) -> None:
-    programs, records = [], {}
-    for content in (TRAINING, network):
-        for protocol in (2, 4):
-            with zipfile.ZipFile(io.BytesIO(saved(content, zipped=True, protocol=protocol))) as file:
-                programs.append(file.read("archive/data.pkl"))
-                names = [name for name in file.namelist() if "/data/" in name]
-                records |= {name.rpartition("/")[2]: file.read(name) for name in names}
+@pytest.mark.parametrize("kind", ["training", "network"])
+def test_pickles_in_whole_archives(tmp_path: Path, published: Checkpoint, network: Any, kind: str) -> None:
+    content = TRAINING if kind == "training" else network
+    programs = []
+    records: dict[str, bytes] = {}
+    for protocol in (2, 4):
+        with zipfile.ZipFile(io.BytesIO(saved(content, zipped=True, protocol=protocol))) as file:
+            programs.append(file.read("archive/data.pkl"))
+            names = [name for name in file.namelist() if "/data/" in name]
+            records = {name.rpartition("/")[2]: file.read(name) for name in names}
 
     def read(program: bytes) -> None:
         read_own(archive(tmp_path / "w.pth", program, records), published)
 
-    fuzz("pickle", read, [*programs, state_dict(FLOATS)])
+    for program in programs:
+        read(program)
+    fuzz(f"pickle of a {kind}", read, programs)
 
 
 def test_pickles_of_old_files(tmp_path: Path, published: Checkpoint) -> None:
-    programs = [as_legacy(state_dict(FLOATS)), as_legacy(state_dict(FLOATS, more=TENSOR + pickle.dumps({1: 2})[2:]))]
+    beside = text("beside") + pickle.dumps({1: [(2, 3.5), b"b"], "a": {4}}, 4)[11:-1] + b"s"
+    programs = [as_legacy(state_dict(FLOATS)), as_legacy(state_dict(FLOATS, more=beside))]
 
     def read(program: bytes) -> None:
         read_own(legacy(tmp_path / "w.pth", program), published)

@@ -37,7 +37,8 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     if found:
         listed = ", ".join(f"{key} ({found[key]:,} of {tensors[key].numel():,})" for key in list(found)[:MAX_LISTED])
         rest = f" and {len(found) - MAX_LISTED:,} more" if len(found) > MAX_LISTED else ""
-        message = f"{path}: {sum(found.values()):,} values are NaN or infinite, in {listed}{rest}"
+        total = sum(found.values())
+        message = f"{path}: {total:,} value{' is' if total == 1 else 's are'} NaN or infinite, in {listed}{rest}"
         raise CheckpointError(message, next_step="take the checkpoint of an earlier step, before the training diverged")
 
 

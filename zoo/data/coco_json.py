@@ -164,13 +164,8 @@ def is_side(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        return False
+    """Whether a value is a finite number; an integer has to fit 64 bits."""
+    return is_id(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_numbers(value: Any, width: int) -> bool:

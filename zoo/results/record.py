@@ -261,9 +261,12 @@ class Record:
             raise UsageError(message, next_step="install a newer zoo, or delete the file and run its entry again")
         try:
             values = migrated(values) if version == 1 else values
-            return schema.build(cls, values, "", NEXT_STEP)
+            record = schema.build(cls, values, "", NEXT_STEP)
         except UsageError as error:
             raise UsageError(f"{where}: {error.message}", next_step=NEXT_STEP) from None
+        if record.status == "measured" and record.hardware is None:
+            raise UsageError(f"{where}: measured, and on no machine (hardware: null)", next_step=NEXT_STEP)
+        return record
 
     @classmethod
     def read(cls, path: Path) -> Record:
