@@ -245,7 +245,7 @@ def _zeros(
     """The keys that are 0 where the checkpoint lacks them, which are reported."""
     import torch
 
-    zeros = {}
+    zeros: dict[str, Tensor] = {}
     for rule in key_map:
         if isinstance(rule, Zeros):
             pattern = _pattern(rule.target)
