@@ -38,6 +38,10 @@ PARAMETERS = {
     "mmdet/mask_rcnn_r50_fpg-chn128_crop640_50e_coco": 44_707_248,
     "mmdet/retinanet_r50_fpg_crop640_50e_coco": 72_720_692,
     "mmdet/retinanet_r50_fpg-chn128_crop640_50e_coco": 40_328_756,
+    "paddle/faster_rcnn_r50_1x_coco": 33_844_764,
+    "paddle/faster_rcnn_r50_fpn_1x_coco": 41_753_056,
+    "paddle/faster_rcnn_r101_1x_coco": 52_836_892,
+    "paddle/faster_rcnn_r101_fpn_1x_coco": 60_745_184,
     # as Ultralytics counts its unfused models, but for the 16 constants of the distributions
     "ultralytics/yolov8n": 3_157_184,
     "ultralytics/yolov8s": 11_166_544,

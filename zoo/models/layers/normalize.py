@@ -7,12 +7,17 @@ is quick.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.padding import Padding
 from zoo.types import Batch, ImageGeometry, Sample, Size
+
+ExtentRule = Literal["size", "scaled", "padded"]
+"""What boxes in input pixels are clipped to: the resized image; the original one times its factors, which need not be
+whole; or the image with the padding that it has alone in its batch."""
 
 
 class PixelNormalizer(nn.Module):
@@ -23,15 +28,26 @@ class PixelNormalizer(nn.Module):
         std: one value a channel, likewise.
         channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
         padding: the border.
+        extent: what boxes in input pixels are clipped to.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: str, padding: Padding) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channels: str,
+        padding: Padding,
+        extent: ExtentRule = "size",
+    ) -> None:
         super().__init__()
+        if extent not in get_args(ExtentRule):
+            raise ValueError(f"extent: {extent!r} is none of {', '.join(get_args(ExtentRule))}")
         if channels not in ("rgb", "bgr"):
             raise ValueError(f"channels: {channels!r} is neither 'rgb' nor 'bgr'")
         self.mean, self.std = tuple(mean), tuple(std)
         self.swap = channels == "rgb"
         self.padding = padding
+        self.extent = extent
         self._constants: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, samples: Sequence[Sample], device: torch.device) -> Batch:
@@ -52,7 +68,11 @@ class PixelNormalizer(nn.Module):
         size = (sample.pixels.shape[0], sample.pixels.shape[1])
         top, left = self.padding.offset(batch_shape, size)
         padded_size = self.padding.padded_size(sample)
-        return ImageGeometry(size, size, sample.scale, sample.original_size, padded_size, offset=(left, top))
+        (height, width), (x, y) = sample.original_size, sample.scale
+        extents = {"size": size, "scaled": (height * y, width * x), "padded": padded_size}
+        return ImageGeometry(
+            size, extents[self.extent], sample.scale, sample.original_size, padded_size, offset=(left, top)
+        )
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, std and border, (3, 1, 1) each."""
