@@ -42,6 +42,10 @@ PARAMETERS = {
     "paddle/faster_rcnn_r50_fpn_1x_coco": 41_753_056,
     "paddle/faster_rcnn_r101_1x_coco": 52_836_892,
     "paddle/faster_rcnn_r101_fpn_1x_coco": 60_745_184,
+    "paddle/faster_rcnn_r34_fpn_1x_coco": 38_796_640,
+    "paddle/faster_rcnn_dcn_r50_vd_fpn_3x_server_side": 29_503_071,
+    "paddle/cascade_rcnn_dcn_r50_vd_fpn_3x_server_side": 37_877_197,
+    "paddle/cascade_rcnn_dcn_r101_vd_fpn_3x_server_side": 57_927_320,
     # as Ultralytics counts its unfused models, but for the 16 constants of the distributions
     "ultralytics/yolov8n": 3_157_184,
     "ultralytics/yolov8s": 11_166_544,

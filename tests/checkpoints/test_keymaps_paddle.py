@@ -74,11 +74,22 @@ def test_2020_the_doubled_stage_is_taken_only_where_it_is_equal(equal: bool) -> 
         convert(given, key_map("paddle_2020"), wanted)
 
 
+def test_static_the_second_box_of_a_cascade_is_taken() -> None:
+    name = "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side"
+    given = of_case(name, bbox_pred_2_b=torch.arange(8.0), cls_score_3_b=torch.arange(81.0))
+    converted, _ = convert(given, key_map("paddle_static"), expected(f"paddle_{name}"))
+    assert converted["roi_head.stages.1.box_head.deltas.bias"].tolist() == [4, 5, 6, 7]
+    assert converted["roi_head.stages.2.box_head.logits.bias"].tolist() == [*range(1, 81), 0]
+
+
 @pytest.mark.parametrize(
     ("keymap", "key", "kind"),
     [
         ("paddle_2020", "bbox_head.bbox_score.weight", "PaddleDetection 2.x"),
         ("paddle_2020", "cls_score_w", "static graph"),
+        ("paddle_static", "bbox_head.bbox_score_0.weight", "first dygraph zoo"),
+        ("paddle_static", "bbox_head.bbox_score.weight", "PaddleDetection 2.x"),
+        ("paddle_static", "bbox_head.bbox_score_stage0.weight", "PaddleDetection 2.x"),
     ],
 )
 def test_a_file_of_another_era_is_named(keymap: str, key: str, kind: str) -> None:

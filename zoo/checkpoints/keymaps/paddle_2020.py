@@ -5,14 +5,12 @@ Linear layers are stored (in, out). Of C4 the last stage is in the RoI head, and
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import COUNTED, Copy, Foreign, KeyMap, Rename, Zeros
+from zoo.checkpoints.convert import COUNTED, Copy, KeyMap, Rename, Zeros
+from zoo.checkpoints.paddle_names import BLOCKS, STATIC, VERSION_2
 from zoo.checkpoints.tensor_ops import background_last, take_rows, transpose
 
 STATISTICS = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_variance": "running_var"}
 """What Paddle calls the parts of a batch normalisation -> what torch does."""
-
-BLOCKS = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5} | {f"b{i}": i for i in range(1, 23)}
-"""Name of a block in its stage -> its number; the third stage of a ResNet-101 counts on from a to b1."""
 
 BRANCHES = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3", "short": "shortcut"}
 """Part of a block -> its name here."""
@@ -46,8 +44,8 @@ def linear(source: str, target: str) -> KeyMap:
 
 
 KEY_MAP: KeyMap = (
-    Foreign("bbox_head.bbox_score.{p}", "a file of PaddleDetection 2.x, written after its R-CNNs were rewritten"),
-    Foreign("cls_score_w", "a file of PaddleDetection's static graph"),
+    *VERSION_2,
+    *STATIC,
     *conv_norm("backbone.conv1.conv1", "backbone.stem"),
     *residual_stage("backbone.res2", 2, "backbone.layer1"),
     *residual_stage("backbone.res3", 3, "backbone.layer2"),
