@@ -78,6 +78,49 @@ def test_embedded_models_need_nothing_from_outside(tiny_coco: Path) -> None:
         assert found.labels.numel() == 0 or int(found.labels.max()) < 6
 
 
+def test_dir_shows_the_api_and_nothing_else() -> None:
+    assert dir(zoo) == sorted(zoo.__all__)
+    assert all(getattr(zoo, name).__doc__ for name in dir(zoo))
+    assert zoo.__version__.count(".") == 2
+    with pytest.raises(AttributeError, match="'laod'"):
+        _ = zoo.laod
+    with pytest.raises(zoo.ZooError):
+        zoo.load("absent")
+
+
+FRESH = {
+    "shapes_faster_rcnn_r10_fpn": ["roi_head.stages.0.box_head.logits", "roi_head.stages.0.box_head.deltas"],
+    "shapes_mask_rcnn_r10_fpn": [
+        *("roi_head.stages.0.box_head.logits", "roi_head.stages.0.box_head.deltas"),
+        "roi_head.mask_head.logits",
+    ],
+    "shapes_retinanet_r10_fpn": ["dense_head.logits"],
+    "shapes_yolov8_p": [f"dense_head.class_branches.{level}.2" for level in range(3)],
+}
+"""Entry -> the layers of which the shapes depend on the classes."""
+
+
+@pytest.mark.parametrize("classes", [["cat", "dog", "fox"], ["star", "disc", "square", "triangle", "ring", "cross"]])
+@pytest.mark.parametrize("name", FRESH)
+def test_layers_of_other_classes_begin_anew(
+    name: str, classes: list[str], tiny_coco: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    published, other = zoo.load(name), zoo.load(name, classes=classes)
+    assert other.classes == tuple(classes)
+    states = published.state_dict(), other.state_dict()
+    assert states[0].keys() == states[1].keys()
+    differing = {key for key in states[0] if not torch.equal(states[0][key], states[1][key])}
+    assert {key.rpartition(".")[0] for key in differing} == set(FRESH[name])
+    assert f"(6 in the file, {len(classes)} in the model): {', '.join(FRESH[name])}" in caplog.text
+    (found,) = other.predict([tiny_coco / "val2017" / "000000000001.png"])
+    assert all(one.name in classes for one in found)
+
+
+def test_classes_of_ones_own() -> None:
+    assert zoo.load("shapes_retinanet_r10_fpn", classes=zoo.load("shapes_retinanet_r10_fpn").classes)
+    assert zoo.build("shapes_retinanet_r10_fpn", classes=["cat"]).classes == ("cat",)
+
+
 def test_errors_name_the_next_step() -> None:
     with pytest.raises(UsageError, match="closest") as unknown:
         zoo.load("mmdet_faster_rcnn_r50_fpn_1xx")

@@ -55,12 +55,12 @@ def _measure(settings: RunSettings, record: Record) -> None:
         with stage(record, "checkpoint"):
             weights = Weights(settings)
             record.checkpoint = weights.checkpoint
-        with stage(record, "data"):
-            split = open_data(settings.asked.data, settings.classes)
-            record.data = DataRecord.of(split)
-        announce(record, settings.entry)
         with stage(record, "model"):
             detector = weights.load().to(device)
+        with stage(record, "data"):
+            split = open_data(settings.asked.data, detector.classes)
+            record.data = DataRecord.of(split)
+        announce(record, settings.entry)
         subject = _subject(settings, detector, weights, split, context)
         record.protocol.batches = describe(subject.batches)
         asked = possible([measurement(name) for name in settings.measure], subject, record)
@@ -99,7 +99,7 @@ def _subject(
 
 def _train(config: TrainConfig, settings: RunSettings, subject: Subject, weights: Weights, record: Record) -> None:
     """Train the detector; its checkpoint in the record is then the one that was made here."""
-    split, evaluations = open_data(settings.asked.data, settings.classes, training=True), {}
+    split, evaluations = open_data(settings.asked.data, subject.detector.classes, training=True), {}
 
     def between_epochs(epoch: int) -> None:
         evaluations[epoch] = accuracy(subject)

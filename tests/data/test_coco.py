@@ -105,9 +105,24 @@ def test_class_lists_that_do_not_fit_name_the_ids(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the class list has 'car' more than once"):
         truth.with_categories(["car", "dog", "car"])
     twins = load(tmp_path, edited(lambda d: d["categories"][2].update(name="dog")))
-    assert twins.with_categories(["person"]).category_ids.tolist() == [1]
+    assert twins.with_categories(["person", "dog"]).category_ids.tolist() == [1, 18], "of twins the one with objects"
+    both = edited(lambda d: (d["categories"][2].update(name="dog"), d["annotations"][2].update(category_id=3)))
     with pytest.raises(DataError, match="2 categories of the name 'dog': ids 3, 18"):
-        twins.with_categories(["person", "dog"])
+        load(tmp_path, both).with_categories(["person", "dog"])
+
+
+def test_a_class_without_category_has_no_object(tmp_path: Path) -> None:
+    truth = load(tmp_path, DOCUMENT).with_categories(["boat", "dog", "kite"], optional=["boat", "dog", "kite"])
+    assert truth.category_ids.tolist() == [19, 18, 20]
+    assert truth.category_names == ["boat", "dog", "kite"]
+    assert truth.category_index.tolist() == [1]
+    with pytest.raises(DataError, match="no category 'kite'"):
+        load(tmp_path, DOCUMENT).with_categories(["boat", "kite"], optional=["boat"])
+
+
+def test_no_annotation_has_id_0(tmp_path: Path) -> None:
+    truth = load(tmp_path, edited(lambda d: d["annotations"][1].update(id=0)))
+    assert truth.annotation_ids.tolist() == [2, 1, 3], "from 1, in the order of the file"
 
 
 def test_of_many_categories_an_error_names_the_first(tmp_path: Path) -> None:
@@ -147,7 +162,6 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (edited(lambda d: d["annotations"][0].update(id=9)), "id 9 more than once in annotations"),
         (edited(lambda d: d["images"][0].update(id=10)), "id 10 more than once in images"),
         (edited(lambda d: d["images"][0].update(id="10")), "image '10' whose 'id' is not an integer of 64 bits"),
-        (edited(lambda d: d["annotations"][0].update(id=0)), "id 0"),
         (edited(lambda d: d["annotations"][0].update(image_id=31)), "annotation 5 with the unknown image_id 31"),
         (edited(lambda d: d["annotations"][0].update(category_id=2)), "annotation 5 with the unknown category_id 2"),
         (edited(lambda d: d["annotations"][0].update(bbox=[1, 2, 3])), "annotation 5 whose 'bbox' is not a list of 4"),

@@ -121,12 +121,14 @@ class LoadReport:
         changed: operations, by name -> the keys that they were applied to, or whose values were.
         dropped: reason -> the keys dropped for it, and what else the file holds.
         fresh: reason -> how many keys of the model kept their first values for it, or are 0.
+        kept: the same of keys for which the file has other values than the model can take, each named.
     """
 
     loaded: int = 0
     changed: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     fresh: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)
 
     def include(self, contents: Contents) -> None:
         """Add what the reader of the file left out or changed before any key map saw it."""
@@ -136,7 +138,7 @@ class LoadReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as a record holds it."""
-        rare = {"changed": self.changed, "fresh": self.fresh}
+        rare = {"changed": self.changed, "fresh": self.fresh, "kept": self.kept}
         return {"loaded": self.loaded, "dropped": self.dropped} | {name: keys for name, keys in rare.items() if keys}
 
 

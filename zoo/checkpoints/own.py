@@ -16,7 +16,7 @@ from zoo.checkpoints.containers.torch_file import load_torch_file
 from zoo.checkpoints.contents import Contents
 from zoo.checkpoints.finite import refuse_non_finite
 from zoo.checkpoints.readers import pth, read_contents, safetensors, ultralytics
-from zoo.errors import CheckpointError, ConversionError, UnsafePickleError
+from zoo.errors import CheckpointError, UnsafePickleError
 
 _log = logging.getLogger(__name__)
 
@@ -88,28 +88,19 @@ def recognise_keymap(keys: Collection[str], expected: Collection[str], declared:
     return OWN_NAMES if ours >= SHARE * len(expected) else declared.keymap
 
 
-def check_classes(found: Sequence[str] | None, wanted: Sequence[str], path: Path, *, keymap: str) -> None:
-    """Compare the classes that a file was trained for with the model's, label by label.
+def tell_other_classes(found: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Say where a file of another framework names other classes than the model has, whose labels it fits.
 
-    What another framework leaves there is not always true (converted files keep the list of the file before), so of
-    its files a difference is only told.
+    What other frameworks leave there is not always true: converted files keep the list of the file before.
 
     Args:
-        found: those of the file; None where it does not say, and the shapes of its tensors have to do.
+        found: those of the file.
         wanted: those of the model.
-        path: the file, for the message.
-        keymap: of the file.
-
-    Raises:
-        ConversionError: a file of this code's own has a label that means something else.
+        path: the file.
     """
-    if found is None or [_plain(name) for name in found] == [_plain(name) for name in wanted]:
-        return
-    message = f"{path}: it names {_listed(found)}, where the model has {_listed(wanted)}"
-    if keymap != OWN_NAMES:
-        _log.warning("warning: %s: its labels are read as the model's", message)
-        return
-    raise ConversionError(message, next_step="choose the entry and the data that it was trained for")
+    if [_plain(name) for name in found] != [_plain(name) for name in wanted]:
+        message = "warning: %s: it names %s, where the model has %s: its labels are read as the model's"
+        _log.warning(message, path, _listed(found), _listed(wanted))
 
 
 def _plain(name: str) -> str:

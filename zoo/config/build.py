@@ -5,24 +5,29 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import logging
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import Entry
-from zoo.errors import UsageError
+from zoo.errors import ConversionError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zoo.checkpoints.contents import Contents
     from zoo.checkpoints.convert import LoadReport
     from zoo.config.settings import DataSettings
     from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector
     from zoo.types import Transform
+
+_log = logging.getLogger(__name__)
 
 
 def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
@@ -62,6 +67,7 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     except (InstantiationException, TypeError, ValueError) as error:
         message = f"the parts do not fit together: {' '.join(str(error).split())}"
         raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
+    detector.protocol = parts["protocol"]
     return detector
 
 
@@ -118,8 +124,7 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
     from zoo.checkpoints.keymaps import key_map
 
     state = detector.state_dict()
-    expected = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    converted, report = convert(tensors, key_map(keymap), expected)
+    converted, report = convert(tensors, key_map(keymap), _shapes(detector))
     # Files of half precision hold what is computed with in full.
     widened = {key: tensor.to(state[key].dtype) for key, tensor in converted.items()}
     detector.load_state_dict(widened, strict=True, assign=True)
@@ -127,41 +132,93 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
 
 
 def load_detector(
-    parts: Mapping[str, Any], entry: Entry, classes: Sequence[str], path: Path, *, own: bool = False
+    parts: Mapping[str, Any],
+    entry: Entry,
+    row_classes: Sequence[str],
+    path: Path,
+    *,
+    own: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """An eval-mode detector with the weights of a file, on the CPU.
 
-    It is built without storage and takes the file's tensors as they are, so that nothing is
-    initialised in vain and nothing is held twice.
+    It is built without storage and takes the file's tensors as they are, so that nothing is initialised in vain and
+    nothing is held twice. Where it is to know other classes than the file, the layers that depend on them keep fresh
+    weights; that is logged, and stands in the report.
 
     Args:
         parts: composed configuration by group.
         entry: the row, which says how its published file is read.
-        classes: names of the object classes, in label order.
+        row_classes: names of the row's object classes, in label order.
         path: the file.
-        own: whether it is the user's own, and known by its content.
+        own: whether it is the user's own, and known by its content: its format, names and classes.
+        classes: names of the classes that the detector is to have, in label order; None for those of the file.
 
     Raises:
         CheckpointError: the file cannot be read.
-        ConversionError: it belongs to another model, or to other classes.
+        ConversionError: it belongs to another model.
     """
-    import torch
-
-    from zoo.checkpoints.own import check_classes, read_own, recognise_keymap
+    from zoo.checkpoints.own import OWN_NAMES, read_own, recognise_keymap, tell_other_classes
     from zoo.checkpoints.readers import read_contents
-    from zoo.models.layers.skip_init import SkipInit
 
     published = entry.checkpoint
     contents = read_own(path, published) if own else read_contents(path, published.format)
-    with torch.device("meta"), SkipInit():
-        detector = build_model(parts, classes)
-    keymap = published.keymap
-    if own:
-        keymap = recognise_keymap(contents.tensors, detector.state_dict(), published)
-        check_classes(contents.classes, classes, path, keymap=keymap)
+    detector = _without_storage(parts, row_classes)
+    keymap = recognise_keymap(contents.tensors, detector.state_dict(), published) if own else published.keymap
+    if own and contents.classes is not None:
+        other = _without_storage(parts, contents.classes)
+        # This code's own class lists are true; those of other frameworks are believed where nothing else fits.
+        if keymap == OWN_NAMES or (not _fits(detector, contents, keymap) and _fits(other, contents, keymap)):
+            detector = other
+        else:
+            tell_other_classes(contents.classes, row_classes, path)
     report = load_weights(detector, contents.tensors, keymap)
     report.include(contents)
+    if classes is not None and tuple(classes) != detector.classes:
+        detector, report = _with_classes(parts, detector, classes, report)
     return detector.eval(), report
+
+
+def _without_storage(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
+    import torch
+
+    from zoo.models.layers.skip_init import SkipInit
+
+    with torch.device("meta"), SkipInit():
+        return build_model(parts, classes)
+
+
+def _fits(detector: Detector, contents: Contents, keymap: str) -> bool:
+    """Whether a file's tensors have the names and the shapes of a detector's."""
+    from zoo.checkpoints.convert import convert
+    from zoo.checkpoints.keymaps import key_map
+
+    try:
+        convert(contents.tensors, key_map(keymap), _shapes(detector))
+    except ConversionError:
+        return False
+    return True
+
+
+def _with_classes(
+    parts: Mapping[str, Any], known: Detector, classes: Sequence[str], report: LoadReport
+) -> tuple[Detector, LoadReport]:
+    """A detector for other classes with the weights of one, but for the layers that depend on its classes."""
+    detector = build_model(parts, classes)
+    state, expected = known.state_dict(), _shapes(detector)
+    another = _shapes(known)
+    if len(classes) == len(known.classes):  # then the shapes alone do not tell which layers these are
+        another = _shapes(_without_storage(parts, [*classes, "another"]))
+    fresh = [key for key, shape in expected.items() if another[key] != shape]
+    detector.load_state_dict({key: tensor for key, tensor in state.items() if key not in fresh}, strict=False)
+    layers = ", ".join(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
+    reason = f"of other classes ({len(known.classes)} in the file, {len(classes)} in the model)"
+    _log.warning("these layers begin anew, %s: %s", reason, layers)
+    return detector, replace(report, loaded=report.loaded - len(fresh), kept={reason: fresh})
+
+
+def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
 
 
 def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
@@ -202,6 +259,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         num_images=None if training else data.num_images,
         limit=chosen.limit,
         classes=classes,
+        categories=data.classes,
         known=data.annotations_sha256,
         sizes=data.annotations_size,
     )

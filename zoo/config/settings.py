@@ -16,6 +16,7 @@ from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, entry_names, read_entry
 from zoo.config.compose import PART_GROUPS, compose
 from zoo.config.overrides import check_kinds
+from zoo.data.folder import complete
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
 from zoo.results.identity import Identity, Role, identify, role_of
@@ -207,6 +208,9 @@ class RunSettings:
             one: the batch size that is asked for is that of its training.
         recipe: how the entry is trained; None where it has no schedule.
         train: the training that comes first; None evaluates published weights.
+        row_classes: names of the row's object classes, in label order.
+        classes: those of the model: the row's, and those of other data that it is trained on. A file of the user's
+            own has its own ones when it is evaluated.
         results_dir: folder of records and tables.
         run_dir: folder of this run's record and predictions.
     """
@@ -222,13 +226,16 @@ class RunSettings:
     batch_size: int
     recipe: Recipe | None
     train: TrainConfig | None
+    row_classes: tuple[str, ...]
+    classes: tuple[str, ...]
     results_dir: Path
     run_dir: Path
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Category names in label order: the entry's own, or all of the data set's."""
-        return self.entry.classes or self.asked.data.classes
+    def begins_with(self, checkpoint: Checkpoint) -> bool:
+        """Whether a training begins with this file."""
+        return (
+            self.recipe is not None and self.recipe.initial is not None and self.recipe.initial.urls == checkpoint.urls
+        )
 
     @classmethod
     def from_config(
@@ -246,6 +253,7 @@ class RunSettings:
             UsageError: a value that nothing can be done with, of which the message names the key; or the name is
                 that of an entry, or of another run.
         """
+        config = {**config, "data": complete(config["data"])}
         asked = _settings(config)
         entry = Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts)
         _refuse_name_of_an_entry(asked.name)
@@ -254,6 +262,8 @@ class RunSettings:
         overrides = tuple(overrides)
         check_kinds(config, own, overrides)
         recipe = _recipe(config, asked)
+        own_data = tuple(own["data"]["classes"])
+        row_classes = entry.classes or own_data
         settings = cls(
             entry=entry,
             asked=asked,
@@ -266,6 +276,8 @@ class RunSettings:
             batch_size=1 if training or asked.batch_size == "auto" else asked.batch_size,
             recipe=recipe,
             train=_train(config, asked, recipe, run_dir) if isinstance(asked.run, TrainSettings) else None,
+            row_classes=row_classes,
+            classes=asked.data.classes if training and asked.data.classes != own_data else row_classes,
             results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )

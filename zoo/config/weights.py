@@ -10,6 +10,7 @@ from zoo.config.build import build_model, load_detector
 from zoo.config.settings import RunSettings
 from zoo.errors import ConversionError
 from zoo.results.record import CheckpointRecord, LoadReport
+from zoo.schema import plain
 from zoo.train.initial import InitialWeights
 from zoo.types import Json
 
@@ -35,10 +36,11 @@ class Weights:
         self._initial: InitialWeights | None = None
         self.checkpoint: CheckpointRecord | None = None
         own = settings.asked.checkpoint
-        if settings.train is not None and own.path is None and own.url is None:
+        published = settings.entry.checkpoint
+        if settings.train is not None and own.path is None and own.url is None and not settings.begins_with(published):
             self._initial = InitialWeights(settings.train, settings.results_dir)
             return
-        stored = fetch_checkpoint(settings.entry.checkpoint, settings.results_dir, path=own.path, url=own.url)
+        stored = fetch_checkpoint(published, settings.results_dir, path=own.path, url=own.url)
         self._stored = stored
         self.checkpoint = CheckpointRecord(**checkpoint_info(stored))
 
@@ -56,7 +58,12 @@ class Weights:
             return detector
         try:
             detector, report = load_detector(
-                settings.parts, settings.entry, settings.classes, self._stored.path, own=self._stored.is_own
+                settings.parts,
+                settings.entry,
+                settings.row_classes,
+                self._stored.path,
+                own=self._stored.is_own,
+                classes=None if settings.train is None else settings.classes,
             )
         except ConversionError as error:
             if not settings.identity.changes:
@@ -75,4 +82,6 @@ class Weights:
         if self._initial is not None:
             return self._initial.description
         assert self.checkpoint is not None  # noqa: S101 - there is a file
-        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path}
+        report = self.checkpoint.load_report
+        kept = {} if report is None or not report.kept else {"load_report": plain(report)}
+        return {"sha256": self.checkpoint.sha256, "path": self.checkpoint.path} | kept

@@ -6,7 +6,7 @@ Legend for shapes: I images, K categories, A annotations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class CocoGroundTruth:
         category_ids: int64 (K,), in the order of labels: label l of a detector is category `category_ids[l]`.
             Ascending as a file is read, in the order of the class list after `with_categories`.
         category_names: K names, in the same order.
-        annotation_ids: int64 (A,).
+        annotation_ids: int64 (A,), never 0: where a file has one, they are numbered from 1 in its order.
         image_index: int64 (A,), positions in `image_ids`, ascending.
         category_index: int64 (A,), positions in `category_ids`, which are labels.
         boxes: float64 (A, 4), x, y, width, height in pixels.
@@ -87,11 +87,9 @@ class CocoGroundTruth:
         document, sha256 = read_document(path)
         images, categories = (_by_id(path, document, name) for name in ("images", "categories"))
         annotations = Table.of(path, document, "annotations")
-        if np.any(annotations.ids() == 0):
-            raise DataError(
-                f"{path}: an annotation has id 0, which pycocotools takes for 'not matched'",
-                next_step="number the annotations from 1",
-            )
+        annotation_ids = annotations.ids()
+        if np.any(annotation_ids == 0):  # pycocotools takes 0 for "not matched"; nothing refers to these ids
+            annotation_ids = np.arange(1, len(annotation_ids) + 1)
         image_ids, category_ids = images.ids(), categories.ids()
         by_image = np.argsort(annotations.positions("image_id", image_ids), kind="stable")
         annotations = annotations.sorted_by(by_image)
@@ -105,7 +103,7 @@ class CocoGroundTruth:
             widths=sizes[:, 1],
             category_ids=category_ids,
             category_names=categories.texts("name"),
-            annotation_ids=annotations.ids(),
+            annotation_ids=annotation_ids[by_image],
             image_index=image_index,
             category_index=annotations.positions("category_id", category_ids),
             boxes=annotations.numbers("bbox", 4),
@@ -132,18 +130,22 @@ class CocoGroundTruth:
             widths=self.widths[images],
         )
 
-    def with_categories(self, names: Sequence[str]) -> CocoGroundTruth:
+    def with_categories(self, names: Sequence[str], *, optional: Collection[str] = ()) -> CocoGroundTruth:
         """The same images with the categories of these names, in their order, whatever their ids are.
 
         Args:
             names: the class list of a detector: label l is the category called `names[l]`.
+            optional: those of them that the file need not have. Such a category gets an id of its own and has no
+                object, so that it counts in no average over classes.
 
         Raises:
             DataError: no name is given, one is given twice, or one is the name of no category or of several.
         """
         if not names:
             raise DataError("no category is left to evaluate", next_step="name at least one category")
-        ids = np.array([self._id_of(name) for name in names], dtype=np.int64)
+        absent = [name for name in names if name in optional and name not in self.category_names]
+        made_up = {name: int(self.category_ids.max()) + i for i, name in enumerate(absent, start=1)}
+        ids = np.array([made_up.get(name) or self._id_of(name) for name in names], dtype=np.int64)
         if len(set(names)) < len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
             raise DataError(f"the class list has {twice!r} more than once", next_step="name each category once")
@@ -196,8 +198,10 @@ class CocoGroundTruth:
         return self._rles[annotation]
 
     def _id_of(self, name: str) -> int:
-        """The id of the one category of a name."""
-        ids = [int(i) for i, known in zip(self.category_ids, self.category_names, strict=True) if known == name]
+        """The id of the one category of a name, or of the one that has objects: some exports repeat it for a group."""
+        labels = [label for label, known in enumerate(self.category_names) if known == name]
+        used = set(self.category_index.tolist()).intersection(labels) if len(labels) > 1 else ()
+        ids: list[int] = self.category_ids[sorted(used) if len(used) == 1 else labels].tolist()
         if len(ids) > 1:
             raise DataError(
                 f"the annotations have {len(ids)} categories of the name {name!r}: ids {', '.join(map(str, ids))}",

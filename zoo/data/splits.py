@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.dataset import DatasetLocation, open_dataset
+from zoo.data.folder import missing_images
 from zoo.errors import DataError
 
 _log = logging.getLogger(__name__)
+
+_MAX_LISTED = 5
+"""Class names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ def open_split(
     num_images: int | None,
     limit: int | None,
     classes: Sequence[str],
+    categories: Collection[str],
     known: Mapping[str, str],
     sizes: Mapping[str, tuple[int, int]],
 ) -> Split:
@@ -66,11 +71,14 @@ def open_split(
         num_images: number of images of the whole split, where it is known; annotations of fewer are a part of it.
         limit: number of images, the first by id; None for all.
         classes: category names in label order.
+        categories: names that the data set has. Classes that it does not have are no object's; where nothing is known
+            of the split (`known`), its file may lack any of them.
         known: split -> sha256 of its annotation file.
         sizes: split -> bytes and number of annotations of that file, for the words in which another differs.
 
     Raises:
-        DataError: the annotations are damaged or lack a class, or images are missing.
+        DataError: the annotations are damaged or lack a class, none of the classes is one of theirs, or images are
+            missing.
         DownloadError: it is not there and cannot be downloaded.
     """
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
@@ -81,7 +89,7 @@ def open_split(
         found = (file.stat().st_size, len(loaded.annotation_ids))
         difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, known.get(split), sizes.get(split))
         _log.warning("warning: %s", difference)
-    whole = loaded.with_categories(classes)
+    whole = _with_classes(loaded, classes, categories if split in known else ())
     ground_truth = whole if limit is None else whole.subset(limit)
     return Split(
         data=name,
@@ -92,6 +100,37 @@ def open_split(
         difference=difference,
         partial=len(ground_truth) < max(len(whole), num_images or 0),
     )
+
+
+def _with_classes(truth: CocoGroundTruth, classes: Sequence[str], required: Collection[str]) -> CocoGroundTruth:
+    """The annotations by the classes of a detector; where it does not know all of theirs, or more, that is said.
+
+    Args:
+        truth: annotations.
+        classes: category names in label order.
+        required: those that the annotations must have.
+
+    Raises:
+        DataError: a class is lacking that is required, or all of them are.
+    """
+    there = set(truth.category_names)
+    common = [name for name in classes if name in there]
+    if not common:
+        raise DataError(
+            f"the model and the annotations have no class in common: {_listed(classes)} and {_listed(sorted(there))}",
+            next_step="train it on these classes (run=train), or rename the categories to what the model calls them",
+        )
+    if not required and there != set(classes):
+        absent, unknown = [name for name in classes if name not in there], sorted(there.difference(classes))
+        sides = {"not in the annotations": absent, "not in the model": unknown}
+        said = "; ".join(f"{where}: {_listed(names)}" for where, names in sides.items() if names)
+        _log.warning("classes: %d by name, %s (%s)", len(common), _listed(common), said)
+    return truth.with_categories(classes, optional=[name for name in classes if name not in required])
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + rest
 
 
 def _difference(
@@ -122,10 +161,8 @@ def _image_files(folder: Path, names: Sequence[str]) -> list[Path]:
     """The image files of a split, all of which are there. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images", next_step="check data.root")
-    files = [folder / name for name in names]
-    there = {file.name for file in folder.iterdir()}
-    absent = [file for file in files if file.name not in there]
+    absent = missing_images(folder, names)
     if absent:
-        message = f"{folder}: lacks {len(absent)} of {len(files)} images, such as {absent[0].name}"
+        message = f"{folder}: lacks {len(absent)} of {len(names)} images, such as {absent[0]}"
         raise DataError(message, next_step="complete the folder, or limit the run with data.limit=N")
-    return files
+    return [folder / name for name in names]

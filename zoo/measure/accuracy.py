@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from zoo.measure.coco_eval import PREFIXES
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
-from zoo.types import Json
+from zoo.types import Evaluator, Json
+
+if TYPE_CHECKING:
+    from zoo.data.coco import CocoGroundTruth
+    from zoo.measure.coco_eval.metric import Accuracy
+    from zoo.models.detectors.base import Detector
+
+_log = logging.getLogger(__name__)
+
+
+def make_metric(
+    detector: Detector, ground_truth: CocoGroundTruth, protocol: Mapping[str, Any], evaluator: Evaluator = "vectorized"
+) -> Accuracy:
+    """The metric that a protocol judges a detector by.
+
+    Args:
+        detector: with masks or without; annotations that have none are compared by boxes alone, which is logged.
+        ground_truth: annotations of the images it is run on.
+        protocol: its box convention and rounding.
+        evaluator: ours, or the reference.
+    """
+    from zoo.measure.coco_eval.metric import Accuracy, Rounding
+    from zoo.models.boxes import BoxConvention
+
+    masks, rounding = detector.has_masks, protocol.get("rounding")
+    if masks and not any(ground_truth.segmentations):
+        _log.warning("warning: the annotations have no masks: boxes alone are evaluated")
+        masks = False
+    return Accuracy(
+        ground_truth,
+        evaluator=evaluator,
+        iou_types=("bbox", "segm") if masks else ("bbox",),
+        convention=BoxConvention(inclusive=protocol["boxes"]["inclusive"]),
+        rounding=None if rounding is None else Rounding(**rounding),
+    )
 
 
 def accuracy(subject: Subject) -> dict[str, Json]:
@@ -14,19 +52,10 @@ def accuracy(subject: Subject) -> dict[str, Json]:
         COCO's numbers; nothing in another process than the first.
     """
     from zoo.data.loader import image_loader
-    from zoo.measure.coco_eval.metric import Accuracy, Rounding
-    from zoo.models.boxes import BoxConvention
     from zoo.run.evaluate import evaluate as detect_all
 
     detector, context = subject.detector, subject.context
-    rounding = subject.protocol.get("rounding")
-    metric = Accuracy(
-        subject.ground_truth,
-        evaluator=subject.options["evaluator"],
-        iou_types=("bbox", "segm") if detector.has_masks else ("bbox",),
-        convention=BoxConvention(inclusive=subject.protocol["boxes"]["inclusive"]),
-        rounding=None if rounding is None else Rounding(**rounding),
-    )
+    metric = make_metric(detector, subject.ground_truth, subject.protocol, subject.options["evaluator"])
     samples = image_loader(
         subject.dataset, subject.batches, subject.workers, rank=context.rank, world_size=context.world_size
     )

@@ -72,6 +72,9 @@ DESCRIPTION = "entry"
 MAKES_THE_ROW = ("entry.name", "entry.classes")
 """What of that block is part of the row's hash."""
 
+FACTS_OF_THE_DATA = ("data.num_images", "data.classes", "data.annotations_sha256")
+"""What follows from the name of a data set, and is not shown beside it."""
+
 SHOWN_CHANGES = 3
 """How many changes of a row its label names."""
 
@@ -162,8 +165,11 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
     condition = {key: value for key, value in ours.items() if role_of(key, training=training) is Role.CONDITION}
     differing = [key for key in dict.fromkeys((*ours, *theirs)) if ours.get(key) != theirs.get(key)]
 
+    other_data = "data.name" in differing
+
     def shown(role: Role) -> tuple[str, ...]:
         chosen = [key for key in differing if role_of(key, training=training) is role]
+        chosen = [key for key in chosen if not (other_data and any(_within(key, fact) for fact in FACTS_OF_THE_DATA))]
         return tuple(f"{key}={_text(ours.get(key))}" for key in chosen)
 
     return Identity(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,13 @@ class Detector(nn.Module):
         neck: feature maps to feature maps, or None.
         transform: host-side preprocessing.
         normalizer: device-side preprocessing.
+
+    Attributes:
+        classes: names of the object classes, in label order.
+        protocol: how its answers are judged: box convention, rounding, batches; empty where nobody has said.
     """
+
+    protocol: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
