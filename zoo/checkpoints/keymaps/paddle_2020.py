@@ -43,14 +43,15 @@ def linear(source: str, target: str) -> KeyMap:
     )
 
 
-KEY_MAP: KeyMap = (
-    *VERSION_2,
-    *STATIC,
-    *conv_norm("backbone.conv1.conv1", "backbone.stem"),
+RESIDUAL_STAGES: KeyMap = (
     *residual_stage("backbone.res2", 2, "backbone.layer1"),
     *residual_stage("backbone.res3", 3, "backbone.layer2"),
     *residual_stage("backbone.res4", 4, "backbone.layer3"),
     *residual_stage("backbone.res5", 5, "backbone.layer4"),
+)
+"""Rules for a ResNet without its stem."""
+
+PYRAMID: KeyMap = (
     Rename("neck.fpn_inner_res2_sum_lateral.{p}", "neck.laterals.0.{p}"),
     Rename("neck.fpn_inner_res3_sum_lateral.{p}", "neck.laterals.1.{p}"),
     Rename("neck.fpn_inner_res4_sum_lateral.{p}", "neck.laterals.2.{p}"),
@@ -62,6 +63,15 @@ KEY_MAP: KeyMap = (
     Rename("rpn_head.rpn_feat.rpn_conv.{p}", "rpn_head.conv.{p}"),
     Rename("rpn_head.rpn_rois_score.{p}", "rpn_head.logits.{p}"),
     Rename("rpn_head.rpn_rois_delta.{p}", "rpn_head.deltas.{p}"),
+)
+"""Rules for neck and RPN."""
+
+KEY_MAP: KeyMap = (
+    *VERSION_2,
+    *STATIC,
+    *conv_norm("backbone.conv1.conv1", "backbone.stem"),
+    *RESIDUAL_STAGES,
+    *PYRAMID,
     *linear(f"{SECTION}.fc6_0", f"{BOX_HEAD}.fc1"),
     *linear(f"{SECTION}.fc7_0", f"{BOX_HEAD}.fc2"),
     *residual_stage(f"{SECTION}.res5_roi_feat", 5, "roi_head.stages.0.shared.blocks"),

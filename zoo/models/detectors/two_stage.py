@@ -103,7 +103,7 @@ class TwoStageDetector(Detector):
         if outputs.masks is not None:
             for image, masks, geometry in zip(detections, outputs.masks, batch.geometries, strict=True):
                 image.masks = mask_ops.paste(masks, image.boxes, geometry.original_size)
-        return detections
+        return [self.roi_head.detections.reported(image) for image in detections]
 
     def _detect(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
         """Detections of each image, in the pixels they are suppressed in."""

@@ -23,12 +23,16 @@ whole; or the image with the padding that it has alone in its batch."""
 class PixelNormalizer(nn.Module):
     """(x - mean) / std per channel in float32, with a border around it.
 
+    With a divisor it is (x * (1 / divisor) - mean) / std as numpy has it where mean and std are float64: each step is
+    rounded to float32, but computed in float64 (PaddleDetection).
+
     Args:
-        mean: one value a channel, 0 to 255, in the order the network takes.
+        mean: one value a channel, 0 to 255, or such a value by the divisor, in the order the network takes.
         std: one value a channel, likewise.
         channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
         padding: the border.
         extent: what boxes in input pixels are clipped to.
+        divisor: 255 brings bytes to [0, 1]; None leaves them as they are.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class PixelNormalizer(nn.Module):
         channels: str,
         padding: Padding,
         extent: ExtentRule = "size",
+        divisor: float | None = None,
     ) -> None:
         super().__init__()
         if extent not in get_args(ExtentRule):
@@ -48,6 +53,7 @@ class PixelNormalizer(nn.Module):
         self.swap = channels == "rgb"
         self.padding = padding
         self.extent = extent
+        self.divisor = divisor
         self._constants: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, samples: Sequence[Sample], device: torch.device) -> Batch:
@@ -61,7 +67,11 @@ class PixelNormalizer(nn.Module):
             (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
             window.copy_(pixels.flip(0) if self.swap else pixels)
-            window.sub_(mean).div_(std)
+            if self.divisor is None:
+                window.sub_(mean).div_(std)
+            else:
+                centred = (window.mul_(1 / self.divisor).double() - mean).float()
+                window.copy_(centred.double() / std)
         return Batch(images, geometries, [sample.image_id for sample in samples])
 
     def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
@@ -78,10 +88,10 @@ class PixelNormalizer(nn.Module):
         """Mean, std and border, (3, 1, 1) each."""
         # Constants of the protocol, not weights: kept out of the state dict, and never on the meta device.
         if device not in self._constants:
-            mean, std = (
-                torch.tensor(v, dtype=torch.float32, device=device)[:, None, None] for v in (self.mean, self.std)
-            )
+            dtype = torch.float32 if self.divisor is None else torch.float64
+            mean, std = (torch.tensor(v, dtype=dtype, device=device)[:, None, None] for v in (self.mean, self.std))
             fill = self.padding.fill
-            border = torch.zeros_like(mean) if fill is None else (fill - mean) / std
+            border = torch.zeros_like(mean) if fill is None else (fill / (self.divisor or 1) - mean) / std
+            border = border.float()
             self._constants[device] = (mean, std, border)
         return self._constants[device]
