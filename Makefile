@@ -78,6 +78,10 @@ test: $(READY) ## the tests, in minutes: ARGS='pytest options'
 nightly: $(READY) ## the tests that take long and seldom fail alone
 	$(PYTEST) -m 'nightly and not (gpu or network)' $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## every reader on 10,000 broken inputs, of which `make test` has the first 200
+	ZOO_FUZZ=10000 $(PYTEST) tests/fuzz $(ARGS)
+
 .PHONY: format
 format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix .

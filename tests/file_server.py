@@ -33,6 +33,7 @@ class Fault:
         status, headers, body: answer this instead of the file.
         cut_after: close the connection after so many bytes of the body.
         announce: the Content-Length to claim; -1 for none at all.
+        drip: send single bytes of the body, so many seconds apart, until the client has gone.
         hold_after: send so many bytes, then wait for `FileServer.release`.
         ignore_range: answer 200 with the whole file.
         ignore_if_range: answer 206 though the file is another one by now.
@@ -43,6 +44,7 @@ class Fault:
     body: bytes = b""
     cut_after: int | None = None
     announce: int | None = None
+    drip: float | None = None
     hold_after: int | None = None
     ignore_range: bool = False
     ignore_if_range: bool = False
@@ -133,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         announced = len(body) if fault.announce is None else fault.announce
-        if announced >= 0:
+        if announced >= 0 and "Content-Length" not in headers:
             self.send_header("Content-Length", str(announced))
         if announced != len(body) or fault.cut_after is not None:
             self.send_header("Connection", "close")
@@ -141,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = body if fault.cut_after is None else body[: fault.cut_after]
         hold = len(body) if fault.hold_after is None else fault.hold_after
         try:
+            while fault.drip is not None and not self.files.release.wait(fault.drip):
+                seen.sent += 1
+                self.wfile.write(b"x")
             for part in (body[:hold], body[hold:]):
                 seen.sent += len(part)  # before the client can have it all
                 self.wfile.write(part)

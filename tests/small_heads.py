@@ -43,18 +43,27 @@ def make_rpn(
     )
 
 
-def make_roi_head(num_classes: int = 2, detections: DetectionSelector | None = None) -> RoiHead:
-    """A RoI head of one stage on one map of stride 16, by mmdetection's rules."""
-    stage = functools.partial(
-        RoiStage,
-        pooler=functools.partial(RoiPooler, output_size=7),
-        box_head=functools.partial(TwoFcBoxHead, channels=8),
-        coder=DeltaCoder((0.1, 0.1, 0.2, 0.2)),
-        assigner=MaxIoUAssigner(0.5, 0.5),
-        sampler=AllSampler(),
-        class_loss=SoftmaxCrossEntropyLoss(),
-        box_loss=L1Loss(),
-        divisor="sampled",
-    )
+def make_roi_head(
+    num_classes: int = 2,
+    detections: DetectionSelector | None = None,
+    coders: Sequence[DeltaCoder] = (DeltaCoder((0.1, 0.1, 0.2, 0.2)),),
+    class_agnostic: bool = False,
+) -> RoiHead:
+    """A RoI head on one map of stride 16, by mmdetection's rules, with a stage for each of the coders."""
+    stages = {
+        f"stage{i}": functools.partial(
+            RoiStage,
+            pooler=functools.partial(RoiPooler, output_size=7),
+            box_head=functools.partial(TwoFcBoxHead, channels=8),
+            coder=coder,
+            assigner=MaxIoUAssigner(0.5, 0.5),
+            sampler=AllSampler(),
+            class_loss=SoftmaxCrossEntropyLoss(),
+            box_loss=L1Loss(),
+            divisor="sampled",
+            class_agnostic=class_agnostic,
+        )
+        for i, coder in enumerate(coders)
+    }
     detections = detections or DetectionSelector(score_threshold=0.05, iou_threshold=0.5, max_detections=100)
-    return RoiHead([FeatureSpec(1, 16)], num_classes, {"first": stage}, detections)
+    return RoiHead([FeatureSpec(1, 16)], num_classes, stages, detections)

@@ -116,6 +116,13 @@ def test_layers_of_other_classes_begin_anew(
     assert all(one.name in classes for one in found)
 
 
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_detections_know_what_their_corners_are(inclusive: bool) -> None:
+    model = zoo.build(ENTRY, [*SMALL, f"protocol.boxes.inclusive={inclusive}"])
+    (found,) = model.predict([np.zeros((48, 64, 3), dtype=np.uint8)])
+    assert found.inclusive is inclusive
+
+
 def test_classes_of_ones_own() -> None:
     assert zoo.load("shapes_retinanet_r10_fpn", classes=zoo.load("shapes_retinanet_r10_fpn").classes)
     assert zoo.build("shapes_retinanet_r10_fpn", classes=["cat"]).classes == ("cat",)

@@ -66,7 +66,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert record["entry"] == ENTRY
     assert record["status"] == "measured"
     assert record["checkpoint"]["hash_evidence"] == "other weights"
-    assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}, "changed": {}, "kept": {}}
+    assert record["checkpoint"]["load_report"] == {"loaded": 348, "dropped": {}, "changed": {}, "kept": {}, "fresh": {}}
     told = record["data"]["difference"]
     assert told.startswith("instances_val2017.json (")
     assert "3 annotations" in told

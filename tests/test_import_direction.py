@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("files", "front_door", "schema", "terminal", "types"),
+    ("front_door", "schema", "terminal", "types"),
+    ("files",),
     ("runtime",),
     ("catalog",),
     ("fetch",),

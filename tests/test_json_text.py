@@ -17,6 +17,7 @@ from zoo.schema import parse_json
         ("[" * 100_000 + "]" * 100_000, "nested deeper than 64 levels"),
         ('{"a": "\\ud800"}', r"a text that is no Unicode: '\\ud800'"),
         ('{"\\udfff": 1}', "a text that is no Unicode"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands there twice"),
         ("[9223372036854775808]", "an integer beyond 64 bits"),
         ("[" + "1" * 5000 + "]", "integer string conversion"),
     ],

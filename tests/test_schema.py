@@ -243,3 +243,27 @@ def test_an_annotation_that_no_block_can_hold() -> None:
     Odd.__annotations__["value"] = set[int]
     with pytest.raises(TypeError, match=r"no schema can have set\[int\]"):
         build(Odd, {"value": [1]}, "", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Values of any size."""
+
+    ratio: float = 0.0
+    count: Annotated[int, Minimum(0)] = 0
+    kind: Literal["a"] = "a"
+    where: Path = Path()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        *({"ratio": 10**400}, {"count": -(10**6000)}, {"count": [10**6000]}, {"kind": 10**6000}, {10**6000: 1}),
+        *({"kind": "x" * 10**6}, {"x" * 10**6: 1}, {"count": ["x"] * 10**6}, {"where": "~nobody-of-this-name/a"}),
+    ],
+    ids=range(9),
+)
+def test_values_of_any_size_are_refused_in_a_few_words(block: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(Sizes, block, "", "")
+    assert len(caught.value.message) < 500

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from zoo.errors import ZooError
+from zoo.schema import parse_json
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
@@ -57,8 +56,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON: broken, not UTF-8, nested without end, larger than `LARGEST_JSON`; or it is JSON
-            that others read in another way: a key twice, NaN, half of a surrogate pair, a number of 5,000 digits.
+        ValueError: it is not UTF-8, larger than `LARGEST_JSON`, no regular file, or refused by `parse_json`.
     """
     if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
         raise ValueError("not a regular file")
@@ -66,26 +64,7 @@ def read_json(path: Path) -> Any:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
         raise ValueError(f"larger than {LARGEST_JSON >> 20} MiB")
-    try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair in a text") from None
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        double, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {double[:200]!r} stands there twice")
-    return values
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    return parse_json(data.decode("utf-8"))
 
 
 @contextmanager

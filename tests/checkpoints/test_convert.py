@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.checkpoints.convert import FIXED, REPEATED, Constant, Copy, Drop, Rename, convert
+from zoo.checkpoints.convert import (
+    COUNTED,
+    FIXED,
+    REPEATED,
+    Constant,
+    Copy,
+    Drop,
+    Foreign,
+    Rename,
+    Zeros,
+    convert,
+)
 from zoo.checkpoints.keymaps import key_map
 from zoo.checkpoints.tensor_ops import background_last, take_rows, transpose
 from zoo.errors import ConversionError, UsageError
@@ -71,6 +82,26 @@ def test_two_keys_for_one_place() -> None:
     rules = (Rename("a", "x"), Rename("b", "x"))
     with pytest.raises(ConversionError, match="two checkpoint keys for one model key: b -> x"):
         convert(tensors("a", "b"), rules, {"x": (2,)})
+
+
+def test_counters_that_the_file_lacks_are_zero() -> None:
+    rules = (Rename("{*rest}", "{*rest}"), Zeros("{*norm}.num_batches_tracked", COUNTED))
+    given = {"a.w": torch.ones(2), "b.num_batches_tracked": torch.tensor(7)}
+    expected = {"a.w": (2,), "a.num_batches_tracked": (), "b.num_batches_tracked": ()}
+    converted, report = convert(given, rules, expected)
+    assert {key: value.tolist() for key, value in converted.items()} == {
+        "a.w": [1, 1],
+        "a.num_batches_tracked": 0,
+        "b.num_batches_tracked": 7,
+    }
+    assert report.to_json() == {"loaded": 2, "dropped": {}, "fresh": {COUNTED: 1}}
+
+
+def test_a_file_of_another_kind_is_named() -> None:
+    rules = (Foreign("cls_score_w", "a file of the other zoo"), *KEY_MAP)
+    with pytest.raises(ConversionError, match="this is a file of the other zoo, by its key cls_score_w") as raised:
+        convert(tensors("body.0.conv.w", "cls_score_w"), rules, {})
+    assert "no place" not in raised.value.message
 
 
 def test_long_lists_are_counted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -110,6 +111,10 @@ def test_drawn_on_its_own_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="which file") as unknown:
         found().draw()
     assert "draw(image)" in unknown.value.next_step
+
+
+def test_coco_results_of_inclusive_boxes_are_a_pixel_wider() -> None:
+    assert replace(found(), inclusive=True).to_coco(7, [1, 18])[0]["bbox"] == [10.0, 20.0, 21.0, 16.5]
 
 
 def test_coco_results_are_what_pycocotools_reads() -> None:

@@ -163,6 +163,39 @@ def test_a_damaged_archive_is_named(server: FileServer, tmp_path: Path, damaged:
     assert not (tmp_path / "val2017").exists()
 
 
+def encrypted(archive: bytes) -> bytes:
+    """An archive that says of its members that they need a password."""
+    changed = bytearray(archive)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = changed.find(mark)
+        while start >= 0:
+            changed[start + flags] |= 1
+            start = changed.find(mark, start + 4)
+    return bytes(changed)
+
+
+def test_an_encrypted_archive_is_damaged(server: FileServer, tmp_path: Path) -> None:
+    archive = offered(server, "zips/val2017.zip", encrypted(zipped(IMAGES)), folder="val2017")
+    with pytest.raises(DataError, match=r"val2017\.zip: damaged archive: .*password"):
+        fetch(server, tmp_path, {"val2017": (archive,)})
+
+
+def test_an_archive_that_unpacks_to_far_more_than_itself(server: FileServer, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("val2017/1.jpg", bytes(10**6))
+    archive = offered(server, "zips/val2017.zip", buffer.getvalue(), folder="val2017")
+    with pytest.raises(DataError, match=r"val2017\.zip: would unpack to 1,000,000 bytes"):
+        fetch(server, tmp_path, {"val2017": (archive,)})
+    assert content(tmp_path) == {}
+
+
+def test_a_marker_that_is_no_text_is_not_believed(server: FileServer, archives: Archives, tmp_path: Path) -> None:
+    fetch(server, tmp_path, archives)
+    (tmp_path / ".val2017.zip.unpacked").write_bytes(b"\xff\xfe")
+    assert content(fetch(server, tmp_path, archives)) == COMPLETE
+
+
 def test_an_archive_without_its_folder(server: FileServer, tmp_path: Path) -> None:
     archive = offered(server, "zips/val2017.zip", zipped({"images/1.jpg": b""}), folder="val2017")
     with pytest.raises(DataError, match=r"val2017\.zip: has no folder val2017/"):

@@ -110,6 +110,8 @@ def test_what_could_not_be_measured_is_blocked_alone() -> None:
     found = judge(record, entry)
     assert [found[metric].verdict for metric in ("box_AP", "train_memory_gb")] == ["EXACT", "BLOCKED"]
     assert found["train_memory_gb"].reason == "needs CUDA"
-    assert "| BLOCKED    | h200-sxm | 4.0 GB      | V100 |" in render_diff([record], {"mmdet_a": entry})
+    assert "| train_memory_gb | BLOCKED    | h200-sxm | 4.0 GB      | V100 " in render_diff(
+        [record], {"mmdet_a": entry}
+    )
     record.measured = {"box_AP": 37.41, "train_memory_gb": 3.9}
     assert judge(record, entry)["train_memory_gb"].verdict == "NOT-COMPARED"

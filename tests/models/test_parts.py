@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -191,6 +192,21 @@ def test_normalizer_swaps_normalises_and_then_pads_with_zero() -> None:
     assert batch.images[0, :, :, 3:].abs().sum() == 0
     assert [geometry.size for geometry in batch.geometries] == [(2, 3), (5, 2)]
     assert batch.image_ids == [7, 7]
+
+
+@pytest.mark.parametrize(("extent", "expected"), [("size", (5, 7)), ("scaled", (4.8, 7.2)), ("padded", (32, 32))])
+def test_normalizer_knows_what_boxes_are_clipped_to(extent: Any, expected: tuple[float, float]) -> None:
+    normalizer = PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(32), extent)
+    resized = Sample(torch.zeros(5, 7, 3), 0, original_size=(12, 18), scale=(0.4, 0.4))
+    larger = Sample(torch.zeros(40, 40, 3), 1, original_size=(100, 100), scale=(0.4, 0.4))
+    geometry = normalizer([resized, larger], torch.device("cpu")).geometries[0]
+    assert geometry.extent == pytest.approx(expected)  # whatever image shares its batch
+    assert geometry.size == (5, 7)
+
+
+def test_normalizer_knows_three_extents() -> None:
+    with pytest.raises(ValueError, match="extent: 'image'"):
+        PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(1), "image")  # type: ignore[arg-type]
 
 
 def test_normalizer_keeps_bgr() -> None:

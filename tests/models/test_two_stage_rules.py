@@ -90,7 +90,7 @@ def test_empty_proposals_are_dropped() -> None:
 
 def test_boxes_are_divided_by_the_factor_of_their_axis() -> None:
     proposals = torch.tensor([[8.0, 8, 24, 40]])
-    logits = torch.tensor([[9.0, 0, 0]])
+    logits = torch.tensor([[[9.0, 0, 0]]])
     found = make_roi_head().detect(logits, torch.zeros(1, 8), proposals, geometry((48, 32), (2.0, 4.0)))
     assert found.boxes.tolist() == [[4, 2, 12, 10]]
     assert found.labels.tolist() == [0]
@@ -99,7 +99,7 @@ def test_boxes_are_divided_by_the_factor_of_their_axis() -> None:
 def test_boxes_are_suppressed_in_pixels_of_the_original() -> None:
     # Shifts between classes are taken after the rescaling: the same boxes fall, whatever the scale.
     proposals = torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 14], [0, 0, 16, 2]])
-    logits = torch.tensor([[9.0, 0, 0], [8.0, 0, 0], [7.0, 0, 0]])
+    logits = torch.tensor([[[9.0, 0, 0], [8.0, 0, 0], [7.0, 0, 0]]])
     for scale in ((1.0, 1.0), (2.0, 0.5)):
         found = make_roi_head().detect(logits, torch.zeros(3, 8), proposals, geometry(SIZE, scale))
         assert found.boxes[:, 3].tolist() == [16 / scale[1], 2 / scale[1]]
@@ -158,8 +158,8 @@ def test_a_c4_head_takes_everything_from_the_backbone() -> None:
     ("override", "message"),
     [
         ("head.roi_head.stages.first.pooler.output_size=7", "7 is no multiple"),
-        ("backbone=resnet50_caffe", r"out_stages \(1, 2, 3, 4\)"),
-        ("backbone=csp_n", "leaves no stage"),
+        ("backbone=resnet50_caffe", "one number of channels on all levels, not .256, 512, 1024, 2048."),
+        ("backbone=csp_n", "backbone CspBackbone gives 3 maps"),
         ("head.roi_head.stages.first.shared=everything", "'everything'"),
         ("+head.rpn_head.anchors.strides=[32]", "strides"),
         ("+head.roi_head.stages.first.box_head.depth=50", "depth"),
@@ -191,11 +191,3 @@ def test_the_convention_of_the_protocol_reaches_every_part() -> None:
     rpn, stage, detections = model.rpn_head, model.roi_head.last_stage, model.roi_head.detections
     parts = (rpn.coder, rpn.assigner, rpn.proposals, stage.coder, stage.assigner, stage.pooler, detections)
     assert all(part.convention.inclusive for part in parts)
-
-
-def test_several_stages_are_not_known() -> None:
-    (first,) = compose(C4)["head"]["roi_head"]["stages"].values()
-    parts = compose(C4)
-    parts["head"]["roi_head"]["stages"]["second"] = first
-    with torch.device("meta"), pytest.raises(UsageError, match="stages: first, second"):
-        build_model(parts, class_names(3))

@@ -38,7 +38,7 @@ def test_counts_add_up(small_parts: dict[str, Any], monkeypatch: pytest.MonkeyPa
 
 def test_parameters_of_the_parts() -> None:
     with torch.device("meta"):
-        head = TwoFcBoxHead(256, 7, num_classes=80)
+        head = TwoFcBoxHead(256, 7, num_classes=80, num_boxes=80)
         backbone = ResNet(50)
     assert sum(p.numel() for p in head.parameters()) == (
         (256 * 49 + 1) * 1024 + (1024 + 1) * 1024 + (1024 + 1) * 81 + (1024 + 1) * 320

@@ -84,7 +84,32 @@ class Fresh:
     reason: str
 
 
-Rule = Rename | Drop | Copy | Constant | Fresh
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Model keys that are 0 where the checkpoint lacks them, and why: counters that its framework does not keep."""
+
+    target: str
+    reason: str
+
+
+COUNTED = "a counter that decides nothing while the momentum is fixed"
+"""Why batch normalisation's `num_batches_tracked` may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Checkpoint keys that only a file of another kind has, and of which: its tensors mean something else.
+
+    Attributes:
+        source: pattern of the checkpoint's keys.
+        kind: what such a file is, as a message says it: "a file of ...".
+    """
+
+    source: str
+    kind: str
+
+
+Rule = Rename | Drop | Copy | Constant | Fresh | Zeros | Foreign
 KeyMap = Sequence[Rule]
 
 
@@ -96,7 +121,7 @@ class LoadReport:
         loaded: number of keys that went into the model.
         changed: operations, by name -> the keys that they were applied to, or whose values were.
         dropped: reason -> the keys dropped for it, and what else the file holds.
-        fresh: reason -> how many keys of the model kept their first values for it.
+        fresh: reason -> how many keys of the model kept their first values for it, or are 0.
         kept: the same of keys for which the file has other values than the model can take, each named.
     """
 
@@ -132,10 +157,11 @@ def convert(
         Tensors by model key, one for each of `expected` that need not stay fresh, and what became of the others.
 
     Raises:
-        ConversionError: a key without a rule, without a place, without a tensor, twice, of another shape, or a
-            copy or a constant that differs.
+        ConversionError: the file is of another kind; or a key without a rule, without a place, without a tensor,
+            twice, of another shape, or a copy or a constant that differs.
     """
-    rules = [(_pattern(rule.source), rule) for rule in key_map if not isinstance(rule, Fresh)]
+    _refuse_foreign(tensors, key_map)
+    rules = [(_pattern(rule.source), rule) for rule in key_map if isinstance(rule, Rename | Drop | Copy | Constant)]
     conversion = _Conversion(tensors, expected)
     for key in tensors:
         match, rule = next(((m, rule) for pattern, rule in rules if (m := pattern.fullmatch(key))), (None, None))
@@ -146,12 +172,13 @@ def convert(
         else:
             conversion.leave_out(rule, match)
     converted, report, problems = conversion.converted, conversion.report, conversion.problems
+    report.loaded = len(converted)
+    converted |= _zeros([key for key in expected if key not in converted], key_map, expected, report)
     missing = _count_fresh([key for key in expected if key not in converted], key_map, report)
     if missing:
         problems["the checkpoint lacks model keys"] = missing
     if problems:
         raise ConversionError(_describe(problems), next_step="check that the checkpoint belongs to this entry")
-    report.loaded = len(converted)
     return converted, report
 
 
@@ -227,6 +254,34 @@ class _Conversion:
         if problem:
             self.note(problem, f"{key} -> {target}")
         self.converted[target] = tensor
+
+
+def _refuse_foreign(tensors: Mapping[str, Tensor], key_map: KeyMap) -> None:
+    """Raise ConversionError for a file that is known to be of another kind."""
+    for rule in key_map:
+        if isinstance(rule, Foreign):
+            pattern = _pattern(rule.source)
+            shown = next((key for key in tensors if pattern.fullmatch(key)), None)
+            if shown is not None:
+                message = f"this is {rule.kind}, by its key {shown}: not the checkpoint of this entry"
+                raise ConversionError(message, next_step="choose the entry that it belongs to, or give another file")
+
+
+def _zeros(
+    keys: Sequence[str], key_map: KeyMap, expected: Mapping[str, tuple[int, ...]], report: LoadReport
+) -> dict[str, Tensor]:
+    """The keys that are 0 where the checkpoint lacks them, which are reported."""
+    import torch
+
+    zeros: dict[str, Tensor] = {}
+    for rule in key_map:
+        if isinstance(rule, Zeros):
+            pattern = _pattern(rule.target)
+            found = {key: torch.zeros(expected[key]) for key in keys if pattern.fullmatch(key)}
+            if found:
+                report.fresh[rule.reason] = report.fresh.get(rule.reason, 0) + len(found)
+            zeros |= found
+    return zeros
 
 
 def _target(rule: Rename, match: re.Match[str], expected: Mapping[str, tuple[int, ...]]) -> str:

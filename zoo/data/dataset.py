@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.shapes import dataset as shapes
-from zoo.errors import UsageError, closest
+from zoo.errors import DataError, UsageError, closest
 from zoo.fetch.coco import fetch_coco
 
 
@@ -21,6 +22,21 @@ class DatasetLocation:
 
     root: Path
     files_sha256: str | None = None
+
+
+def is_whole(name: str, split: str, annotations: Path, images: Sequence[Path]) -> bool | None:
+    """Whether annotations and images are those of a split to the last byte; None where its images are not known so.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    if name != "shapes" or split not in ("train", "val"):
+        return None
+    try:
+        return shapes.digest_of(annotations, images) == shapes.SHA256["train" if split == "train" else "val"]
+    except OSError as error:
+        message = f"{error.filename}: cannot be read ({error.strerror or error})"
+        raise DataError(message, next_step="make the file readable, or complete the folder") from None
 
 
 def open_dataset(name: str, split: str) -> DatasetLocation:

@@ -59,6 +59,7 @@ class Detections:
         masks: one RLE of the original image's size a box, or None for box-only models.
         classes: names of the classes in label order; empty where they are not known.
         path: file of the image, where it came from one.
+        inclusive: corners are pixels that both belong to the box, which is x2 - x1 + 1 wide.
     """
 
     boxes: Tensor
@@ -67,6 +68,7 @@ class Detections:
     masks: list[Rle] | None = None
     classes: tuple[str, ...] = ()
     path: Path | None = None
+    inclusive: bool = False
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -164,6 +166,8 @@ class Detections:
             DataError: a label has no id.
         """
         sizes = self.boxes[:, 2:] - self.boxes[:, :2]  # float32 differences, as the source frameworks write them
+        if self.inclusive:
+            sizes = sizes + 1
         rows: list[dict[str, Any]] = []
         for found, size in zip(self, sizes.tolist(), strict=True):
             row: dict[str, Any] = {"image_id": image_id, "category_id": self._category(found, category_ids)}

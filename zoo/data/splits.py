@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.dataset import DatasetLocation, open_dataset
+from zoo.data.dataset import DatasetLocation, is_whole, open_dataset
 from zoo.data.folder import missing_images
 from zoo.errors import DataError
 
@@ -28,7 +28,8 @@ class Split:
         ground_truth: annotations.
         files: image files, in the order of the annotations.
         files_sha256: hash over every byte of the split; None where not every file was hashed.
-        difference: what tells the annotation file from the split's own, in words; None where every byte is the same.
+        difference: what tells annotations or images from the split's own, in words; None where every byte that is
+            known is the same: of the annotations, and of embedded data of the images too.
         partial: whether these are a part of the split.
     """
 
@@ -42,7 +43,7 @@ class Split:
 
     @property
     def known(self) -> bool:
-        """Whether the annotation file is the split's own, byte for byte."""
+        """Whether the annotation file, and of embedded data the images, are the split's own, byte for byte."""
         return self.difference is None
 
 
@@ -91,14 +92,19 @@ def open_split(
         _log.warning("warning: %s", difference)
     whole = _with_classes(loaded, classes, categories if split in known else ())
     ground_truth = whole if limit is None else whole.subset(limit)
+    files = _image_files(location.root / images, ground_truth.file_names)
+    partial = len(ground_truth) < max(len(whole), num_images or 0)
+    if root is not None and not partial and difference is None and is_whole(name, split, file, files) is False:
+        difference = f"{location.root / images} has other images than {name} {split}, by their sha256"
+        _log.warning("warning: %s", difference)
     return Split(
         data=name,
         name=split,
         ground_truth=ground_truth,
-        files=_image_files(location.root / images, ground_truth.file_names),
+        files=files,
         files_sha256=location.files_sha256,
         difference=difference,
-        partial=len(ground_truth) < max(len(whole), num_images or 0),
+        partial=partial,
     )
 
 

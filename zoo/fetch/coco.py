@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +23,12 @@ Split = Literal["val2017", "train2017"]
 
 _INSTEAD = "give the folder of a COCO you have with data.root=DIR"
 _BAD_ARCHIVE = "remove {} and run again, or " + _INSTEAD
+
+MOST_EXPANSION = 100
+"""Times its own size that an archive may unpack to; COCO's annotations take four times theirs."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
+"""What zipfile raises for archives that are not whole, encrypted (RuntimeError), or compressed in unknown ways."""
 
 SERVER = "http://images.cocodataset.org"
 """Without TLS, as https://cocodataset.org/#download links it; the md5 sums below stand in for it."""
@@ -134,7 +142,7 @@ def _is_complete(root: Path, archive: Archive) -> bool:
     return (
         (root / archive.folder).is_dir()
         and marker.is_file()
-        and marker.read_text(encoding="utf-8").strip() == archive.md5
+        and marker.read_text(encoding="utf-8", errors="replace").strip() == archive.md5
     )
 
 
@@ -191,18 +199,24 @@ def _unpack(path: Path, folder: Path) -> None:
             for member in members:
                 if not _stays_inside(member):
                     raise DataError(f"{path.name}: member {member.filename!r} leaves its folder", next_step=next_step)
-            _check_space(path.parent, sum(member.file_size for member in members), f"unpacking {path.name}")
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > MOST_EXPANSION * path.stat().st_size:
+                raise DataError(f"{path.name}: would unpack to {unpacked:,} bytes", next_step=next_step)
+            _check_space(path.parent, unpacked, f"unpacking {path.name}")
             with progress(f"unpacking {path.name}", total=len(members), unit="files") as bar:
                 for member in members:
                     archive.extract(member, folder)
                     bar.update()
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path.name}: damaged archive: {error}", next_step=next_step) from None
 
 
 def _stays_inside(member: zipfile.ZipInfo) -> bool:
     """Whether a member is a plain file or folder below the folder it is unpacked into, on every system."""
     name = member.filename
+    # zipfile has cut the name at a NUL already; what was behind it is another name to others.
+    if "\0" in member.orig_filename or not name.strip("/"):
+        return False
     if stat.S_ISLNK(member.external_attr >> 16):
         return False
     for path in (PurePosixPath(name), PureWindowsPath(name)):

@@ -39,6 +39,7 @@ class ProposalSelector:
         min_size: shortest side kept, in input pixels; with 0, boxes need some extent, with None not even that.
         nms: kind of suppression; its groups are the levels.
         convention: of the boxes.
+        stand_in: score of the box of zeros that stands for a level of which nothing is left; None: nothing does.
     """
 
     pre_nms_top_n: int
@@ -49,6 +50,7 @@ class ProposalSelector:
     min_size: float | None = 0.0
     nms: GroupedNms = field(default_factory=OffsetNms)
     convention: BoxConvention = EXCLUSIVE
+    stand_in: float | None = None
 
     def __call__(
         self,
@@ -99,7 +101,10 @@ class ProposalSelector:
         keep = self.nms(boxes, scored, levels, self.iou_threshold)
         if self.level_top_n is not None:
             keep = keep[_rank_in_group(levels[keep]) < self.level_top_n]
-        return Proposals(boxes[keep], scored[keep])
+        found = Proposals(boxes[keep], scored[keep])
+        if self.stand_in is None:
+            return found
+        return _with_stand_ins(found, len(scores) - len(torch.unique(levels[keep])), self.stand_in)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,8 @@ class DetectionSelector:
         nms_frame: the pixels that boxes are suppressed in.
         nms: kind of suppression; its groups are the classes.
         convention: of the boxes.
+        clip_original: boxes are clipped once more when they are in original pixels, and what has no area left is not
+            reported.
     """
 
     score_threshold: float
@@ -128,6 +135,7 @@ class DetectionSelector:
     nms_frame: Frame = "original"
     nms: GroupedNms = field(default_factory=OffsetNms)
     convention: BoxConvention = EXCLUSIVE
+    clip_original: bool = False
 
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
@@ -171,11 +179,17 @@ class DetectionSelector:
         return Detections(boxes=boxes[keep], scores=scores[keep], labels=labels[keep])
 
     def to_original(self, found: Detections, geometry: ImageGeometry) -> Detections:
-        """What `select` found in original pixels, where it did so in the input's."""
-        if self.nms_frame == "original":
-            return found
-        boxes = found.boxes / found.boxes.new_tensor(geometry.scale).repeat(2)
+        """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
+        boxes = found.boxes
+        if self.nms_frame != "original":
+            boxes = boxes / boxes.new_tensor(geometry.scale).repeat(2)
+        if self.clip_original:
+            boxes = self.convention.clip(boxes, geometry.original_size)
         return Detections(boxes, found.scores, found.labels, found.masks)
+
+    def reported(self, found: Detections) -> Detections:
+        """Of what was found, in original pixels, that which is reported."""
+        return found[large_enough(found.boxes, 0.0, self.convention)] if self.clip_original else found
 
 
 def large_enough(boxes: Tensor, min_size: float, convention: BoxConvention) -> Tensor:
@@ -188,6 +202,14 @@ def _rank_in_group(groups: Tensor) -> Tensor:
     """How many of the same group come before each of groups (N,), int64 (N,)."""
     same = groups[:, None] == torch.unique(groups)  # (N, G)
     return (same.cumsum(dim=0) * same).amax(dim=1) - 1 if len(groups) else groups
+
+
+def _with_stand_ins(found: Proposals, count: int, score: float) -> Proposals:
+    """Proposals and so many boxes of zeros, best first."""
+    boxes = torch.cat((found.boxes, found.boxes.new_zeros(count, 4)))
+    scores = torch.cat((found.scores, found.scores.new_full((count,), score)))
+    order = scores.argsort(descending=True, stable=True)
+    return Proposals(boxes[order], scores[order])
 
 
 def _best_of_batch(found: Sequence[Proposals], top_n: int) -> list[Proposals]:

@@ -40,12 +40,14 @@ class LoadReport:
         dropped: reason -> keys that no parameter takes.
         changed: operation -> keys whose values were changed by it.
         kept: reason -> keys of the model that kept their first values.
+        fresh: reason -> how many keys of the model the file lacks, and need not have.
     """
 
     loaded: int
     dropped: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
     kept: dict[str, list[str]] = field(default_factory=dict)
+    fresh: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

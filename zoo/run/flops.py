@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torchvision  # noqa: F401 - registers its operations
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from zoo.errors import UsageError, closest
@@ -35,8 +36,12 @@ def _two_per_output(*_args: Any, out_shape: Sequence[int], **_kwargs: Any) -> in
     return 2 * prod(out_shape)
 
 
-MISSING: Mapping[Any, Formula] = {aten.mv: _matrix_vector}
-"""Matrix products that torch's counter leaves out."""
+MISSING: Mapping[Any, Formula] = {
+    aten.mv: _matrix_vector,
+    # A sample of four cells counts as one of a plain convolution: how it is interpolated is not counted.
+    torch.ops.torchvision.deform_conv2d: _convolution_by_output,
+}
+"""Products that torch's counter leaves out."""
 
 COUNTERS: Mapping[str, Mapping[Any, Formula]] = {
     # thop 0.1, of which the YOLOv8 tables print twice the MACs: a transposed convolution counts as a plain

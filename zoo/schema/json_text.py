@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -17,11 +18,11 @@ def parse_json(text: str) -> object:
     """The value in a JSON text.
 
     Raises:
-        ValueError: it is no JSON (NaN and Infinity are none), is nested deeper than `DEEPEST`, or has a text that is
-            no Unicode or an integer beyond 64 bits; the message says which.
+        ValueError: it is no JSON (NaN and Infinity are none), is nested deeper than `DEEPEST`, or has what others read
+            in another way: a key twice, a text that is no Unicode, an integer beyond 64 bits; the message says which.
     """
     try:
-        value: object = json.loads(text, parse_constant=_refuse)
+        value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     pending: list[tuple[object, int]] = [(value, 1)]
@@ -51,6 +52,14 @@ def _check_text(text: str) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError(f"a text that is no Unicode: {text[:40]!a}") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        double, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {double[:200]!r} stands there twice")
+    return values
 
 
 def _refuse(name: str) -> NoReturn:

@@ -5,10 +5,9 @@ The last stage goes to the backbone, or to the RoI head where that has it.
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import Drop, Fresh, KeyMap, Rename
+from zoo.checkpoints.convert import COUNTED, Drop, Fresh, KeyMap, Rename
 
 NEW = "a layer that a classification network does not have"
-COUNTED = "a counter that decides nothing while the momentum is fixed"
 
 
 def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:

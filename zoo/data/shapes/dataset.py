@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,8 +73,13 @@ def digest(root: Path, split: Split) -> str | None:
     annotations, images = _annotations(root, split), root / split
     if not annotations.is_file() or not images.is_dir():
         return None
+    return digest_of(annotations, images.iterdir())
+
+
+def digest_of(annotations: Path, images: Iterable[Path]) -> str:
+    """The same over an annotation file and images, wherever they lie. Raises OSError where one cannot be read."""
     total = hashlib.sha256()
-    for path in (annotations, *sorted(images.iterdir())):
+    for path in (annotations, *sorted(images)):
         content = path.read_bytes()
         total.update(f"{path.name} {len(content)}\n".encode())
         total.update(content)

@@ -1,17 +1,20 @@
-"""ResNet (He et al., "Deep Residual Learning for Image Recognition", 2015) and ResNeXt (Xie et al., 2017).
+"""ResNet (He et al., "Deep Residual Learning for Image Recognition", 2015) and what came of it, put together of parts.
 
-Stage outputs are c2 to c5, at strides 4, 8, 16 and 32 where no stage is dilated.
+ResNeXt (Xie et al., 2017) has groups, variant D (He et al., "Bag of Tricks", 2018) a deep stem and pooled shortcuts,
+Res2Net and deformable networks another 3x3. Stage outputs are c2 to c5, at strides 4, 8, 16 and 32 where no stage is
+dilated.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from zoo.models.layers.conv import ConvNorm, norms
+from zoo.models.layers.deform_conv import DeformConvNorm
 from zoo.types import FeatureSpec
 
 
@@ -20,17 +23,53 @@ def stem_7x7(width: int) -> nn.Module:
     return ConvNorm(3, width, 7, stride=2, activation=nn.ReLU(inplace=True))
 
 
+def deep_stem(width: int) -> nn.Module:
+    """Images (N, 3, H, W) to (N, width, H / 2, W / 2) by three 3x3, the first two half as wide (He et al., 2018)."""
+    return nn.Sequential(
+        ConvNorm(3, width // 2, 3, stride=2, activation=nn.ReLU(inplace=True)),
+        ConvNorm(width // 2, width // 2, 3, activation=nn.ReLU(inplace=True)),
+        ConvNorm(width // 2, width, 3, activation=nn.ReLU(inplace=True)),
+    )
+
+
 def plain_conv3x3(in_channels: int, out_channels: int, stride: int, dilation: int, groups: int) -> nn.Module:
     """The 3x3 of a bottleneck, with its normalisation and activation."""
     relu = nn.ReLU(inplace=True)
     return ConvNorm(in_channels, out_channels, 3, stride=stride, dilation=dilation, groups=groups, activation=relu)
 
 
+def deformable_conv3x3(in_channels: int, out_channels: int, stride: int, dilation: int, groups: int) -> nn.Module:
+    """The 3x3 of a bottleneck, modulated and deformable (Zhu et al., 2018), with its normalisation and activation."""
+    relu = nn.ReLU(inplace=True)
+    return DeformConvNorm(in_channels, out_channels, stride=stride, dilation=dilation, groups=groups, activation=relu)
+
+
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """The shortcut of a stage's first block: the identity where it fits, else a 1x1 with the stride."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
+    return always_projection(in_channels, out_channels, stride)
+
+
+def always_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The same, but a 1x1 also where the identity would fit, as in basic blocks' first stage (PaddleDetection)."""
     return ConvNorm(in_channels, out_channels, 1, stride=stride)
+
+
+def pooled_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The same, but an average of 2x2 before the 1x1 halves the size, so that nothing is skipped (He et al., 2018)."""
+    make = _PooledProjection if stride > 1 else projection
+    return make(in_channels, out_channels, stride)
+
+
+class _PooledProjection(ConvNorm):
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+        # At an odd border a window averages what it has.
+        self.pool = nn.AvgPool2d(stride, stride=stride, ceil_mode=True, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.pool(x))
 
 
 def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:  # noqa: ARG001 - as every shortcut is made
@@ -40,6 +79,9 @@ def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:  # 
 
 Shortcut = Callable[[int, int, int], nn.Module]
 """Input channels, output channels and stride to a module."""
+
+Conv3x3 = Callable[[int, int, int, int, int], nn.Module]
+"""Input channels, output channels, stride, dilation and groups to a module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +99,7 @@ class BlockParts:
     style: str = "pytorch"
     groups: int = 1
     base_width: int = 64
-    conv3x3: Callable[[int, int, int, int, int], nn.Module] = plain_conv3x3
+    conv3x3: Conv3x3 = plain_conv3x3
     shortcut: Shortcut = projection
 
     def __post_init__(self) -> None:
@@ -74,8 +116,8 @@ class BasicBlock(nn.Module):
         self, in_channels: int, width: int, stride: int, dilation: int, parts: BlockParts, shortcut: Shortcut
     ) -> None:
         super().__init__()
-        if (parts.style, parts.groups, parts.base_width) != ("pytorch", 1, 64):
-            raise ValueError(f"{parts}: basic blocks have one style and no groups")
+        if replace(parts, shortcut=projection) != BlockParts():
+            raise ValueError(f"{parts}: basic blocks have one style, no groups and plain 3x3")
         relu = nn.ReLU(inplace=True)
         self.conv1 = ConvNorm(in_channels, width, 3, stride=stride, dilation=dilation, activation=relu)
         self.conv2 = ConvNorm(width, width, 3, dilation=dilation)
@@ -113,6 +155,7 @@ class Bottleneck(nn.Module):
 
 STAGES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     10: (BasicBlock, (1, 1, 1, 1)),
+    34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
 }
@@ -123,7 +166,7 @@ class ResNet(nn.Module):
     """Residual network in up to four stages, put together of parts.
 
     Args:
-        depth: 10, 50 or 101.
+        depth: 10, 34, 50 or 101.
         style: where a bottleneck has its stride: "pytorch", on the 3x3, or "caffe", on the first 1x1.
         groups: of each 3x3; more than 1 makes a ResNeXt.
         base_width: channels of each group in the first stage.
@@ -135,6 +178,9 @@ class ResNet(nn.Module):
         norm_trained: scales and biases of batch normalisation get gradients.
         width: channels of the stem and of the first stage; doubled from stage to stage.
         stem: makes what comes before the max-pool.
+        shortcut: makes the shortcut of each stage's first block.
+        conv3x3: makes the 3x3 of a bottleneck.
+        conv3x3_stages: where it stands; the other stages have a plain 3x3.
 
     Attributes:
         out_specs: channels and stride of each returned map.
@@ -154,12 +200,19 @@ class ResNet(nn.Module):
         norm_trained: bool = True,
         width: int = 64,
         stem: Callable[[int], nn.Module] = stem_7x7,
+        shortcut: Shortcut = projection,
+        conv3x3: Conv3x3 = plain_conv3x3,
+        conv3x3_stages: Sequence[int] = (1, 2, 3, 4),
     ) -> None:
         super().__init__()
         if depth not in STAGES:
             raise ValueError(f"depth: {depth}, known are {sorted(STAGES)}")
         self.block, self.counts = STAGES[depth]
-        self.parts = BlockParts(style, groups, base_width)
+        plain = BlockParts(style, groups, base_width, shortcut=shortcut)
+        self.parts = {
+            stage: replace(plain, conv3x3=conv3x3) if stage in conv3x3_stages else plain
+            for stage in range(1, len(self.counts) + 1)
+        }
         self.width = width
         self.strides, self.dilations = tuple(strides), tuple(dilations)
         self.out_stages = tuple(out_stages)
@@ -216,11 +269,10 @@ class ResNet(nn.Module):
         """A stage, 1 to 4; only its first block changes channels and size."""
         in_channels = self.width if stage == 1 else self._spec(stage - 1).channels
         width, stride, dilation = self.width * 2 ** (stage - 1), self.strides[stage - 1], self.dilations[stage - 1]
-        first = self.block(in_channels, width, stride, dilation, self.parts, self.parts.shortcut)
+        parts = self.parts[stage]
+        first = self.block(in_channels, width, stride, dilation, parts, parts.shortcut)
         channels = width * self.block.expansion
-        rest = (
-            self.block(channels, width, 1, dilation, self.parts, identity) for _ in range(self.counts[stage - 1] - 1)
-        )
+        rest = (self.block(channels, width, 1, dilation, parts, identity) for _ in range(self.counts[stage - 1] - 1))
         return nn.Sequential(first, *rest)
 
     def _spec(self, stage: int) -> FeatureSpec:

@@ -144,4 +144,5 @@ class Detector(nn.Module):
     def _predict(self, image: Image, image_id: int) -> Detections:
         found: Detections = self([self.transform(image, image_id)])[0].cpu()
         path = None if isinstance(image, np.ndarray) else Path(image)
-        return replace(found, classes=self.classes, path=path)
+        inclusive = bool(self.protocol.get("boxes", {}).get("inclusive"))
+        return replace(found, classes=self.classes, path=path, inclusive=inclusive)

@@ -21,14 +21,16 @@ class TwoStageOutputs:
     """What the network says of a batch.
 
     Attributes:
-        proposals: (P, 4) an image, in input pixels.
-        logits: (P, K + 1) an image, background last.
-        deltas: (P, K * 4) an image, class-major.
+        proposals: (P, 4) an image, in input pixels: of the first stage.
+        regions: (P, 4) an image, in input pixels: what the last stage looked at; of one stage the proposals.
+        logits: (V, P, K + 1) an image, background last: a vote of each box head.
+        deltas: (P, B * 4) an image, of the last stage: of one box a class, or one for all.
         detections: of each image, in input pixels: those that masks were predicted on; None without a mask head.
         masks: (D, S, S) an image, in [0, 1], on the detections' boxes; None without a mask head.
     """
 
     proposals: list[Tensor]
+    regions: list[Tensor]
     logits: list[Tensor]
     deltas: list[Tensor]
     detections: list[Detections] | None = None
@@ -75,9 +77,9 @@ class TwoStageDetector(Detector):
         """
         features = self.extract(batch.images)
         proposals = [found.boxes for found in self.rpn_head.propose(self.rpn_head(features), batch.geometries)]
-        logits, deltas = self.roi_head(features, proposals)
+        regions, logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
-        outputs = TwoStageOutputs(proposals, list(logits.split(counts)), list(deltas.split(counts)))
+        outputs = TwoStageOutputs(proposals, regions, list(logits.split(counts, dim=1)), list(deltas.split(counts)))
         if self.roi_head.mask_head is not None:
             outputs.detections = self._detect(outputs, batch)
             outputs.masks = self.roi_head.segment(features, outputs.detections)
@@ -101,9 +103,9 @@ class TwoStageDetector(Detector):
         if outputs.masks is not None:
             for image, masks, geometry in zip(detections, outputs.masks, batch.geometries, strict=True):
                 image.masks = mask_ops.paste(masks, image.boxes, geometry.original_size)
-        return detections
+        return [self.roi_head.detections.reported(image) for image in detections]
 
     def _detect(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
         """Detections of each image, in the pixels they are suppressed in."""
-        images = zip(outputs.logits, outputs.deltas, outputs.proposals, batch.geometries, strict=True)
+        images = zip(outputs.logits, outputs.deltas, outputs.regions, batch.geometries, strict=True)
         return [self.roi_head.detect(*image) for image in images]

@@ -1,4 +1,7 @@
-"""Box heads: pooled features of a region to class logits and box deltas."""
+"""Box heads: pooled features of a region to class logits and box deltas.
+
+Legend: R regions, C channels, S side of the pooled features, K object classes, B boxes of a region.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,25 @@ class TwoFcBoxHead(nn.Module):
         in_channels: of the pooled features.
         pooled_size: their height and width.
         num_classes: object classes, without background.
+        num_boxes: boxes of a region: one a class, or one for all.
         channels: of the hidden layers.
     """
 
-    def __init__(self, in_channels: int, pooled_size: int, num_classes: int, channels: int = 1024) -> None:
+    def __init__(
+        self, in_channels: int, pooled_size: int, num_classes: int, num_boxes: int, channels: int = 1024
+    ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(in_channels * pooled_size**2, channels)
         self.fc2 = nn.Linear(channels, channels)
         self.logits = nn.Linear(channels, num_classes + 1)
-        self.deltas = nn.Linear(channels, num_classes * 4)
+        self.deltas = nn.Linear(channels, num_boxes * 4)
         for layer in (self.fc1, self.fc2):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         _init_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, K * 4), class-major."""
+        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
         x = F.relu(self.fc1(pooled.flatten(1)))
         x = F.relu(self.fc2(x))
         return self.logits(x), self.deltas(x)
@@ -41,16 +47,17 @@ class AveragedBoxHead(nn.Module):
         in_channels: of the pooled features.
         pooled_size: their height and width; any.
         num_classes: object classes, without background.
+        num_boxes: boxes of a region: one a class, or one for all.
     """
 
-    def __init__(self, in_channels: int, pooled_size: int, num_classes: int) -> None:  # noqa: ARG002 - of every box head
+    def __init__(self, in_channels: int, pooled_size: int, num_classes: int, num_boxes: int) -> None:  # noqa: ARG002 - of every box head
         super().__init__()
         self.logits = nn.Linear(in_channels, num_classes + 1)
-        self.deltas = nn.Linear(in_channels, num_classes * 4)
+        self.deltas = nn.Linear(in_channels, num_boxes * 4)
         _init_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, K * 4), class-major."""
+        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
         x = pooled.mean(dim=(2, 3))  # (R, C, S, S) -> (R, C)
         return self.logits(x), self.deltas(x)
 

@@ -137,7 +137,7 @@ class RetinaHead(AnchorHead, DenseHead):
         levels = [self._candidates(*level, geometry) for level in zip(logits, deltas, grids, strict=True)]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
         found = self.detections.select(boxes, scores, labels, geometry)
-        return self.detections.to_original(found, geometry)
+        return self.detections.reported(self.detections.to_original(found, geometry))
 
     def _candidates(
         self, logits: Tensor, deltas: Tensor, anchors: Tensor, geometry: ImageGeometry

@@ -1,16 +1,19 @@
 """The second stage: proposals to classified, refined boxes (Girshick, "Fast R-CNN", 2015) and masks (He et al., 2017).
 
-Legend: R regions of the whole batch, P of one image, D detections of one image, K object classes, S side of a mask.
+Legend: R regions of the whole batch, P of one image, D detections of one image, K object classes, B boxes of a region,
+which are K or 1, V votes on its class, S side of a mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from zoo.data.detections import Detections
+from zoo.errors import UsageError
 from zoo.models import masks as mask_ops
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.heads.mask_head import ConvMaskHead
@@ -21,8 +24,25 @@ from zoo.models.selection import DetectionSelector
 from zoo.types import FeatureSpec, ImageGeometry, Target
 
 
+class RoiOutputs(NamedTuple):
+    """What a RoI head says of the proposals of a batch.
+
+    Attributes:
+        regions: (P, 4) an image, in input pixels: what the last stage looked at.
+        logits: (V, R, K + 1), background last: of every stage's box head.
+        deltas: (R, B * 4), of the last stage.
+    """
+
+    regions: list[Tensor]
+    logits: Tensor
+    deltas: Tensor
+
+
 class RoiHead(nn.Module):
     """Classify each proposal and refine its box, in stages; with a mask head, outline what is found.
+
+    In a cascade (Cai and Vasconcelos, 2018) the boxes of a stage, not clipped, are the regions of the next, and the
+    box heads of all stages classify what the last of them pools.
 
     Args:
         in_specs: of the feature maps, fine to coarse.
@@ -45,8 +65,8 @@ class RoiHead(nn.Module):
         next_stage: Callable[[], NextStage] | None = None,
     ) -> None:
         super().__init__()
-        if len(stages) != 1:
-            raise ValueError(f"stages: {', '.join(stages)}, where one alone is known")
+        if not stages:
+            raise ValueError("stages: none is named")
         if mask_head is not None and (mask_pooler is None or detections.nms_frame != "input"):
             raise ValueError(
                 "a mask head needs a mask_pooler, and detections suppressed in the input's pixels (nms_frame)"
@@ -54,39 +74,53 @@ class RoiHead(nn.Module):
         self.stages = nn.ModuleList(
             stage(in_specs=in_specs, num_classes=num_classes, next_stage=next_stage) for stage in stages.values()
         )
+        per_class = [name for name, stage in zip(stages, self._stages[:-1], strict=False) if stage.num_boxes > 1]
+        if per_class:
+            raise ValueError(f"stages: {', '.join(per_class)} must be class_agnostic to hand boxes to the next")
         self.detections = detections
         self.mask_pooler = mask_pooler(in_specs=in_specs) if mask_pooler else None
         self.mask_head = mask_head(in_channels=in_specs[0].channels, num_classes=num_classes) if mask_head else None
 
     @property
     def last_stage(self) -> RoiStage:
-        """The stage whose answers are detections."""
-        stage = self.stages[-1]
-        assert isinstance(stage, RoiStage)  # noqa: S101 - a list of modules does not know of what kind
-        return stage
+        """The stage whose boxes are detections."""
+        return self._stages[-1]
 
-    def forward(self, features: Sequence[Tensor], proposals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and deltas (R, K * 4) of all images' proposals, one after another.
+    @property
+    def _stages(self) -> list[RoiStage]:
+        return [stage for stage in self.stages if isinstance(stage, RoiStage)]  # all are: a ModuleList has no type
+
+    def forward(self, features: Sequence[Tensor], proposals: Sequence[Tensor]) -> RoiOutputs:
+        """Class logits and deltas of all images' proposals, one after another.
 
         Args:
             features: (N, C, H, W) a level.
             proposals: (P, 4) an image, in input pixels.
         """
-        return self.last_stage(features, proposals)  # type: ignore[no-any-return] # a module's answer
+        *earlier, last = self._stages
+        regions = list(proposals)
+        for stage in earlier:
+            _, deltas = stage(features, regions)
+            boxes = stage.decode(torch.cat(regions), deltas)[:, 0]  # (R, 1, 4) -> (R, 4)
+            regions = list(torch.split(boxes, [len(image) for image in regions]))
+        pooled = last.pool(features, regions)
+        votes = [stage.box_head(pooled)[0] for stage in earlier]
+        logits, deltas = last.box_head(pooled)
+        return RoiOutputs(regions, torch.stack((*votes, logits)), deltas)
 
     @torch.no_grad()
-    def detect(self, logits: Tensor, deltas: Tensor, proposals: Tensor, geometry: ImageGeometry) -> Detections:
+    def detect(self, logits: Tensor, deltas: Tensor, regions: Tensor, geometry: ImageGeometry) -> Detections:
         """Detections of one image, boxes only, in the pixels they are suppressed in.
 
         Args:
-            logits: (P, K + 1).
-            deltas: (P, K * 4).
-            proposals: (P, 4), in input pixels.
+            logits: (V, P, K + 1).
+            deltas: (P, B * 4), of the last stage.
+            regions: (P, 4), of the last stage, in input pixels.
             geometry: of the image.
         """
-        scores = logits.float().softmax(dim=1)[:, :-1]  # (P, K)
-        boxes = self.last_stage.decode(self.detections.references(proposals, geometry), deltas)  # (P, K, 4)
-        boxes = self.detections.clip(boxes, geometry)
+        scores = logits.float().softmax(dim=-1).mean(dim=0)[:, :-1]  # (P, K)
+        boxes = self.last_stage.decode(self.detections.references(regions, geometry), deltas)  # (P, B, 4)
+        boxes = self.detections.clip(boxes, geometry).expand(-1, scores.shape[1], -1)  # (P, K, 4)
         region, label, scores = self.detections.candidates(scores)
         return self.detections.select(boxes[region, label], scores, label, geometry)
 
@@ -111,10 +145,16 @@ class RoiHead(nn.Module):
             features: (N, C, H, W) a level.
             proposals: (P, 4) an image, in input pixels.
             targets: one an image.
+
+        Raises:
+            UsageError: there are several stages, whose training is not known here.
         """
+        if len(self.stages) > 1:
+            message = f"a RoI head of {len(self.stages)} stages cannot be trained here"
+            raise UsageError(message, next_step="evaluate it with its published weights, or train another entry")
         stage = self.last_stage
         sampled = [stage.assign(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
-        logits, deltas = self(features, [image.regions for image in sampled])
+        logits, deltas = stage(features, [image.regions for image in sampled])
         losses = stage.losses(logits, deltas, sampled)
         if self.mask_head is not None:
             losses["loss_mask"] = self._mask_loss(features, sampled, targets)

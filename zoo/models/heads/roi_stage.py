@@ -1,6 +1,7 @@
 """One stage of a RoI head: regions to class logits and box deltas (Girshick, "Fast R-CNN", 2015).
 
-Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes.
+Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes,
+B boxes of a region, which are K or 1.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class RoiStage(nn.Module):
         in_specs: of the feature maps, fine to coarse.
         num_classes: K.
         pooler: makes one of in_specs.
-        box_head: makes one of in_channels, pooled_size and num_classes.
+        box_head: makes one of in_channels, pooled_size, num_classes and num_boxes.
         coder: of the box deltas.
         assigner: matches regions with ground-truth boxes.
         sampler: chooses the regions that are trained on.
@@ -57,6 +58,7 @@ class RoiStage(nn.Module):
         divisor: name of what both are divided by.
         shared: what pooled features go through before the heads: "next_stage", that of the backbone; None: nothing.
         next_stage: makes the stage that the backbone leaves out; None where a backbone has none.
+        class_agnostic: a region has one box for all classes instead of one each.
     """
 
     def __init__(
@@ -73,16 +75,20 @@ class RoiStage(nn.Module):
         divisor: DivisorName,
         shared: Literal["next_stage"] | None = None,
         next_stage: Callable[[], NextStage] | None = None,
+        class_agnostic: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.num_boxes = 1 if class_agnostic else num_classes
         self.pooler = pooler(in_specs=in_specs)
         channels, size = in_specs[0].channels, self.pooler.output_size
         self.shared: nn.Module = nn.Identity()
         if shared is not None:
             self.shared = _shared(shared, next_stage, size)
             channels, size = self.shared.spec.channels, size // self.shared.spec.stride
-        self.box_head = box_head(in_channels=channels, pooled_size=size, num_classes=num_classes)
+        self.box_head = box_head(
+            in_channels=channels, pooled_size=size, num_classes=num_classes, num_boxes=self.num_boxes
+        )
         self.coder = coder
         self.assigner = assigner
         self.sampler = sampler
@@ -90,34 +96,40 @@ class RoiStage(nn.Module):
         self.box_loss = box_loss
         self.divisor = find_divisor(divisor)
 
-    def forward(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and deltas (R, K * 4) of all images' regions, one after another.
+    def pool(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
+        """What the box head takes, (R, C, S, S), of all images' regions, one after another.
 
         Args:
             features: (N, C, H, W) a level.
             regions: (P, 4) an image, in input pixels.
         """
-        logits, deltas = self.box_head(self.shared(self.pooler(features, as_rois(regions))))
+        pooled: Tensor = self.shared(self.pooler(features, as_rois(regions)))
+        return pooled
+
+    def forward(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Class logits (R, K + 1) and deltas (R, B * 4) of all images' regions; see `pool` for the arguments."""
+        logits, deltas = self.box_head(self.pool(features, regions))
         return logits, deltas
 
     def decode(self, regions: Tensor, deltas: Tensor) -> Tensor:
-        """Boxes (P, K, 4), one a class, from regions (P, 4) and their deltas (P, K * 4); not clipped."""
-        references = regions[:, None].expand(-1, self.num_classes, -1)
-        return self.coder.decode(references, deltas.float().view(-1, self.num_classes, 4))
+        """Boxes (P, B, 4) from regions (P, 4) and their deltas (P, B * 4); not clipped."""
+        references = regions[:, None].expand(-1, self.num_boxes, -1)
+        return self.coder.decode(references, deltas.float().view(-1, self.num_boxes, 4))
 
     def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
 
         Args:
             logits: (R, K + 1), of the sampled regions.
-            deltas: (R, K * 4), of the same.
+            deltas: (R, B * 4), of the same.
             sampled: one an image.
         """
         labels = torch.cat([image.labels for image in sampled])  # (R,)
         regions = torch.cat([image.regions for image in sampled])  # (R, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
         positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own = deltas.float().view(-1, self.num_classes, 4)[positive, labels[positive]]  # (R, K, 4) -> (O, 4)
+        own_box = labels[positive] if self.num_boxes == self.num_classes else 0
+        own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
         regression = self.box_loss.loss_from_deltas(self.coder, regions[positive], own, boxes)
         positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
         totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")

@@ -6,6 +6,7 @@ Legend: N images, A anchors a cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class RpnHead(AnchorHead):
         divisor: name of what both are divided by.
         channels: of the hidden 3x3 convolution; None: as many as the maps have.
         inside_only: train only on anchors that lie wholly inside the image.
+        scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit".
     """
 
     def __init__(
@@ -54,10 +56,14 @@ class RpnHead(AnchorHead):
         divisor: DivisorName,
         channels: int | None = None,
         inside_only: bool = False,
+        scores: Literal["sigmoid", "logit"] = "sigmoid",
     ) -> None:
+        if scores not in ("sigmoid", "logit"):
+            raise ValueError(f"scores: {scores!r} is neither 'sigmoid' nor 'logit'")
         super().__init__(in_specs, 1, anchors, coder, assigner, sampler, class_loss, box_loss, divisor, inside_only)
         self.proposals = proposals
         self.training_proposals = training_proposals
+        self.scores = scores
         in_channels = in_specs[0].channels
         channels = channels or in_channels
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
@@ -82,8 +88,10 @@ class RpnHead(AnchorHead):
             geometries: one an image; proposals are clipped to its extent.
         """
         logits, deltas = self.flatten(outputs)
-        # Image by image: the end of a tensor is not vectorised, and rounded otherwise, which decides between equals.
-        scores = [torch.stack([image.sigmoid() for image in logit.squeeze(-1)]) for logit in logits]  # (N, H * W * A)
+        scores = [logit.squeeze(-1) for logit in logits]  # (N, H * W * A)
+        if self.scores == "sigmoid":
+            # Image by image: the end of a tensor is not vectorised and rounded otherwise, which decides between equals.
+            scores = [torch.stack([image.sigmoid() for image in score]) for score in scores]
         select = self.training_proposals if self.training else self.proposals
         return select(scores, deltas, self.grid(outputs), self.coder, geometries)
 

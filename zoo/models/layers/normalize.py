@@ -7,6 +7,7 @@ is quick.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +15,45 @@ from torch import Tensor, nn
 from zoo.models.layers.padding import Padding
 from zoo.types import Batch, ImageGeometry, Sample, Size
 
+ExtentRule = Literal["size", "scaled", "padded"]
+"""What boxes in input pixels are clipped to: the resized image; the original one times its factors, which need not be
+whole; or the image with the padding that it has alone in its batch."""
+
 
 class PixelNormalizer(nn.Module):
     """(x - mean) / std per channel in float32, with a border around it.
 
+    With a divisor it is (x * (1 / divisor) - mean) / std as numpy has it where mean and std are float64: each step is
+    rounded to float32, but computed in float64 (PaddleDetection).
+
     Args:
-        mean: one value a channel, 0 to 255, in the order the network takes.
+        mean: one value a channel, 0 to 255, or such a value by the divisor, in the order the network takes.
         std: one value a channel, likewise.
         channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
         padding: the border.
+        extent: what boxes in input pixels are clipped to.
+        divisor: 255 brings bytes to [0, 1]; None leaves them as they are.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: str, padding: Padding) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channels: str,
+        padding: Padding,
+        extent: ExtentRule = "size",
+        divisor: float | None = None,
+    ) -> None:
         super().__init__()
+        if extent not in get_args(ExtentRule):
+            raise ValueError(f"extent: {extent!r} is none of {', '.join(get_args(ExtentRule))}")
         if channels not in ("rgb", "bgr"):
             raise ValueError(f"channels: {channels!r} is neither 'rgb' nor 'bgr'")
         self.mean, self.std = tuple(mean), tuple(std)
         self.swap = channels == "rgb"
         self.padding = padding
+        self.extent = extent
+        self.divisor = divisor
         self._constants: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, samples: Sequence[Sample], device: torch.device) -> Batch:
@@ -45,23 +67,31 @@ class PixelNormalizer(nn.Module):
             (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
             window.copy_(pixels.flip(0) if self.swap else pixels)
-            window.sub_(mean).div_(std)
+            if self.divisor is None:
+                window.sub_(mean).div_(std)
+            else:
+                centred = (window.mul_(1 / self.divisor).double() - mean).float()
+                window.copy_(centred.double() / std)
         return Batch(images, geometries, [sample.image_id for sample in samples])
 
     def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
         size = (sample.pixels.shape[0], sample.pixels.shape[1])
         top, left = self.padding.offset(batch_shape, size)
         padded_size = self.padding.padded_size(sample)
-        return ImageGeometry(size, size, sample.scale, sample.original_size, padded_size, offset=(left, top))
+        (height, width), (x, y) = sample.original_size, sample.scale
+        extents = {"size": size, "scaled": (height * y, width * x), "padded": padded_size}
+        return ImageGeometry(
+            size, extents[self.extent], sample.scale, sample.original_size, padded_size, offset=(left, top)
+        )
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, std and border, (3, 1, 1) each."""
         # Constants of the protocol, not weights: kept out of the state dict, and never on the meta device.
         if device not in self._constants:
-            mean, std = (
-                torch.tensor(v, dtype=torch.float32, device=device)[:, None, None] for v in (self.mean, self.std)
-            )
+            dtype = torch.float32 if self.divisor is None else torch.float64
+            mean, std = (torch.tensor(v, dtype=dtype, device=device)[:, None, None] for v in (self.mean, self.std))
             fill = self.padding.fill
-            border = torch.zeros_like(mean) if fill is None else (fill - mean) / std
+            border = torch.zeros_like(mean) if fill is None else (fill / (self.divisor or 1) - mean) / std
+            border = border.float()
             self._constants[device] = (mean, std, border)
         return self._constants[device]

@@ -20,6 +20,7 @@ class RoiPooler:
         output_size: height and width of the pooled features.
         levels: number of maps, from the finest on, that regions are cut from; coarser ones serve proposals only.
         finest_size: side in pixels from which regions leave the finest level.
+        epsilon: added to a region's side in units of `finest_size` before the logarithm.
         aligned: half-pixel centres; without them regions are shifted by half a cell, and at least one cell large.
         sampling_ratio: samples a side of each bin; 0: as many as the bin has cells.
         convention: of the regions, whose area decides about the level.
@@ -34,6 +35,7 @@ class RoiPooler:
         aligned: bool = True,
         sampling_ratio: int = 0,
         convention: BoxConvention = EXCLUSIVE,
+        epsilon: float = 1e-6,
     ) -> None:
         self.strides = tuple(spec.stride for spec in in_specs[:levels])
         self.output_size = output_size
@@ -41,11 +43,12 @@ class RoiPooler:
         self.aligned = aligned
         self.sampling_ratio = sampling_ratio
         self.convention = convention
+        self.epsilon = epsilon
 
     def levels(self, rois: Tensor) -> Tensor:
         """Level (R,) of rois (R, 5): floor(log2(side / finest_size)), side = sqrt(area), within the pyramid."""
         side = self.convention.area(rois[:, 1:]).sqrt()
-        return (side / self.finest_size + 1e-6).log2().floor().clamp(0, len(self.strides) - 1).to(torch.int64)
+        return (side / self.finest_size + self.epsilon).log2().floor().clamp(0, len(self.strides) - 1).to(torch.int64)
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size).

@@ -1,0 +1,48 @@
+"""JSON of ours as it is read back: JSON, or a ValueError that says what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from zoo.files import LARGEST_JSON, read_json
+
+
+def test_json_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [1, 2.5, null, "\\u00e4\\ud83d\\ude00"]}', encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, None, "\u00e4\U0001f600"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "Expecting value"),
+        (b"\xff\xfe", "can't decode"),
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+        (b'"\\ud800"', "a text that is no Unicode"),
+        (b'{"a": 1, "b": 2, "b": 2}', "the key 'b' stands there twice"),
+        (b"[NaN]", "NaN is no JSON number"),
+        (b"[-Infinity]", "-Infinity is no JSON number"),
+        (b"1" * 5000, "4300 digits"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, data: bytes, problem: str) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match=problem):
+        read_json(tmp_path / "a.json")
+
+
+def test_amounts_are_limited(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(LARGEST_JSON + 1)
+    with pytest.raises(ValueError, match="larger than 64 MiB"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_json(tmp_path / "a.json")
