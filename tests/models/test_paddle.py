@@ -43,4 +43,6 @@ def test_stages_of_what_is_no_entry(case: str) -> None:
     ],
 )
 def test_input_proposals_and_detections(case: str, image: str) -> None:
-    assert_end_to_end(loaded(case), case, image, extent="im_shape")
+    # The twins were recorded with another build of OpenCV, in which other near ties went the other way.
+    noise = {"box": 0.5, "score": 3e-3} if case in TWINS else {}
+    assert_end_to_end(loaded(case), case, image, extent="im_shape", **noise)
