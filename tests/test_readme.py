@@ -120,3 +120,12 @@ def test_python_runs(
     (program,) = blocks("python")
     exec(compile(program, "README.md", "exec"), {})  # noqa: S102 - it is what users are told to run
     assert re.search(r"^[a-z ]+ \d\.\d+ \[\d+\.\d+, .*\]$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", text)
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
