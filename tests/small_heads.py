@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
@@ -25,6 +26,7 @@ def make_rpn(
     anchors: Anchors,
     proposals: ProposalSelector | None = None,
     inside_only: bool = False,
+    scores: Literal["sigmoid", "logit"] = "sigmoid",
 ) -> RpnHead:
     """A region proposal network that trains on all anchors, by mmdetection's rules."""
     proposals = proposals or ProposalSelector(pre_nms_top_n=1000, post_nms_top_n=1000)
@@ -40,6 +42,7 @@ def make_rpn(
         L1Loss(),
         "sampled_per_image",
         inside_only=inside_only,
+        scores=scores,
     )
 
 

@@ -95,6 +95,8 @@ def test_static_the_optimizers_variables_are_left_out() -> None:
     [
         ("paddle_2020", "bbox_head.bbox_score.weight", "PaddleDetection 2.x"),
         ("paddle_2020", "cls_score_w", "static graph"),
+        ("paddle", "bbox_head.bbox_score_0.weight", "first dygraph zoo"),
+        ("paddle", "cls_score_w", "static graph"),
         ("paddle_static", "bbox_head.bbox_score_0.weight", "first dygraph zoo"),
         ("paddle_static", "bbox_head.bbox_score.weight", "PaddleDetection 2.x"),
         ("paddle_static", "bbox_head.bbox_score_stage0.weight", "PaddleDetection 2.x"),
@@ -103,3 +105,19 @@ def test_static_the_optimizers_variables_are_left_out() -> None:
 def test_a_file_of_another_era_is_named(keymap: str, key: str, kind: str) -> None:
     with pytest.raises(ConversionError, match=f"this is a file of .*{kind}.*, by its key {key}"):
         convert({key: torch.zeros(1)}, key_map(keymap), {})
+
+
+def test_version_2_has_the_background_last_already() -> None:
+    case, entry = "faster_rcnn_enhance_3x_coco", "paddle_faster_rcnn_enhance_3x"
+    given = of_case(case, **{"bbox_head.bbox_score.bias": torch.arange(81.0)})
+    converted, report = convert(given, key_map("paddle"), expected(entry))
+    assert converted["roi_head.stages.0.box_head.logits.bias"].tolist() == list(range(81))
+    assert {name: len(keys) for name, keys in report.changed.items()} == {"transpose": 4}
+
+
+def test_a_key_of_another_architecture_has_no_place() -> None:
+    given = of_case("mask_rcnn_res2net50_vd_26w_4s_fpn_2x_coco")
+    with pytest.raises(
+        ConversionError, match=r"the model has no place for: backbone\.res1\.conv1_1.* -> backbone\.stem\.0"
+    ):
+        convert(given, key_map("paddle"), expected("paddle_mask_rcnn_res2net50_vb_26w_4s_fpn_2x"))

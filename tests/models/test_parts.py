@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -212,6 +213,20 @@ def test_normalizer_knows_three_extents() -> None:
 def test_normalizer_keeps_bgr() -> None:
     normalizer = PixelNormalizer(mean=[0, 0, 0], std=[1, 1, 1], channels="bgr", padding=PadToMultiple(1))
     assert normalizer([sample(1, 1, 9)], torch.device("cpu")).images.flatten().tolist() == [0, 9, 9]
+
+
+def test_normalizer_rounds_each_step_as_numpy_does() -> None:
+    # Every level, to the bit: float32 pixels against float64 constants, in place.
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    expected = levels.astype(np.float32)
+    expected *= 1 / 255.0
+    expected -= np.array(mean)
+    expected /= np.array(std)
+    normalizer = PixelNormalizer(mean, std, "bgr", PadToMultiple(1), divisor=255.0)
+    batch = normalizer([Sample(torch.from_numpy(levels), 0, (1, 256), (1.0, 1.0))], torch.device("cpu"))
+    assert batch.images.dtype == torch.float32
+    assert np.array_equal(batch.images[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_normalizer_knows_two_orders() -> None:

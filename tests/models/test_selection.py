@@ -91,6 +91,18 @@ def test_without_a_smallest_side_lines_are_proposals_too() -> None:
     assert found_scores(propose([[[0.9, 0.8]]], anchors)) == [[0.8]]
 
 
+def test_a_box_of_zeros_stands_for_a_level_of_which_nothing_is_left() -> None:
+    # The second level's anchors are thinner than a pixel. As a logit, 0 outranks proposals that score less than half.
+    anchors = [APART, APART * 0.05]
+    logits = [[[2.0, 1.0, -1.0, -2.0]], [[9.0, 8.0, 7.0, 6.0]]]
+    assert found_scores(propose(logits, anchors, min_size=1.0)) == [[2, 1, -1, -2]]
+    (found,) = propose(logits, anchors, min_size=1.0, stand_in=0.0, nms=ExactNms())
+    assert found.scores.tolist() == [2, 1, 0, -1, -2]
+    assert found.boxes[2].tolist() == [0, 0, 0, 0]
+    assert found_scores(propose(logits, anchors, min_size=1.0, stand_in=0.0, post_nms_top_n=3)) == [[2, 1, 0]]
+    assert found_scores(propose(logits, [APART, APART], stand_in=0.0, level_top_n=1)) == [[9, 2]]
+
+
 def select(boxes: Tensor, selector: DetectionSelector, place: ImageGeometry) -> Detections:
     """Detections of one class with falling scores, in pixels of the original."""
     scores = torch.linspace(0.9, 0.5, len(boxes))
@@ -136,6 +148,18 @@ def test_a_pixel_less_in_the_frame_of_decoding() -> None:
     settings: dict[str, Any] = {"convention": INCLUSIVE, "nms_frame": "original"}
     assert select(boxes, selector(**settings), PLACE).boxes.tolist() == [[0, 0, 31.5, 7.75]]
     assert select(boxes, selector(**settings, decode_frame="original"), PLACE).boxes.tolist() == [[0, 0, 31, 7]]
+
+
+def test_what_leaves_the_image_once_it_is_divided_is_cut_and_what_has_no_area_is_not_reported() -> None:
+    # 33 input pixels by a factor of 4 are a little more than the 8 of the original.
+    place = ImageGeometry((33, 64), (33, 64), (2.0, 4.0), (8, 32), (33, 64))
+    boxes = torch.tensor([[0.0, 0, 32, 33], [40, 32.5, 60, 33]])
+    plain, cut = (selector(nms_frame="input", clip_original=cut) for cut in (False, True))
+    assert select(boxes, plain, place).boxes.tolist() == [[0, 0, 16, 8.25], [20, 8.125, 30, 8.25]]
+    found = select(boxes, cut, place)
+    assert found.boxes.tolist() == [[0, 0, 16, 8], [20, 8, 30, 8]]
+    assert cut.reported(found).boxes.tolist() == [[0, 0, 16, 8]]
+    assert len(plain.reported(found)) == 2
 
 
 def test_boxes_of_the_original_are_not_suppressed_in_the_input() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -32,11 +32,17 @@ class SameAnchors(CentredAnchors):
         return super().base(16)
 
 
-def propose(fine: Tensor, coarse: Tensor, deltas: Tensor | None = None, **settings: Any) -> tuple[Tensor, Tensor]:
+def propose(
+    fine: Tensor,
+    coarse: Tensor,
+    deltas: Tensor | None = None,
+    ranked_by: Literal["sigmoid", "logit"] = "sigmoid",
+    **settings: Any,
+) -> tuple[Tensor, Tensor]:
     """Proposals from logits (4, 4) and (2, 2), and deltas (4, 4, 4) of the fine level; 16 x 16 pixels an anchor."""
     selector = ProposalSelector(**{"pre_nms_top_n": 1000, "post_nms_top_n": 1000, **settings})
     specs = [FeatureSpec(1, 8), FeatureSpec(1, 16)]
-    head = make_rpn(specs, SameAnchors(ratios=[1.0], scales=[1]), selector).eval()
+    head = make_rpn(specs, SameAnchors(ratios=[1.0], scales=[1]), selector, scores=ranked_by).eval()
     fine_deltas = torch.zeros(4, 4, 4) if deltas is None else deltas
     outputs = AnchorOutputs([fine[None, None], coarse[None, None]], [fine_deltas[None], torch.zeros(1, 4, 2, 2)])
     ((boxes, scores),) = head.propose(outputs, [geometry(SIZE)])
@@ -58,6 +64,15 @@ def test_the_best_of_a_level_are_taken_before_the_best_of_all() -> None:
     assert scores.tolist() == pytest.approx([1 / (1 + math.exp(-15)), 1 / (1 + math.exp(9))])
     _, scores = propose(fine, coarse, pre_nms_top_n=1, post_nms_top_n=1)
     assert len(scores) == 1
+
+
+def test_large_logits_are_equal_as_scores_and_not_as_logits() -> None:
+    fine, coarse = torch.full((4, 4), -9.0), torch.full((2, 2), -9.0)
+    fine[3, 3], coarse[1, 1] = 19, 18
+    assert propose(fine, coarse)[1][:2].tolist() == [1, 1]
+    assert propose(fine, coarse, ranked_by="logit")[1][:2].tolist() == [19, 18]
+    with pytest.raises(ValueError, match="scores: 'softmax'"):
+        propose(fine, coarse, ranked_by="softmax")  # type: ignore[arg-type]
 
 
 def test_scores_do_not_depend_on_the_batch() -> None:

@@ -69,8 +69,8 @@ def check_entry(name: str, checkpoint: Path | None = None) -> Checked:
     keys, listed = tensors
     if listed not in (None, parameters):
         checked.problems.append(f"{parameters:,} parameters, where the list of keys has {listed:,}")
-    checked.problems.extend(_misfits(entry, detector, keys))
     checked.facts.append(f"{len(keys)} tensors of the checkpoint")
+    _convert(entry, detector, keys, checked)
     found = KeyList(parameters=parameters, shapes={key: tuple(tensor.shape) for key, tensor in keys.items()})
     return Checked(problems=checked.problems, missing=checked.missing, facts=checked.facts, keys=found)
 
@@ -137,13 +137,15 @@ def _tensors(entry: Entry, checkpoint: Path | None) -> tuple[dict[str, Tensor], 
     return stand_ins(listed.shapes, key_map(entry.checkpoint.keymap)), listed.parameters
 
 
-def _misfits(entry: Entry, detector: Detector, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """What of a checkpoint has no place in the model, and what of the model is not in the checkpoint."""
+def _convert(entry: Entry, detector: Detector, tensors: Mapping[str, Tensor], checked: Checked) -> None:
+    """Note what of a checkpoint has no place in the model, what is left out of it, and what the model lacks."""
     from zoo.checkpoints.convert import convert
     from zoo.checkpoints.keymaps import key_map
 
     expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
     try:
-        convert(tensors, key_map(entry.checkpoint.keymap), expected)
+        _, report = convert(tensors, key_map(entry.checkpoint.keymap), expected)
     except ZooError as error:
-        yield error.message
+        checked.problems.append(error.message)
+    else:
+        checked.facts.extend(f"{len(keys)} left out, {reason}" for reason, keys in report.dropped.items())
