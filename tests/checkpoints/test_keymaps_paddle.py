@@ -82,6 +82,14 @@ def test_static_the_second_box_of_a_cascade_is_taken() -> None:
     assert converted["roi_head.stages.2.box_head.logits.bias"].tolist() == [*range(1, 81), 0]
 
 
+def test_static_the_optimizers_variables_are_left_out() -> None:
+    name = "faster_rcnn_dcn_r50_vd_fpn_3x_server_side"
+    beside = ("fc6_b_velocity_0", "res3a_branch2b_conv_offset.w_0_velocity_0", "learning_rate_0", "@LR_DECAY_COUNTER@")
+    given = of_case(name) | {key: torch.zeros(1) for key in beside}
+    _, report = convert(given, key_map("paddle_static"), expected(f"paddle_{name}"))
+    assert report.dropped == {"state of the optimizer": list(beside)}
+
+
 @pytest.mark.parametrize(
     ("keymap", "key", "kind"),
     [

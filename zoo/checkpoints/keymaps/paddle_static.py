@@ -5,7 +5,7 @@ Linear layers are stored (in, out). A cascade's stages have one box for all clas
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import COUNTED, KeyMap, Rename, Rule, Zeros
+from zoo.checkpoints.convert import COUNTED, Drop, KeyMap, Rename, Rule, Zeros
 from zoo.checkpoints.paddle_names import BLOCKS, DYGRAPH_2020, VERSION_2
 from zoo.checkpoints.tensor_ops import background_last, take_rows, transpose
 
@@ -14,6 +14,9 @@ STATISTICS = {"scale": "weight", "offset": "bias", "mean": "running_mean", "vari
 
 BRANCHES = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3", "branch1": "shortcut"}
 """Part of a block -> its name here."""
+
+
+OF_THE_OPTIMIZER = "state of the optimizer"
 
 
 def conv_norm(conv: str, norm: str, target: str) -> KeyMap:
@@ -79,5 +82,9 @@ KEY_MAP: KeyMap = (
     *box_head(0, ""),
     *box_head(1, "_2"),
     *box_head(2, "_3"),
+    # Archives of one file a variable have those of the optimizer too
+    Drop("{*variable}_velocity_0", OF_THE_OPTIMIZER),
+    Drop("learning_rate_{number}", OF_THE_OPTIMIZER),
+    Drop("@LR_DECAY_COUNTER@", OF_THE_OPTIMIZER),
     Zeros("{*norm}.num_batches_tracked", COUNTED),
 )
