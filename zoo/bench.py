@@ -183,7 +183,10 @@ def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
     path = job / "record.json"
     record = Record.read(path) if path.is_file() else None
     if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
-        record = _killed(job)
+        try:
+            record = _killed(job)
+        except (ZooError, OSError, KeyError):  # a job of another version, or killed while its folder was being made
+            return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
     numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
     reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
     return record.label, record.status.upper(), *map(_short, numbers), reason

@@ -74,7 +74,7 @@ COMMANDS = (
     Command(
         name="check",
         theme="catalogue",
-        about="compose and build entries, and hold them against the keys of their checkpoints",
+        about="build entries, and hold them against their checkpoints' keys",
         run=_check,
         arguments=_check_arguments,
     ),
