@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import socket
 import threading
@@ -126,11 +127,16 @@ def raw_server(answer: bytes, gap: float = 0.0) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of the request that nobody waits for
 def test_headers_that_drip_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for url in raw_server(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000, gap=0.02):
         reason = refused(url, tmp_path, policy=RetryPolicy(attempts=1, answer_timeout=0.2))
         assert reason == "does not answer in time, 1 times"
+    for thread in threading.enumerate():  # it ends with the connection, and here, not in the test that comes next
+        if thread.name.startswith("request to"):
+            thread.join(timeout=10)
+    gc.collect()
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1e3", "9" * 30, "\u0661", "5, 6", "0x10", ""])
