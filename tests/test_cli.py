@@ -105,7 +105,8 @@ def test_show(catalogue: Path, capsys: Capture) -> None:
     assert run("show", "r50") == 0
     text = capsys.readouterr().out
     for part in (
-        "mmdet_r50: faster-rcnn of mmdet, weights under Apache-2.0",
+        "mmdet_r50",
+        "  faster-rcnn of mmdet, weights under Apache-2.0",
         "also in other zoos: paddle_r50",
         "backbone         resnet50",
         "sha256 047c8118... (prefix)",

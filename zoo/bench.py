@@ -65,9 +65,10 @@ def usage() -> str:
     head = """usage: zoo run ENTRY [ENTRY ...] [setting=value ...] [-m]
        python -m zoo.bench entry=ENTRY [setting=value ...] [--multirun]
 
-Measures rows of the catalogue and writes record.json and predictions.json; see `zoo list` for the names.
--m runs several entries, or a list of values (seed=0,1,2), one after another. --cfg job prints the
-composed configuration. Settings, what they take, [their defaults]:
+Measures rows of the catalogue and writes record.json and predictions.json; see
+`zoo list` for the names. -m runs several entries, or a list of values
+(seed=0,1,2), one after another. --cfg job prints the composed configuration.
+Settings, what they take, [their defaults]:
 """
     width = min(width_of(sys.stdout) or 100, 100)
 
@@ -75,8 +76,9 @@ composed configuration. Settings, what they take, [their defaults]:
         return textwrap.wrap(f"  {name}: {about}", width, subsequent_indent=" " * 6, break_long_words=False)
 
     lines = [line for key, about in settings().items() for line in item(key, about)]
-    lines.append("\nGroups: GROUP=OPTION takes another part, GROUP.KEY=VALUE changes one of its settings")
-    lines.append("(`zoo show ENTRY --settings` lists those of a row; a changed row is filed under another name):\n")
+    lines.append("\nGroups: GROUP=OPTION takes another part, GROUP.KEY=VALUE changes one of its")
+    lines.append("settings (`zoo show ENTRY --settings` lists those of a row; a changed row is")
+    lines.append("filed under another name):\n")
     for group, about in groups().items():
         lines += item(f"{group}.*", f"{about} [{' | '.join(options(group))}]")
     lines.append("\nMeasurements:\n")

@@ -59,7 +59,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.format == "csv":
         print_rows(rows, options.format)
         return 0
-    print(f"{entry.name}: {entry.upstream} of {entry.zoo}, weights under {entry.license}")
+    print(f"{entry.name}\n  {entry.upstream} of {entry.zoo}, weights under {entry.license}")
     if others:
         print(f"  also in other zoos: {', '.join(others)}")
     for subject, facts in groupby(rows, key=lambda row: row["of"]):
