@@ -12,6 +12,7 @@ from zoo.catalog import entry as entry_module
 from zoo.catalog.entry import Checkpoint, Entry, PublishedCell
 from zoo.measure.measurement import measurements
 from zoo.results.identity import Identity
+from zoo.results.ledger import Ledger
 from zoo.results.record import CheckpointRecord, DataRecord, Part, ProtocolRecord, Record, Status, Times
 from zoo.runtime.hardware import Cpu, Hardware, Software, Switches
 from zoo.runtime.provenance import Code
@@ -187,3 +188,13 @@ def entry_yaml(name: str, /, **changes: str) -> str:
     }
     head = "defaults:\n  - override /backbone: resnet50\n  - override /protocol: mmdet\nentry:\n"
     return head + "\n".join({**lines, **changes}.values()) + "\n"
+
+
+def files(folder: Path) -> list[str]:
+    """Every record file below a results folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+
+
+def file_all(folder: Path, *records: Record) -> Record:
+    """File some records; returns what the file of the last one holds."""
+    return [Ledger(folder).file(record).record for record in records][-1]

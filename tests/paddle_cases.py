@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import torch
 from cases import ENTRIES
 from pairing import pair_detections
-from parity import SHARED, golden, sample, weights
+from parity import GOLDEN, SHARED, golden, sample, weights
 from torch import Tensor
 
 from zoo.catalog.entry import read_entry
@@ -48,6 +48,18 @@ TWINS: dict[str, tuple[str, ...]] = {
     "faster_rcnn_r101_fpn_1x_coco_v2": (VB, "backbone=resnet101_paddle"),
 }
 """Cases of version 2 that are no entries: an entry, and what is put together otherwise."""
+
+
+def with_stages(cases: Sequence[str]) -> list[str]:
+    """The cases whose network stages lie in this repository."""
+    return [case for case in cases if (GOLDEN / "paddle" / f"{case}.npz").exists()]
+
+
+def runs(cases: Sequence[str], often: Collection[tuple[str, str]]) -> list[Any]:
+    """Every case that has whole answers, with every image; all but `often` are `nightly`."""
+    answered = [case for case in cases if (SHARED / "parity" / "paddle" / f"{case}.npz").exists()]
+    pairs = [(case, image) for case in answered for image in IMAGES]
+    return [pytest.param(*pair, marks=() if pair in often else pytest.mark.nightly) for pair in pairs]
 
 
 def load(case: str) -> TwoStageDetector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,19 +61,9 @@ class Session:
         """The half precision that the device computes in: a CPU takes an hour for what it does in fp16."""
         return "fp16" if self.on_gpu else "bf16"
 
-    def timed(
-        self,
-        name: str,
-        value: float,
-        unit: str = "",
-        *,
-        at_least: float | None = None,
-        at_most: float | None = None,
-        note: str = "",
-    ) -> Line:
+    def timed(self, line: Line) -> Line:
         """A time, a ratio of times or memory: judged on a GPU, information on a CPU."""
-        line = figure(name, value, unit, at_least=at_least, at_most=at_most, note=note)
-        return line if self.on_gpu else Line(name, "info", value, unit, line.goal, note)
+        return line if self.on_gpu else dataclasses.replace(line, status="info")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,20 +140,20 @@ def _ratios(
     for name in models:
         goal = RATIOS.get((precision, name))
         note = f"{found[name]:.2f} ms"
-        yield session.timed(f"torchvision / zoo {name}, {precision}", found["torchvision"] / found[name], "",
-                            at_least=goal, note=note)  # fmt: skip
+        yield session.timed(figure(f"torchvision / zoo {name}, {precision}", found["torchvision"] / found[name], "",
+                            at_least=goal, note=note))  # fmt: skip
     if session.on_gpu and precision == kind:
         peaks = {name: peak_gb(call) for name, call in candidates.items()}
         note = f"torchvision {peaks['torchvision']:.3f} GB (both models' weights are in each figure)"
         for name in models:
-            yield session.timed(f"peak memory of zoo {name}, {precision}", peaks[name], "GB",
-                                at_most=peaks["torchvision"], note=note)  # fmt: skip
+            yield session.timed(figure(f"peak memory of zoo {name}, {precision}", peaks[name], "GB",
+                                at_most=peaks["torchvision"], note=note))  # fmt: skip
 
 
 def _two_stage_phases(session: Session, model: Detector, sample: Sample, precision: str) -> Iterator[Line]:
     phases = _timed(session, model, TWO_STAGE, [sample], precision)
     for phase in TWO_STAGE:
-        yield session.timed(f"plain, {precision}: {phase}", phases.percentile(phase, 50), "ms")
+        yield session.timed(figure(f"plain, {precision}: {phase}", phases.percentile(phase, 50), "ms"))
 
 
 def _timed(
@@ -179,12 +179,12 @@ def yolo(session: Session) -> Iterator[Line]:
         phases = _timed(session, model, DENSE, samples)
         count = _found(model, samples[0])
         for phase in ("pre", "network"):
-            yield session.timed(f"{name}: {phase}", phases.percentile(phase, 50), "ms")
+            yield session.timed(figure(f"{name}: {phase}", phases.percentile(phase, 50), "ms"))
         note = f"{count} detections; p95 {phases.percentile('post', 95):.2f} ms"
-        yield session.timed(f"{name}: post", phases.percentile("post", 50), "ms", at_most=goal, note=note)
+        yield session.timed(figure(f"{name}: post", phases.percentile("post", 50), "ms", at_most=goal, note=note))
         p50, p95 = phases.total(50), phases.total(95)
         note = f"p50 {p50:.2f} ms, p95 {p95:.2f} ms"
-        yield session.timed(f"{name}: p95 / p50", p95 / p50, at_most=TAIL, note=note)
+        yield session.timed(figure(f"{name}: p95 / p50", p95 / p50, at_most=TAIL, note=note))
         del model
 
 
@@ -211,9 +211,11 @@ def masks(session: Session) -> Iterator[Line]:
     sample = model.transform(picture(480, 640), 0)
     phases = _timed(session, model, MASKED, [sample])
     for phase in ("pre", "network"):
-        yield session.timed(f"Mask R-CNN FPG: {phase}", phases.percentile(phase, 50), "ms")
+        yield session.timed(figure(f"Mask R-CNN FPG: {phase}", phases.percentile(phase, 50), "ms"))
     note = f"{_found(model, sample)} detections"
-    yield session.timed("Mask R-CNN FPG: post", phases.percentile("post", 50), "ms", at_most=PASTE_MS, note=note)
+    yield session.timed(
+        figure("Mask R-CNN FPG: post", phases.percentile("post", 50), "ms", at_most=PASTE_MS, note=note)
+    )
 
 
 def training_speed(session: Session) -> Iterator[Line]:
@@ -257,7 +259,7 @@ def _training_ratio(session: Session, steps: dict[str, Call], precision: str, go
     yield check(f"losses, {precision}", finite, "finite")
     note = f"{found['torchvision']:.2f} and {found['zoo']:.2f} ms"
     ratio = found["torchvision"] / found["zoo"]
-    yield session.timed(f"torchvision / zoo, training step, {precision}", ratio, at_least=goal, note=note)
+    yield session.timed(figure(f"torchvision / zoo, training step, {precision}", ratio, at_least=goal, note=note))
     if peaks:
         note = f"zoo {peaks['zoo']:.2f} GB, torchvision {peaks['torchvision']:.2f} GB (with both models' states)"
         yield figure(f"peak memory torchvision / zoo, training step, {precision}", peaks["torchvision"] / peaks["zoo"],

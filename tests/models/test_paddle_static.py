@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from cases import ENTRIES
-from paddle_cases import IMAGES, assert_end_to_end, assert_stages, cases_of, loaded
-from parity import GOLDEN, SHARED, golden, needs_coco, needs_shared
+from paddle_cases import IMAGES, assert_end_to_end, assert_stages, cases_of, loaded, runs, with_stages
+from parity import SHARED, golden, needs_coco, needs_shared
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
@@ -18,28 +18,20 @@ from zoo.models.layers.skip_init import SkipInit
 FASTER = "faster_rcnn_dcn_r50_vd_fpn_3x_server_side"
 CASCADE_50, CASCADE_101 = (f"cascade_rcnn_dcn_{depth}_vd_fpn_3x_server_side" for depth in ("r50", "r101"))
 CASES = cases_of("paddle_static")
-ANSWERED = [case for case in CASES if (SHARED / "parity" / "paddle" / f"{case}.npz").exists()]
 OFTEN = {(FASTER, IMAGES[0])}
 """What every test run looks at; the rest is `nightly`."""
 
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if (GOLDEN / "paddle" / f"{case}.npz").exists()])
+@pytest.mark.parametrize("case", with_stages(CASES))
 def test_stages(case: str) -> None:
     assert_stages(loaded(case), case)
 
 
 @needs_shared
 @needs_coco
-@pytest.mark.parametrize(
-    ("case", "image"),
-    [
-        pytest.param(case, image, marks=() if (case, image) in OFTEN else pytest.mark.nightly)
-        for case in ANSWERED
-        for image in IMAGES
-    ],
-)
+@pytest.mark.parametrize(("case", "image"), runs(CASES, OFTEN))
 def test_input_proposals_and_detections(case: str, image: str) -> None:
     assert_end_to_end(loaded(case), case, image, extent="im_info")
     original = golden(f"paddle/{case}", f"e2e/{image}")["im_shape"]

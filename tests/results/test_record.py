@@ -164,3 +164,13 @@ def test_every_field_is_documented(section: type) -> None:
 def test_no_field_of_a_record_is_an_untyped_mapping() -> None:
     untyped = [name for name, hint in get_type_hints(Record).items() if hint in (dict, dict[str, Any], Any, object)]
     assert untyped == []
+
+
+@pytest.mark.parametrize("place", ["entry", "name", "hardware.id"])
+@pytest.mark.parametrize("name", ["../../outside", "/abs", "a/b", "", ".hidden"])
+def test_names_that_are_paths_are_refused(place: str, name: str) -> None:
+    document = json.loads(make_record().to_json())
+    *parents, last = place.split(".")
+    (document[parents[0]] if parents else document)[last] = name
+    with pytest.raises(UsageError, match="a name fit for a f"):
+        Record.from_json(json.dumps(document), where="record.json")

@@ -89,8 +89,8 @@ def test_figures(value: float, at_least: float | None, at_most: float | None, st
 
 
 def test_times_are_judged_on_a_gpu_alone() -> None:
-    assert GPU.timed("speed", 0.5, at_least=1.0).status == "FAIL"
-    line = SESSION.timed("speed", 0.5, at_least=1.0)
+    assert GPU.timed(figure("speed", 0.5, at_least=1.0)).status == "FAIL"
+    line = SESSION.timed(figure("speed", 0.5, at_least=1.0))
     assert (line.status, line.goal) == ("info", ">= 1")
 
 

@@ -304,7 +304,7 @@ class RunSettings:
 def _settings(config: Mapping[str, Any]) -> Settings:
     """The settings of a composed configuration. Raises UsageError."""
     block = {key: value for key, value in config.items() if key not in (*PART_GROUPS, "entry")}
-    return schema.build(Settings, block, "", "see `python -m zoo.bench --help` for the settings")
+    return schema.build(Settings, block, "", "see `zoo run --help` for the settings")
 
 
 def _refuse_name_of_an_entry(name: str | None) -> None:
