@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zoo.data.augment.settings import MosaicSettings, MultiScale
@@ -59,6 +59,21 @@ class LinearDecay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterRule:
+    """Another learning rate, or no decay, for some of the parameters.
+
+    Attributes:
+        parameters: patterns of the names of parameters, of which one has to fit; `*` stands for anything, dots too.
+        lr_mult: factor of their learning rate. A parameter that several rules fit takes the product of their factors.
+        decay: whether they are decayed.
+    """
+
+    parameters: tuple[str, ...]
+    lr_mult: float = 1.0
+    decay: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     """An optimiser and its parameter groups.
 
@@ -72,6 +87,7 @@ class OptimizerConfig:
         decay_norms: whether the parameters of normalisation layers are decayed.
         decay_biases: whether biases are decayed; where not, they are a parameter group of their own, those of
             normalisation layers among them.
+        groups: other rates, or no decay, for parameters by their names; each under a name for messages.
     """
 
     name: Literal["sgd", "adamw"]
@@ -82,6 +98,7 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     decay_norms: bool = True
     decay_biases: bool = True
+    groups: Mapping[str, ParameterRule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
