@@ -41,7 +41,7 @@ def test_rates_are_the_published_ones(name: str) -> None:
     recipe, golden = schedule(OPTIONS[name]), GOLDENS[name]
     lr_schedule = build_lr_schedule(recipe, recipe.batch_size, golden["iterations_per_epoch"])
     assert [(i, lr_schedule(i)) for i, _ in golden["rates"]] == [tuple(row) for row in golden["rates"]]
-    assert golden["rates"][-1][0] == recipe.epochs * golden["iterations_per_epoch"] - 1
+    assert golden["rates"][-1][0] == recipe.total_steps(golden["iterations_per_epoch"]) - 1
 
 
 @pytest.mark.parametrize("option", [path.stem for path in sorted((conf_dir() / "schedule").glob("mmdet_*.yaml"))])
@@ -64,7 +64,9 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
     ("changes", "message"),
     [
         ({"epoch": 3}, "unknown key 'epoch' \\(closest: epochs"),
-        ({"epochs": None}, "missing epochs"),
+        ({"epochs": None}, "one of epochs and iterations is the length"),
+        ({"iterations": 9}, "one of epochs and iterations is the length"),
+        ({"batch_size": None}, "missing batch_size"),
         ({"optimizer": {"name": "lion", "lr": 1.0, "weight_decay": 0.0}}, "schedule.optimizer.name: no 'lion'"),
         ({"optimizer": {"name": "sgd"}}, "schedule.optimizer: missing lr, weight_decay"),
         ({"warmup": {"kind": "cosine", "iterations": 1, "ratio": 0.1}}, "schedule.warmup.kind: no 'cosine'"),

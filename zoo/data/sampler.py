@@ -31,7 +31,7 @@ class AspectRatioBatchSampler:
 
     Every epoch goes through the set in a new order. The images of a micro-batch are all landscape or all portrait,
     so that little is padding; a micro-batch or a step that the set does not fill is filled with images from the
-    epoch's beginning.
+    epoch's beginning, or left out.
 
     Args:
         is_landscape: bool (I,), whether an image is at least as wide as high.
@@ -39,6 +39,8 @@ class AspectRatioBatchSampler:
         micro_batch_size: M; divides B.
         seed: seed of the order.
         repeat: times the set is gone through in an epoch.
+        drop_last: whether the last images of an epoch are left out that fill no whole micro-batch of a GPU's share,
+            which is the set divided by the micro-batches of a step and rounded up (PaddleDetection).
 
     Attributes:
         micro_batch_size: M.
@@ -47,7 +49,14 @@ class AspectRatioBatchSampler:
     """
 
     def __init__(
-        self, is_landscape: npt.NDArray[np.bool_], *, batch_size: int, micro_batch_size: int, seed: int, repeat: int = 1
+        self,
+        is_landscape: npt.NDArray[np.bool_],
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        repeat: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if batch_size % micro_batch_size:
             raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
@@ -59,6 +68,9 @@ class AspectRatioBatchSampler:
         self.seed = seed
         micro_batches = sum(-(-len(group) // micro_batch_size) for group in self.groups)
         self.steps_per_epoch = -(-micro_batches // self.micro_batches_per_step)
+        if drop_last:
+            share = -(-len(images) // self.micro_batches_per_step)
+            self.steps_per_epoch = max(share // micro_batch_size, 1)
         self._current: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def step(self, index: int) -> list[list[SampleIndex]]:

@@ -71,6 +71,7 @@ def train(
         micro_batch_size=resolve_micro_batch_size(config, context.world_size),
         seed=config.seed,
         repeat=recipe.schedule.repeat,
+        drop_last=recipe.schedule.drop_last,
     )
     account = dataset.images.account
     if context.is_main:
@@ -191,7 +192,7 @@ def _dataset(
     if schedule.multi_scale is not None:
         scales, crop = schedule.multi_scale, schedule.crop
         return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
-    if schedule.mosaic is not None:
+    if schedule.mosaic is not None and schedule.epochs is not None:
         settings, epochs = schedule.mosaic, schedule.epochs
         return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
     raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built like that
@@ -232,7 +233,7 @@ def _batch_shape(detector: Detector, micro_batch: MicroBatch) -> Size:
 
 def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:
     schedule = config.recipe.schedule
-    all_steps = schedule.epochs * sampler.steps_per_epoch
+    all_steps = schedule.total_steps(sampler.steps_per_epoch)
     return {
         "schedule": schedule.name,
         "epochs": schedule.epochs,
