@@ -31,6 +31,9 @@ OTHER_WEIGHTS = "OTHER-WEIGHTS"
 NOT_COMPARED = "NOT-COMPARED"
 NOT_ASKED = "NOT-ASKED"
 
+COMPARED = frozenset({EXACT, NUMERIC, EXPLAINED, DRIFT, CONFLICT})
+"""The verdicts that come of a comparison."""
+
 ALARMS = frozenset({DRIFT, CONFLICT, BLOCKED, FAILED})
 """The verdicts that somebody has to look at; one of them makes `zoo diff` exit with 1."""
 
@@ -173,10 +176,9 @@ def _judge_metric(
 
 
 def _with_equivalence(judged: Verdict, record: Record, metric: str) -> Verdict:
-    """A verdict on a number of the split, whose reason says so where the split is taken as another one."""
+    """A verdict; where it compares numbers of a split that is taken as another one, its reason says so."""
     data = record.data
-    of_split = judged.measured is not None and metric not in COMPLEXITY and not hardware_bound(metric)
-    if not of_split or data is None or data.equivalent is None:
+    if judged.verdict not in COMPARED or metric in COMPLEXITY or data is None or data.equivalent is None:
         return judged
     taken = f"{data.split} is taken as {data.equivalent}: {data.evidence}"
     return replace(judged, reason="; ".join(filter(None, (judged.reason, taken))))
