@@ -9,6 +9,7 @@ from typing import Literal
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_head import ValidAnchors
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.roi_stage import RoiStage
@@ -25,7 +26,7 @@ def make_rpn(
     in_specs: Sequence[FeatureSpec],
     anchors: Anchors,
     proposals: ProposalSelector | None = None,
-    inside_only: bool = False,
+    valid_anchors: ValidAnchors = "padded",
     scores: Literal["sigmoid", "logit"] = "sigmoid",
 ) -> RpnHead:
     """A region proposal network that trains on all anchors, by mmdetection's rules."""
@@ -41,7 +42,7 @@ def make_rpn(
         CrossEntropyLoss(),
         L1Loss(),
         "sampled_per_image",
-        inside_only=inside_only,
+        valid_anchors=valid_anchors,
         scores=scores,
     )
 
