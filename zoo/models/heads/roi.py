@@ -184,7 +184,7 @@ class RoiHead(nn.Module):
             labels.append(image.labels[: len(image.boxes)])
         logits = self._mask_logits(features, regions, torch.cat(labels))  # (O, S, S)
         truth = [
-            mask_ops.crop(_masks(target), boxes, image.matched_gt_inds, logits.shape[-1])
+            _mask_targets(target, boxes, image.matched_gt_inds, logits.shape[-1])
             for target, boxes, image in zip(targets, regions, sampled, strict=True)
         ]
         return sigmoid_cross_entropy(logits, torch.cat(truth)) / max(logits.numel(), 1)
@@ -197,7 +197,10 @@ class RoiHead(nn.Module):
         return logits[torch.arange(len(labels), device=labels.device), labels].float()
 
 
-def _masks(target: Target) -> Tensor:
+def _mask_targets(target: Target, regions: Tensor, matched_gt_inds: Tensor, side: int) -> Tensor:
+    """Masks (P, S, S) of the objects of regions (P, 4), from bitmaps or from polygons."""
+    if target.polygons is not None:
+        return mask_ops.rasterize(target.polygons, regions, matched_gt_inds, side)
     if target.masks is None:
         raise ValueError("a mask head is trained on targets with masks, these have boxes only")
-    return target.masks
+    return mask_ops.crop(target.masks, regions, matched_gt_inds, side)
