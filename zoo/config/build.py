@@ -222,9 +222,12 @@ def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
 
 
 def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
-    """Fold and lay out an eval-mode detector as its protocol says, in place."""
-    from zoo.models.layers.conv import fold_batch_norm
+    """Set, fold and lay out an eval-mode detector as its protocol says, in place."""
+    from zoo.models.layers.conv import fold_batch_norm, norms
 
+    if (eps := protocol.get("norm_eps")) is not None:
+        for norm in norms(detector):
+            norm.eps = eps
     if protocol["fold_batch_norm"]:
         fold_batch_norm(detector)
     if protocol["channels_last"]:

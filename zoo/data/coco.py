@@ -156,6 +156,10 @@ class CocoGroundTruth:
             self._annotations(kept), category_ids=ids, category_names=list(names), category_index=labels[kept]
         )
 
+    def without(self, excluded: npt.NDArray[np.bool_]) -> CocoGroundTruth:
+        """The same images and categories without some of the annotations, by a mask (A,)."""
+        return self._annotations(np.flatnonzero(~excluded))
+
     def annotations_of(self, image: int) -> slice:
         """Where the annotations of an image lie in the columns.
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from PIL import Image as PillowImage
 from torch import Tensor
 
 from zoo.data.size_rules import Resize
@@ -32,14 +33,31 @@ class Resampler(Protocol):
 
 
 class OpenCvBilinear:
-    """Bytes, bilinear in OpenCV's fixed-point arithmetic, by the size (mmdetection, Ultralytics)."""
+    """Bytes, bilinear in OpenCV's fixed-point arithmetic, by the size (mmdetection, Ultralytics).
+
+    Args:
+        area_when_shrinking: images that become smaller are averaged over areas (Ultralytics 8.0).
+    """
+
+    def __init__(self, *, area_when_shrinking: bool = False) -> None:
+        self.area_when_shrinking = area_when_shrinking
 
     def __call__(self, pixels: Pixels, resize: Resize) -> Pixels:
         """Pixels (H, W, C) of the resize's size; see `Resampler`."""
         height, width = resize.size
         if (height, width) == pixels.shape[:2]:
             return pixels
-        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        shrinks = self.area_when_shrinking and max(resize.scale) < 1
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+class PillowBilinear:
+    """Bytes, bilinear by Pillow: with antialias where the image becomes smaller (detectron2; mmcv's `pillow`)."""
+
+    def __call__(self, pixels: Pixels, resize: Resize) -> Pixels:
+        """Pixels (H, W, C) of the resize's size; see `Resampler`."""
+        height, width = resize.size
+        return np.array(PillowImage.fromarray(pixels).resize((width, height), PillowImage.Resampling.BILINEAR))
 
 
 class BicubicBytes:

@@ -43,6 +43,7 @@ ROLES: Mapping[str, Role] = {
     **dict.fromkeys(
         ("entry", "detector", "backbone", "neck", "head", "loss", "schedule", "initial", "protocol"), Role.ROW
     ),
+    "rescore": Role.ROW,  # stored detections, scored by another rule
     "protocol.fold_batch_norm": Role.CONDITION,
     "protocol.channels_last": Role.CONDITION,
     "precision": Role.CONDITION,
@@ -123,7 +124,7 @@ class Identity:
         training = self.condition.get("run.name") == "train"
 
         def is_trial(key: str) -> bool:
-            return (_within(key, "data") and key != OF_THE_SPLIT) or (training and key not in AFTER_TRAINING)
+            return (within(key, "data") and key != OF_THE_SPLIT) or (training and key not in AFTER_TRAINING)
 
         return tuple(item for item in self.conditions if is_trial(item.split("=", 1)[0]))
 
@@ -160,7 +161,7 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
     row = {
         key: value
         for key, value in ours.items()
-        if role_of(key, training=training) is Role.ROW and (key in MAKES_THE_ROW or not _within(key, DESCRIPTION))
+        if role_of(key, training=training) is Role.ROW and (key in MAKES_THE_ROW or not within(key, DESCRIPTION))
     }
     condition = {key: value for key, value in ours.items() if role_of(key, training=training) is Role.CONDITION}
     differing = [key for key in dict.fromkeys((*ours, *theirs)) if ours.get(key) != theirs.get(key)]
@@ -169,7 +170,7 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
 
     def shown(role: Role) -> tuple[str, ...]:
         chosen = [key for key in differing if role_of(key, training=training) is role]
-        chosen = [key for key in chosen if not (other_data and any(_within(key, fact) for fact in FACTS_OF_THE_DATA))]
+        chosen = [key for key in chosen if not (other_data and any(within(key, fact) for fact in FACTS_OF_THE_DATA))]
         return tuple(f"{key}={_text(ours.get(key))}" for key in chosen)
 
     return Identity(
@@ -180,6 +181,19 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
         changes=shown(Role.ROW),
         conditions=shown(Role.CONDITION),
     )
+
+
+def changed_keys(config: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a row or a condition that two evaluations have different values of, but for the kind of device.
+
+    Args:
+        config: composed configuration, as a record has it.
+        other: likewise.
+    """
+    ours, theirs = _relevant(config, training=False), _relevant(other, training=False)
+    different = (key for key in dict.fromkeys((*ours, *theirs)) if ours.get(key) != theirs.get(key))
+    counted = (key for key in different if role_of(key) in (Role.ROW, Role.CONDITION) and key != "device")
+    return tuple(key for key in counted if key in MAKES_THE_ROW or not within(key, DESCRIPTION))
 
 
 def digest(values: Any) -> str:
@@ -203,7 +217,7 @@ def slug(item: str) -> str:
 def _relevant(config: Mapping[str, Any], training: bool) -> dict[str, Any]:
     """Dotted key -> value, without what a run of this kind does not depend on."""
     found = bare_leaves(config)
-    return {key: value for key, value in found.items() if training or not _within(key, OF_TRAINING)}
+    return {key: value for key, value in found.items() if training or not within(key, OF_TRAINING)}
 
 
 def bare_leaves(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +225,8 @@ def bare_leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_leaves(bare_names(config)))
 
 
-def _within(key: str, group: str) -> bool:
+def within(key: str, group: str) -> bool:
+    """Whether a dotted key is that of a group, or inside of it."""
     return key == group or key.startswith(f"{group}.")
 
 

@@ -32,17 +32,19 @@ class Rounding:
     """Decimals that detections are rounded to before they are evaluated, as frameworks do that write them to a file.
 
     Attributes:
-        box: decimals of x, y, width and height, in pixels.
-        score: decimals of scores.
+        box: decimals of x, y, width and height, in pixels; None for every digit.
+        score: decimals of scores; likewise.
     """
 
-    box: int
-    score: int
+    box: int | None = None
+    score: int | None = None
 
     def __call__(self, detections: DetectionColumns) -> DetectionColumns:
         """The detections as they are evaluated."""
         # Exact: a float32 times such a power of ten is a float64, and the division is the nearest decimal's float64.
-        return replace(detections, bbox=detections.bbox.round(self.box), score=detections.score.round(self.score))
+        boxes = detections.bbox if self.box is None else detections.bbox.round(self.box)
+        scores = detections.score if self.score is None else detections.score.round(self.score)
+        return replace(detections, bbox=boxes, score=scores)
 
 
 def coco_numbers(

@@ -25,7 +25,7 @@ from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_di
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
 from zoo.models.selection import DetectionSelector
-from zoo.types import Batch, FeatureSpec, Target
+from zoo.types import Batch, FeatureSpec, ImageGeometry, Size, Target
 
 CLASS_OFFSET = 7680.0
 """Pixels that keep the classes apart in one suppression. Float32 boxes lose precision by it, as the original's do."""
@@ -41,6 +41,8 @@ class YoloHead(DenseHead):
         max_nms: number of pairs, best scores first, that enter the suppression.
         mask_branch: makes the mask branch from the in_specs; None finds boxes only.
         criterion: the losses; None: those of Ultralytics now.
+        one_gain: boxes go back to the image by the factor of its height in both directions, and by the border before
+            it was rounded to whole pixels (Ultralytics 8.0); else by each side's own factor, and the whole border.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class YoloHead(DenseHead):
         max_nms: int = 30_000,
         mask_branch: Callable[[Sequence[FeatureSpec]], PrototypeMasks] | None = None,
         criterion: YoloLosses | None = None,
+        one_gain: bool = False,
     ) -> None:
         super().__init__()
         self.strides = tuple(spec.stride for spec in in_specs)
         self.detections = detections
         self.max_nms = max_nms
+        self.one_gain = one_gain
         finest = in_specs[0].channels
         box_width, class_width = max(finest // 4, 4 * REG_MAX), max(finest, num_classes)
         self.box_branches = nn.ModuleList(prediction_branch(spec.channels, box_width, 4 * REG_MAX) for spec in in_specs)
@@ -117,13 +121,21 @@ class YoloHead(DenseHead):
         for i, geometry in enumerate(batch.geometries):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
-            moved = (boxes - boxes.new_tensor(geometry.offset).repeat(2)) / boxes.new_tensor(geometry.scale).repeat(2)
+            offset, scale = self._letterbox(geometry, batch.input_shape)
+            moved = (boxes - boxes.new_tensor(offset).repeat(2)) / boxes.new_tensor(scale).repeat(2)
             detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 coefficients, prototypes = outputs.coefficients[i, points], outputs.prototypes[i]
                 detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, batch.input_shape, geometry)
             found.append(detections)
         return found
+
+    def _letterbox(self, geometry: ImageGeometry, input_shape: Size) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(x, y) of an image's first pixel in the input, and its (x, y) factors, by which boxes go back to the image."""
+        if not self.one_gain:
+            return geometry.offset, geometry.scale
+        (height, width), (_, gain) = geometry.size, geometry.scale
+        return ((input_shape[1] - width) / 2, (input_shape[0] - height) / 2), (gain, gain)
 
     def losses(self, outputs: YoloOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Named scalars; see `YoloLosses`."""
