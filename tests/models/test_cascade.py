@@ -6,10 +6,14 @@ import math
 
 import pytest
 import torch
+from class_names import class_names
 from geometries import geometry
 from small_heads import make_roi_head
 from torch import Tensor, nn
 
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.errors import UsageError
 from zoo.models.boxes import BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.roi import RoiHead
@@ -137,6 +141,12 @@ def test_stages_weigh_their_losses() -> None:
         stage.loss_weight = 0.25
     quarter = {name: loss.item() for name, loss in head.losses(*arguments).items()}
     assert quarter == pytest.approx({name: loss / 4 for name, loss in whole.items()})
+
+
+def test_another_loss_must_not_go_into_one_stage_alone() -> None:
+    config = compose("paddle_cascade_rcnn_dcn_r50_vd_fpn_3x_server_side", ["loss=giou"])
+    with torch.device("meta"), pytest.raises(UsageError, match="loss: box_loss is taken by none"):
+        build_model(config, class_names(3))
 
 
 def test_a_box_for_each_class_cannot_be_handed_on() -> None:
