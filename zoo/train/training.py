@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
-from zoo.data.augment import mmdet, ultralytics
+from zoo.data.augment import mmdet, paddle, ultralytics
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
@@ -189,6 +189,17 @@ def _dataset(
     recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
 ) -> TrainingSet:
     schedule, masks = recipe.schedule, detector.has_masks
+    if schedule.multi_scale is not None and schedule.pipeline is not None:
+        return paddle.training_set(
+            ground_truth,
+            files,
+            schedule.pipeline,
+            multi_scale=schedule.multi_scale,
+            transform=detector.transform,
+            inclusive=bool(detector.protocol.get("boxes", {}).get("inclusive")),
+            seed=seed,
+            masks=masks,
+        )
     if schedule.multi_scale is not None:
         scales, crop = schedule.multi_scale, schedule.crop
         return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)

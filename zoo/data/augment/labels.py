@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.augment.masks import AnnotatedMasks
+from zoo.data.augment.masks import AnnotatedMasks, Polygons
 from zoo.data.coco import CocoGroundTruth
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -74,13 +74,13 @@ class Objects:
         labels: int64 (G,), positions in the class list.
         boxes: float32 (G, 4), xyxy.
         outlines: float32 (G, P, 2), x and y; P is 0 where the style does not read them.
-        masks: masks of the objects; None where their outlines are filled instead.
+        masks: masks of the objects; None where their outlines are filled instead, or nobody asks for them.
     """
 
     labels: Ints
     boxes: Floats
     outlines: Floats
-    masks: AnnotatedMasks | None = None
+    masks: AnnotatedMasks | Polygons | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,18 @@ def is_annotated(ground_truth: CocoGroundTruth) -> Bools:
     annotated = np.zeros(len(ground_truth), dtype=bool)
     annotated[ground_truth.image_index] = True
     return annotated
+
+
+def shows(objects: tuple[Rule, ...]) -> Rule:
+    """The rule that an image (I,) has an annotation that fulfils all rules of objects."""
+
+    def has_object(ground_truth: CocoGroundTruth) -> Bools:
+        fulfilled, _ = _first_faults(objects, ground_truth, np.ones(len(ground_truth.areas), dtype=bool))
+        shown = np.zeros(len(ground_truth), dtype=bool)
+        shown[ground_truth.image_index[fulfilled]] = True
+        return shown
+
+    return Rule(has_object, "without an object to find")
 
 
 @rule("crowds")
