@@ -37,6 +37,8 @@ CASE_OF_KEYS = {
     "paddle/faster_rcnn_res2net50_vb_26w_4s_fpn_1x": "paddle/faster_rcnn_res2net50_vb_26w_4s_fpn_1x_coco",
     "paddle/mask_rcnn_res2net50_vb_26w_4s_fpn_2x": "paddle/mask_rcnn_res2net50_vb_26w_4s_fpn_2x_coco",
     "paddle/mask_rcnn_res2net50_vd_26w_4s_fpn_2x": "paddle/mask_rcnn_res2net50_vd_26w_4s_fpn_2x_coco",
+    "jwyang/faster_rcnn_vgg16_s800_6e": "jwyang/jwyang_vgg16",
+    "jwyang/faster_rcnn_r101_s800_6e": "jwyang/jwyang_res101",
     **{f"ultralytics/yolov8{size}": f"ultralytics/yolov8{size}" for size in "nsmlx"},
     **{f"ultralytics/yolov8{size}_seg": f"ultralytics/yolov8{size}-seg" for size in "nsmlx"},
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Literal
 
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
@@ -12,7 +11,7 @@ from zoo.models.coders import DeltaCoder
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.roi_stage import RoiStage
-from zoo.models.heads.rpn import RpnHead
+from zoo.models.heads.rpn import RpnHead, Scores
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import CrossEntropyLoss, SoftmaxCrossEntropyLoss
 from zoo.models.losses.regression import L1Loss
@@ -26,7 +25,7 @@ def make_rpn(
     anchors: Anchors,
     proposals: ProposalSelector | None = None,
     inside_only: bool = False,
-    scores: Literal["sigmoid", "logit"] = "sigmoid",
+    scores: Scores = "sigmoid",
 ) -> RpnHead:
     """A region proposal network that trains on all anchors, by mmdetection's rules."""
     proposals = proposals or ProposalSelector(pre_nms_top_n=1000, post_nms_top_n=1000)

@@ -13,7 +13,7 @@ import yaml
 from class_names import class_names
 from parity import shapes
 from torch import Tensor, nn
-from torchvision.models import resnet
+from torchvision.models import resnet, vgg
 
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
@@ -30,6 +30,7 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "32x4d": lambda: resnet.ResNet(resnet.Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
     "64x4d": resnet.resnext101_64x4d,
     "32x8d": resnet.resnext101_32x8d,
+    "vgg16": vgg.vgg16,
 }
 """The classification networks whose names and shapes the files have, by a part of the file's name here."""
 
@@ -122,7 +123,9 @@ def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     if name in PADDLE:
         trained = {key for key in fresh if not key.endswith(".num_batches_tracked") and ".conv_offset." not in key}
     assert not any(key.startswith("backbone.") or ".shared." in key for key in trained)
-    whole_images = {"classifies whole images": [key for key in shapes_of(name) if key.startswith("fc")]}
+    assert not ("vgg" in name and any(".fc" in key for key in fresh)), "all but its last layer"
+    last = "classifier.6." if "vgg" in name else "fc"
+    whole_images = {"classifies whole images": [key for key in shapes_of(name) if key.startswith(last)]}
     if name == "mmdet_caffe_fpn_3x":
         head = "roi_head.stages.0.box_head."
         assert fresh == {f"{head}{layer}.{p}" for layer in ("logits", "deltas") for p in ("weight", "bias")}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from zoo.checkpoints.tensor_ops import background_last, pair_difference, take_rows, transpose
+from zoo.checkpoints.tensor_ops import background_last, pair_up, take_rows, transpose
 
 
 def uniform(*shape: int, seed: int) -> Tensor:
@@ -42,18 +42,16 @@ def test_take_rows() -> None:
             op.apply(rows)
 
 
-def test_pair_difference() -> None:
-    assert pair_difference.apply(torch.tensor([1.0, 2, 3, 10, 20, 30])).tolist() == [9, 18, 27]
-    assert pair_difference.apply(torch.zeros(24, 512, 1, 1)).shape == (12, 512, 1, 1)
+def test_pair_up() -> None:
+    assert pair_up.apply(torch.tensor([1, 2, 3, 10, 20, 30])).tolist() == [10, 1, 20, 2, 30, 3]
     with pytest.raises(ValueError, match="odd"):
-        pair_difference.apply(torch.zeros(3))
+        pair_up.apply(torch.zeros(3))
 
 
-def test_the_sigmoid_of_the_difference_is_the_softmax_of_the_pair() -> None:
+def test_pairs_have_the_softmax_of_the_original() -> None:
     anchors, channels = 3, 4
     weight, bias = uniform(2 * anchors, channels, 1, 1, seed=0), uniform(2 * anchors, seed=1)
     features = uniform(1, channels, 2, 2, seed=2)
     pairs = conv2d(features, weight, bias).view(2, anchors, 2, 2)  # logit a of the background pairs with anchors + a
-    foreground = pairs.softmax(dim=0)[1]
-    single = conv2d(features, pair_difference.apply(weight), pair_difference.apply(bias))[0].sigmoid()
-    assert torch.allclose(single, foreground, rtol=0, atol=1e-15)
+    ours = conv2d(features, pair_up.apply(weight), pair_up.apply(bias)).view(anchors, 2, 2, 2)
+    assert torch.allclose(ours.softmax(dim=1)[:, 0], pairs.softmax(dim=0)[1], rtol=0, atol=1e-15)

@@ -19,6 +19,7 @@ from zoo.models.anchors import CentredAnchors
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.selection import ProposalSelector
 from zoo.types import FeatureSpec
 
@@ -71,8 +72,8 @@ def test_large_logits_are_equal_as_scores_and_not_as_logits() -> None:
     fine[3, 3], coarse[1, 1] = 19, 18
     assert propose(fine, coarse)[1][:2].tolist() == [1, 1]
     assert propose(fine, coarse, ranked_by="logit")[1][:2].tolist() == [19, 18]
-    with pytest.raises(ValueError, match="scores: 'softmax'"):
-        propose(fine, coarse, ranked_by="softmax")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="scores: 'rank'"):
+        propose(fine, coarse, ranked_by="rank")  # type: ignore[arg-type]
 
 
 def test_scores_do_not_depend_on_the_batch() -> None:
@@ -172,7 +173,6 @@ def test_a_c4_head_takes_everything_from_the_backbone() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("head.roi_head.stages.first.pooler.output_size=7", "7 is no multiple"),
         ("backbone=resnet50_caffe", "one number of channels on all levels, not .256, 512, 1024, 2048."),
         ("backbone=csp_n", "backbone CspBackbone gives 3 maps"),
         ("head.roi_head.stages.first.shared=everything", "'everything'"),
@@ -190,7 +190,9 @@ def test_anchors_lie_on_the_strides_of_the_maps() -> None:
     with torch.device("meta"):
         model = build_model(compose("mmdet_faster_rcnn_r50_caffe_dc5_1x", overrides), class_names(3))
     assert isinstance(model, TwoStageDetector)
-    assert model.rpn_head.strides == model.roi_head.last_stage.pooler.strides == (32,)
+    pooler = model.roi_head.last_stage.pooler
+    assert isinstance(pooler, RoiPooler)
+    assert model.rpn_head.strides == pooler.strides == (32,)
 
 
 def test_a_detector_knows_the_names_of_its_classes() -> None:
@@ -204,5 +206,6 @@ def test_the_convention_of_the_protocol_reaches_every_part() -> None:
         model = build_model(compose(C4, ["protocol.boxes.inclusive=true"]), class_names(3))
     assert isinstance(model, TwoStageDetector)
     rpn, stage, detections = model.rpn_head, model.roi_head.last_stage, model.roi_head.detections
+    assert isinstance(stage.pooler, RoiPooler)
     parts = (rpn.coder, rpn.assigner, rpn.proposals, stage.coder, stage.assigner, stage.pooler, detections)
     assert all(part.convention.inclusive for part in parts)

@@ -15,7 +15,7 @@ from zoo.checkpoints.containers.file_bytes import FileBytes
 from zoo.checkpoints.containers.torch_file import load_torch_file
 from zoo.checkpoints.contents import Contents
 from zoo.checkpoints.finite import refuse_non_finite
-from zoo.checkpoints.readers import pth, read_contents, safetensors, ultralytics
+from zoo.checkpoints.readers import jwyang, pth, read_contents, safetensors, ultralytics
 from zoo.errors import CheckpointError, UnsafePickleError
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,9 @@ def _read(path: Path, declared: Checkpoint) -> Contents:
         message = f"{path}: not a torch.save file and not a safetensors file, by its first bytes"
         raise CheckpointError(message, next_step="check the file given as checkpoint.path")
     file = load_torch_file(path, source)
-    return ultralytics.network_state_of(file) if ultralytics.holds_network(file) else pth.state_dict_of(file)
+    if ultralytics.holds_network(file):
+        return ultralytics.network_state_of(file)
+    return jwyang.state_dict_of(file) if declared.format == "jwyang" else pth.state_dict_of(file)
 
 
 def recognise_keymap(keys: Collection[str], expected: Collection[str], declared: Checkpoint) -> str:

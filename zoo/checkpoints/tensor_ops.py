@@ -1,7 +1,7 @@
 """Named pure operations that a key map may apply to values, where a framework stores the same layer otherwise.
 
-Each stands in `Rename(..., ops=(...))` and is listed in the load report. They move and subtract rows; they never
-scale or round to another type.
+Each stands in `Rename(..., ops=(...))` and is listed in the load report. They move and leave out rows; they never
+compute.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def _background_last(scores: Tensor) -> Tensor:
     return scores.roll(-1, dims=0)
 
 
-def _pair_difference(logits: Tensor) -> Tensor:
+def _pair_up(logits: Tensor) -> Tensor:
     if len(logits) % 2:
         raise ValueError("an odd number of rows")
-    background, foreground = logits.chunk(2)
-    return foreground - background
+    pairs = logits.view(2, -1, *logits.shape[1:]).flip(0).transpose(0, 1)  # (A, 2, ...)
+    return pairs.reshape(logits.shape)
 
 
 transpose = TensorOp("transpose", _transpose)
@@ -53,10 +53,10 @@ background_last = TensorOp("background_last", _background_last)
 Apply after `transpose`: classes are rows.
 """
 
-pair_difference = TensorOp("pair_difference", _pair_difference)
-"""Two logits a place, all of the background first, to the one whose sigmoid is their softmax. (2A, ...) -> (A, ...)
+pair_up = TensorOp("pair_up", _pair_up)
+"""Logits of all anchors' background, then of all their objects, to one anchor's pair after another. (2A, ...)
 
-softmax(b, f)[1] = sigmoid(f - b), so a convolution that yields f - b has the differences of weights and biases.
+In a pair the object comes first: background is the last class here.
 """
 
 

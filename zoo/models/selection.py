@@ -40,6 +40,8 @@ class ProposalSelector:
         nms: kind of suppression; its groups are the levels.
         convention: of the boxes.
         stand_in: score of the box of zeros that stands for a level of which nothing is left; None: nothing does.
+        fill: an image with fewer proposals than `post_nms_top_n` gets boxes of zeros, scored 0, for the rest; they are
+            classified as the others are.
     """
 
     pre_nms_top_n: int
@@ -51,6 +53,7 @@ class ProposalSelector:
     nms: GroupedNms = field(default_factory=OffsetNms)
     convention: BoxConvention = EXCLUSIVE
     stand_in: float | None = None
+    fill: bool = False
 
     def __call__(
         self,
@@ -75,7 +78,8 @@ class ProposalSelector:
         ]
         if self.over == "batch":
             return _best_of_batch(found, self.post_nms_top_n)
-        return [Proposals(boxes[: self.post_nms_top_n], best[: self.post_nms_top_n]) for boxes, best in found]
+        best = [Proposals(boxes[: self.post_nms_top_n], best[: self.post_nms_top_n]) for boxes, best in found]
+        return [_filled(image, self.post_nms_top_n) for image in best] if self.fill else best
 
     def _of_image(
         self,
@@ -115,6 +119,7 @@ class DetectionSelector:
         score_threshold: pairs must score above it, strictly.
         iou_threshold: overlap above which the lower score falls, within a class.
         max_detections: detections kept, best scores first.
+        keep_ties: what scores as much as the last that is kept is kept too.
         pre_nms_top_n: best-scored pairs that enter the suppression, of each level where a head has levels; None: all.
         min_size: shortest side kept, in pixels of the frame of suppression; with 0, boxes need some extent,
             with None not even that.
@@ -136,6 +141,7 @@ class DetectionSelector:
     nms: GroupedNms = field(default_factory=OffsetNms)
     convention: BoxConvention = EXCLUSIVE
     clip_original: bool = False
+    keep_ties: bool = False
 
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
@@ -175,7 +181,11 @@ class DetectionSelector:
             # An empty box overlaps nothing, so nothing would ever suppress it.
             large = large_enough(boxes, self.min_size, self.convention)
             boxes, scores, labels = boxes[large], scores[large], labels[large]
-        keep = self.nms(boxes, scores, labels, self.iou_threshold)[: self.max_detections]
+        keep = self.nms(boxes, scores, labels, self.iou_threshold)
+        count = self.max_detections
+        if self.keep_ties and len(keep) > count:
+            count = int((scores[keep] >= scores[keep[count - 1]]).sum())
+        keep = keep[:count]
         return Detections(boxes=boxes[keep], scores=scores[keep], labels=labels[keep])
 
     def to_original(self, found: Detections, geometry: ImageGeometry) -> Detections:
@@ -210,6 +220,15 @@ def _with_stand_ins(found: Proposals, count: int, score: float) -> Proposals:
     scores = torch.cat((found.scores, found.scores.new_full((count,), score)))
     order = scores.argsort(descending=True, stable=True)
     return Proposals(boxes[order], scores[order])
+
+
+def _filled(found: Proposals, count: int) -> Proposals:
+    """Proposals and as many boxes of zeros behind them as there are too few."""
+    missing = max(count - len(found.scores), 0)
+    return Proposals(
+        torch.cat((found.boxes, found.boxes.new_zeros(missing, 4))),
+        torch.cat((found.scores, found.scores.new_zeros(missing))),
+    )
 
 
 def _best_of_batch(found: Sequence[Proposals], top_n: int) -> list[Proposals]:

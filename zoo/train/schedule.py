@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings
+from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -141,6 +141,7 @@ class Schedule:
         multi_scale: scales of the training images, in mmdetection's style, or with a pipeline in PaddleDetection's.
         pipeline: the operations on training images and their order, in PaddleDetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
+        ratio_groups: fixed groups of images instead, resized as in the evaluation, in faster-rcnn.pytorch's style.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
             crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
@@ -166,6 +167,7 @@ class Schedule:
     multi_scale: MultiScale | None = None
     pipeline: PipelineSettings | None = None
     mosaic: MosaicSettings | None = None
+    ratio_groups: RatioGroups | None = None
     crop: int | None = None
     clip: float | None = None
     ema: EmaConfig | None = None
@@ -177,8 +179,8 @@ class Schedule:
             raise ValueError("one of epochs and iterations is the length of the training")
         if self.epochs is None and (self.decay or self.mosaic):
             raise ValueError("decay and mosaic go by epochs, and the length is given in iterations")
-        if (self.multi_scale is None) == (self.mosaic is None):
-            raise ValueError("one of multi_scale and mosaic makes the training images")
+        if sum(views is not None for views in (self.multi_scale, self.mosaic, self.ratio_groups)) != 1:
+            raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
         if self.pipeline is not None and (self.multi_scale is None or self.crop is not None):
             raise ValueError("a pipeline comes with multi_scale and without crop")
         if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):

@@ -138,7 +138,7 @@ def shows(objects: tuple[Rule, ...]) -> Rule:
         shown[ground_truth.image_index[fulfilled]] = True
         return shown
 
-    return Rule(has_object, "without an object to find")
+    return Rule(has_object, "without an object")
 
 
 @rule("crowds")
@@ -177,6 +177,30 @@ def is_in_sight(ground_truth: CocoGroundTruth) -> Bools:
     visible_height = np.minimum(y + height, image_height) - np.maximum(y, 0)
     visible: Bools = (visible_width > 0) & (visible_height > 0)
     return visible
+
+
+def inclusive_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -> npt.NDArray[np.float64]:
+    """COCO's boxes (A, 4), xywh, as corners that lie in their images, both included.
+
+    Boxes beyond the right or the bottom of their image have corners in the wrong order.
+
+    Args:
+        boxes: float64 (A, 4).
+        widths: of the image of each, (A,), or of their one image.
+        heights: likewise.
+    """
+    first = np.maximum(boxes[:, :2], 0)
+    ends = np.stack((widths, heights), axis=-1) - 1
+    return np.concatenate((first, np.minimum(ends, first + np.maximum(boxes[:, 2:] - 1, 0))), axis=1)
+
+
+@rule("outside their image")
+def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether the box of each annotation (A,) begins in its image."""
+    sizes = (ground_truth.widths[ground_truth.image_index], ground_truth.heights[ground_truth.image_index])
+    corners = inclusive_boxes(ground_truth.boxes, *sizes)
+    ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
+    return ordered
 
 
 def read_boxes(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:

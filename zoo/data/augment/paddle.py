@@ -12,10 +12,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from zoo.data.augment.autoaugment import AutoAugment
 from zoo.data.augment.labeled_image import LabeledImage
-from zoo.data.augment.labels import Bools, Ints, LabelRules, Objects, Rule, has_area, is_single, rule, shows
+from zoo.data.augment.labels import (
+    Bools,
+    Ints,
+    LabelRules,
+    Objects,
+    Rule,
+    has_area,
+    inclusive_boxes,
+    is_in_image,
+    is_single,
+    rule,
+    shows,
+)
 from zoo.data.augment.masks import Polygons
 from zoo.data.augment.operations import Operation, RandomHFlip, draw_scale
 from zoo.data.augment.settings import MultiScale, PipelineSettings
@@ -39,25 +52,8 @@ def is_extended(ground_truth: CocoGroundTruth) -> Bools:
     return extended
 
 
-@rule("outside their image")
-def has_pixels(ground_truth: CocoGroundTruth) -> Bools:
-    """Whether the box of each annotation (A,), cut to the pixels of its image, has one."""
-    boxes = pixel_boxes(ground_truth, slice(None))
-    visible: Bools = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
-    return visible
-
-
-def pixel_boxes(ground_truth: CocoGroundTruth, annotations: Ints | slice) -> np.ndarray:
-    """Boxes float64 (A, 4) whose corners are pixels: the far one is the last of the box, at most of the image."""
-    boxes, images = ground_truth.boxes[annotations], ground_truth.image_index[annotations]
-    last = np.stack((ground_truth.widths[images], ground_truth.heights[images]), axis=1) - 1
-    low = boxes[:, :2].clip(min=0)
-    return np.concatenate((low, np.minimum(last, low + (boxes[:, 2:] - 1).clip(min=0))), axis=1)
-
-
-def point_boxes(ground_truth: CocoGroundTruth, annotations: Ints) -> np.ndarray:
-    """Boxes float64 (A, 4) whose corners are points, rounded to thousandths of a pixel."""
-    boxes = ground_truth.boxes[annotations]
+def point_boxes(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """COCO's boxes (A, 4), xywh, as corners that are points, rounded to thousandths of a pixel."""
     corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
     return np.array([round(value, 3) for value in corners.ravel().tolist()]).reshape(-1, 4)
 
@@ -70,7 +66,7 @@ def label_rules(*, inclusive: bool, require_area: bool, masks: bool) -> LabelRul
         require_area: whether annotations without an area are left out.
         masks: whether polygons are read.
     """
-    objects: tuple[Rule, ...] = (is_single, has_pixels if inclusive else is_extended)
+    objects: tuple[Rule, ...] = (is_single, is_in_image if inclusive else is_extended)
     if require_area:
         objects = (is_single, has_area, *objects[1:])
     return LabelRules(
@@ -81,12 +77,14 @@ def label_rules(*, inclusive: bool, require_area: bool, masks: bool) -> LabelRul
 def _read(
     ground_truth: CocoGroundTruth, image: int, annotations: Ints, *, inclusive: bool, with_masks: bool
 ) -> Objects:
-    boxes = (pixel_boxes if inclusive else point_boxes)(ground_truth, annotations)
+    size = height, width = ground_truth.size_of(image)
+    given = ground_truth.boxes[annotations]
+    boxes = inclusive_boxes(given, np.array(width), np.array(height)) if inclusive else point_boxes(given)
     return Objects(
         labels=ground_truth.category_index[annotations],
         boxes=boxes.astype(np.float32),
         outlines=np.empty((len(boxes), 0, 2), dtype=np.float32),
-        masks=Polygons.of(ground_truth, annotations, ground_truth.size_of(image)) if with_masks else None,
+        masks=Polygons.of(ground_truth, annotations, size) if with_masks else None,
     )
 
 

@@ -32,6 +32,19 @@ def deep_stem(width: int) -> nn.Module:
     )
 
 
+def padded_max_pool() -> nn.Module:
+    """What follows the stem: the largest of 3x3 about every second pixel, beyond the border too."""
+    return nn.MaxPool2d(3, stride=2, padding=1)
+
+
+def ceil_max_pool() -> nn.Module:
+    """The same as Caffe has it: windows begin at the first pixel, and the last may reach beyond the border.
+
+    Everything after it lies a pixel of the stem's map further left and up than after `padded_max_pool`.
+    """
+    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+
 def plain_conv3x3(in_channels: int, out_channels: int, stride: int, dilation: int, groups: int) -> nn.Module:
     """The 3x3 of a bottleneck, with its normalisation and activation."""
     relu = nn.ReLU(inplace=True)
@@ -178,6 +191,7 @@ class ResNet(nn.Module):
         norm_trained: scales and biases of batch normalisation get gradients.
         width: channels of the stem and of the first stage; doubled from stage to stage.
         stem: makes what comes before the max-pool.
+        pool: makes the max-pool.
         shortcut: makes the shortcut of each stage's first block.
         conv3x3: makes the 3x3 of a bottleneck.
         conv3x3_stages: where it stands; the other stages have a plain 3x3.
@@ -200,6 +214,7 @@ class ResNet(nn.Module):
         norm_trained: bool = True,
         width: int = 64,
         stem: Callable[[int], nn.Module] = stem_7x7,
+        pool: Callable[[], nn.Module] = padded_max_pool,
         shortcut: Shortcut = projection,
         conv3x3: Conv3x3 = plain_conv3x3,
         conv3x3_stages: Sequence[int] = (1, 2, 3, 4),
@@ -220,7 +235,7 @@ class ResNet(nn.Module):
         self.norm_eval = norm_eval
         self.norm_trained = norm_trained
         self.stem = stem(width)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.pool = pool()
         for stage in range(1, max(out_stages) + 1):
             self.add_module(f"layer{stage}", self._make_stage(stage))
         self.out_specs = tuple(self._spec(stage) for stage in self.out_stages)

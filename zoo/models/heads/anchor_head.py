@@ -27,7 +27,7 @@ class AnchorOutputs:
     """What a head says of the anchors of a batch.
 
     Attributes:
-        logits: (N, A * K, H, W) a level, anchor-major.
+        logits: (N, A * K, H, W) a level, anchor-major; (N, A * (K + 1), H, W) where background has a column.
         deltas: (N, A * 4, H, W) a level, anchor-major.
     """
 
@@ -59,6 +59,7 @@ class AnchorHead(nn.Module):
         box_loss: of the positives, on encoded deltas or on decoded boxes.
         divisor: name of what both are divided by.
         inside_only: train only on anchors that lie wholly inside the image.
+        background: each anchor has a logit of background too, behind those of the classes.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class AnchorHead(nn.Module):
         box_loss: BoxLoss,
         divisor: DivisorName,
         inside_only: bool = False,
+        background: bool = False,
     ) -> None:
         super().__init__()
         if len(widths := {spec.channels for spec in in_specs}) > 1:  # its layers are shared by all levels
             raise ValueError(f"it wants one number of channels on all levels, not {sorted(widths)}")
         self.strides = tuple(spec.stride for spec in in_specs)
         self.num_classes = num_classes
+        self.columns = num_classes + background
         self.anchors = anchors
         self.coder = coder
         self.assigner = assigner
@@ -93,8 +96,8 @@ class AnchorHead(nn.Module):
         return self.anchors.grid(outputs.cells, self.strides, outputs.device)
 
     def flatten(self, outputs: AnchorOutputs) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (N, M, K) and deltas (N, M, 4) a level, float32, in the order of the anchors."""
-        logits = [flatten_anchors(x, self.num_classes).float() for x in outputs.logits]
+        """Logits (N, M, K), or (N, M, K + 1), and deltas (N, M, 4) a level, float32, in the order of the anchors."""
+        logits = [flatten_anchors(x, self.columns).float() for x in outputs.logits]
         return logits, [flatten_anchors(x, 4).float() for x in outputs.deltas]
 
     def level_losses(
@@ -115,7 +118,7 @@ class AnchorHead(nn.Module):
         for logit, delta, anchors, level in zip(outputs.logits, outputs.deltas, grids, levels, strict=True):
             valid, positive = level.valid, level.positive  # (N, M)
             labels = torch.where(positive, level.labels, self.num_classes)
-            classification.append(self.class_loss(flatten_anchors(logit, self.num_classes)[valid], labels[valid]))
+            classification.append(self.class_loss(flatten_anchors(logit, self.columns)[valid], labels[valid]))
             references, deltas = anchors.expand_as(level.boxes)[positive], flatten_anchors(delta, 4)[positive]
             regression.append(self.box_loss.loss_from_deltas(self.coder, references, deltas, level.boxes[positive]))
         divisor = self.divisor(*assigned.counts)

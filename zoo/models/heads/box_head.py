@@ -18,12 +18,20 @@ class TwoFcBoxHead(nn.Module):
         num_classes: object classes, without background.
         num_boxes: boxes of a region: one a class, or one for all.
         channels: of the hidden layers.
+        dropout: share of each hidden layer's values that training leaves out.
     """
 
     def __init__(
-        self, in_channels: int, pooled_size: int, num_classes: int, num_boxes: int, channels: int = 1024
+        self,
+        in_channels: int,
+        pooled_size: int,
+        num_classes: int,
+        num_boxes: int,
+        channels: int = 1024,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels * pooled_size**2, channels)
         self.fc2 = nn.Linear(channels, channels)
         self.logits = nn.Linear(channels, num_classes + 1)
@@ -35,8 +43,8 @@ class TwoFcBoxHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
-        x = F.relu(self.fc1(pooled.flatten(1)))
-        x = F.relu(self.fc2(x))
+        x = self.dropout(F.relu(self.fc1(pooled.flatten(1))))
+        x = self.dropout(F.relu(self.fc2(x)))
         return self.logits(x), self.deltas(x)
 
 

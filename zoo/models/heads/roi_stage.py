@@ -17,7 +17,7 @@ from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.box_head import AveragedBoxHead, TwoFcBoxHead
-from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.models.layers.roi_pooler import Pooler
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName, find_divisor
 from zoo.models.losses.regression import BoxLoss
@@ -65,7 +65,7 @@ class RoiStage(nn.Module):
         self,
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
-        pooler: Callable[..., RoiPooler],
+        pooler: Callable[..., Pooler],
         box_head: Callable[..., TwoFcBoxHead | AveragedBoxHead],
         coder: DeltaCoder,
         assigner: MaxIoUAssigner,
@@ -84,8 +84,8 @@ class RoiStage(nn.Module):
         channels, size = in_specs[0].channels, self.pooler.output_size
         self.shared: nn.Module = nn.Identity()
         if shared is not None:
-            self.shared = _shared(shared, next_stage, size)
-            channels, size = self.shared.spec.channels, size // self.shared.spec.stride
+            self.shared = _shared(shared, next_stage)
+            channels, size = self.shared.spec.channels, -(-size // self.shared.spec.stride)
         self.box_head = box_head(
             in_channels=channels, pooled_size=size, num_classes=num_classes, num_boxes=self.num_boxes
         )
@@ -166,17 +166,14 @@ def as_rois(regions: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(regions)])
 
 
-def _shared(kind: str, next_stage: Callable[[], NextStage] | None, pooled_size: int) -> NextStage:
+def _shared(kind: str, next_stage: Callable[[], NextStage] | None) -> NextStage:
     """What pooled features go through before the heads.
 
     Raises:
-        ValueError: the backbone has none, or features of this size do not go through it.
+        ValueError: the backbone has none.
     """
     if kind != "next_stage":
         raise ValueError(f"shared: {kind!r}, known is 'next_stage'")
     if next_stage is None:
         raise ValueError("shared: the backbone leaves no stage to the RoI head")
-    stage = next_stage()
-    if pooled_size % stage.spec.stride:
-        raise ValueError(f"output_size of the pooler: {pooled_size} is no multiple of the stage's stride")
-    return stage
+    return next_stage()

@@ -6,7 +6,7 @@ Legend: N images, A anchors a cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
 from zoo.models.selection import Proposals, ProposalSelector
 from zoo.types import FeatureSpec, ImageGeometry, Target
+
+Scores = Literal["sigmoid", "logit", "softmax"]
+"""By what anchors are ranked."""
 
 
 class RpnHead(AnchorHead):
@@ -39,7 +42,8 @@ class RpnHead(AnchorHead):
         divisor: name of what both are divided by.
         channels: of the hidden 3x3 convolution; None: as many as the maps have.
         inside_only: train only on anchors that lie wholly inside the image.
-        scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit".
+        scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit"; or "softmax" of an
+            anchor's two logits, of an object and of background, as Ren et al. had it.
     """
 
     def __init__(
@@ -56,11 +60,15 @@ class RpnHead(AnchorHead):
         divisor: DivisorName,
         channels: int | None = None,
         inside_only: bool = False,
-        scores: Literal["sigmoid", "logit"] = "sigmoid",
+        scores: Scores = "sigmoid",
     ) -> None:
-        if scores not in ("sigmoid", "logit"):
-            raise ValueError(f"scores: {scores!r} is neither 'sigmoid' nor 'logit'")
-        super().__init__(in_specs, 1, anchors, coder, assigner, sampler, class_loss, box_loss, divisor, inside_only)
+        if scores not in get_args(Scores):
+            raise ValueError(f"scores: {scores!r} is none of {', '.join(get_args(Scores))}")
+        super().__init__(
+            *(in_specs, 1, anchors, coder, assigner, sampler, class_loss, box_loss, divisor),
+            inside_only=inside_only,
+            background=scores == "softmax",
+        )
         self.proposals = proposals
         self.training_proposals = training_proposals
         self.scores = scores
@@ -68,14 +76,14 @@ class RpnHead(AnchorHead):
         channels = channels or in_channels
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.relu = nn.ReLU(inplace=True)
-        self.logits = nn.Conv2d(channels, anchors.per_cell, 1)
+        self.logits = nn.Conv2d(channels, anchors.per_cell * self.columns, 1)
         self.deltas = nn.Conv2d(channels, anchors.per_cell * 4, 1)
         for conv in (self.conv, self.logits, self.deltas):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.constant_(conv.bias, 0)  # type: ignore[arg-type] # these convolutions have a bias
 
     def forward(self, features: Sequence[Tensor]) -> AnchorOutputs:
-        """Feature maps (N, C, H, W), a level each, to an objectness logit and deltas of every anchor."""
+        """Feature maps (N, C, H, W), a level each, to logits and deltas of every anchor."""
         hidden = [self.relu(self.conv(feature)) for feature in features]
         return AnchorOutputs([self.logits(x) for x in hidden], [self.deltas(x) for x in hidden])
 
@@ -88,7 +96,9 @@ class RpnHead(AnchorHead):
             geometries: one an image; proposals are clipped to its extent.
         """
         logits, deltas = self.flatten(outputs)
-        scores = [logit.squeeze(-1) for logit in logits]  # (N, H * W * A)
+        if self.scores == "softmax":
+            logits = [logit.softmax(dim=-1) for logit in logits]
+        scores = [logit[..., 0] for logit in logits]  # (N, H * W * A)
         if self.scores == "sigmoid":
             # Image by image: the end of a tensor is not vectorised and rounded otherwise, which decides between equals.
             scores = [torch.stack([image.sigmoid() for image in score]) for score in scores]

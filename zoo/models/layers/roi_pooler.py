@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +11,25 @@ from torch import Tensor
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.layers.roi_align import roi_align
 from zoo.types import FeatureSpec
+
+
+class Pooler(Protocol):
+    """Features of each region, of one size.
+
+    Attributes:
+        output_size: height and width of the pooled features.
+    """
+
+    output_size: int
+
+    def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Pooled features (R, C, output_size, output_size).
+
+        Args:
+            features: one map (N, C, H, W) a level.
+            rois: (R, 5), image index in the batch and xyxy in input pixels.
+        """
+        ...
 
 
 class RoiPooler:
@@ -51,12 +71,7 @@ class RoiPooler:
         return (side / self.finest_size + self.epsilon).log2().floor().clamp(0, len(self.strides) - 1).to(torch.int64)
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Pooled features (R, C, output_size, output_size).
-
-        Args:
-            features: one map (N, C, H, W) a level.
-            rois: (R, 5), image index in the batch and xyxy in input pixels.
-        """
+        """Pooled features (R, C, output_size, output_size); see `Pooler`."""
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
         features = [feature.to(rois.dtype) for feature in features]
         if len(self.strides) == 1:
