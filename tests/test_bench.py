@@ -73,7 +73,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert "is not the annotation file of coco2017 val2017 (19,987,840 bytes, 36,781 annotations, sha256 e8c7" in told
     assert record["data"] | {"annotations_sha256": "", "difference": ""} == {
         "name": "coco2017", "split": "val2017", "images": 1, "annotations_sha256": "", "files_sha256": None,
-        "partial": True, "known": False, "difference": "",
+        "partial": True, "known": False, "difference": "", "equivalent": None, "evidence": None,
     }  # fmt: skip
     assert record["identity"]["changes"] == []
     assert record["identity"]["conditions"] == ["data.limit=1"]

@@ -62,6 +62,10 @@ def test_the_header_says_what_is_measured() -> None:
     assert lines[2].split(maxsplit=1)[1] == "coco2017 val2017, 5000 images, annotations aaaaaaaa: known"
     assert lines[3].split(maxsplit=1) == ["device", "NVIDIA H200, threads: 8"]
     assert lines[4].split(maxsplit=1)[1] == "mmdet, version 1, fp32"
+    taken = make_record()
+    assert taken.data is not None
+    taken.data.equivalent = "train2017"
+    assert "coco2017 val2017 (train2017), 5000 images" in header(taken, make_entry(cell("37.4")))
     other = header(make_record(hash_evidence="other weights", partial=True, known=False), make_entry(cell("37.4")))
     assert "not the published file" in other
     assert "5000 of its images, annotations aaaaaaaa: not the split's own" in other

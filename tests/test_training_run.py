@@ -74,7 +74,7 @@ def test_train_then_evaluate(whole: Path) -> None:
         "schedule": "1x", "epochs": 12, "steps": 5, "steps_per_epoch": 2, "batch_size": 2, "recipe_batch_size": 16,
         "micro_batch_size": 1, "precision": "fp32", "lr": 0.0025, "recipe_lr": 0.02, "images": 3,
         "annotations_sha256": "", "processes": 1, "init_from": "random init",
-        "objects": 3, "images_left_out": {}, "objects_left_out": {},
+        "objects": 3, "images_left_out": {}, "objects_left_out": {}, "equivalent": None,
     }  # fmt: skip
     assert list(rows(whole)[0]) == [
         "step",

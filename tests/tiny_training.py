@@ -118,7 +118,7 @@ def make_trainer(
         detector = TinyDetector()
     lr_schedule = MultiStepLR(
         base_lr=OPTIMIZER.lr,
-        milestones=SCHEDULE.milestones,
+        milestones=[milestone * sampler.steps_per_epoch for milestone in SCHEDULE.milestones],
         iterations_per_epoch=sampler.steps_per_epoch,
         warmup=Warmup(kind="linear", iterations=4, ratio=0.1),
     )

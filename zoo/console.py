@@ -54,7 +54,8 @@ def header(record: Record, entry: Entry) -> str:
     if data is not None:
         known = "known" if data.known else "not the split's own"
         images = f"{data.images}{' of its' if data.partial else ''} images"
-        lines["data"] = f"{data.name} {data.split}, {images}, annotations {data.annotations_sha256[:8]}: {known}"
+        split = data.split if data.equivalent is None else f"{data.split} ({data.equivalent})"
+        lines["data"] = f"{data.name} {split}, {images}, annotations {data.annotations_sha256[:8]}: {known}"
     if hardware is not None:
         lines["device"] = f"{hardware.device}, threads: {hardware.switches.threads}"
     lines["protocol"] = f"{protocol.name}, version {protocol.version}, {condition.get('precision', 'fp32')}"

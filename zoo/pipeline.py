@@ -115,6 +115,6 @@ def _train(config: TrainConfig, settings: RunSettings, subject: Subject, weights
         workers=subject.workers,
         context=subject.context,
         evaluate=between_epochs,
-    ) | {"other_data": split.difference}
+    ) | {"other_data": split.difference, "equivalent": split.equivalent}
     if subject.context.is_main:
         record.checkpoint = CheckpointRecord(**trained_weights(settings.run_dir))

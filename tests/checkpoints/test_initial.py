@@ -12,7 +12,7 @@ import yaml
 from class_names import class_names
 from parity import shapes
 from torch import Tensor, nn
-from torchvision.models import resnet
+from torchvision.models import resnet, vgg
 
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
@@ -29,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "32x4d": lambda: resnet.ResNet(resnet.Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
     "64x4d": resnet.resnext101_64x4d,
     "32x8d": resnet.resnext101_32x8d,
+    "vgg16": vgg.vgg16,
 }
 """The classification networks whose names and shapes the files have, by a part of the file's name here."""
 
@@ -80,7 +81,9 @@ def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     name = read_entry(entry).parts["initial"]
     fresh, report = converted(entry, shapes_of(name), initial(name).keymap)
     assert not any(key.startswith("backbone.") or ".shared." in key for key in fresh)
-    whole_images = {"classifies whole images": ["fc.weight", "fc.bias"]}
+    assert not ("vgg" in name and any(".fc" in key for key in fresh)), "all but its last layer"
+    last = "classifier.6" if "vgg" in name else "fc"
+    whole_images = {"classifies whole images": [f"{last}.weight", f"{last}.bias"]}
     if name == "mmdet_caffe_fpn_3x":
         head = "roi_head.stages.0.box_head."
         assert fresh == {f"{head}{layer}.{p}" for layer in ("logits", "deltas") for p in ("weight", "bias")}

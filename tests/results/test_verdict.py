@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -232,6 +233,18 @@ def test_data_is_known_by_its_content() -> None:
     assert judge(unknown, make_entry(cell("41.8", metric="params_m")))["params_m"].verdict == "NOT-ASKED"
     counted = make_record(known=False, measured={"params": 41_753_056})
     assert judge(counted, make_entry(cell("41.8", metric="params_m")))["params_m"].verdict == "EXACT"
+
+
+def test_a_split_that_is_taken_as_another_one_is_compared_and_says_so() -> None:
+    record = make_record(measured={"box_AP": 37.41, "params": 41_753_056})
+    assert record.data is not None
+    record.data = replace(record.data, split="minival2014", equivalent="val2017", evidence="the same images")
+    found = judge(record, make_entry(cell("37.4"), cell("41.8", metric="params_m")))
+    assert found["box_AP"].verdict == "EXACT"
+    assert found["box_AP"].reason == "minival2014 is taken as val2017: the same images"
+    assert found["params_m"].reason is None, "it does not depend on the images"
+    record.data.partial = True
+    assert judge(record, make_entry(cell("37.4")))["box_AP"].reason == "not the whole split: 5000 images"
 
 
 @pytest.mark.parametrize(

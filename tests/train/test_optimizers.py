@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from zoo.errors import UsageError
 from zoo.train.optimizers import ModelEma, make_optimizer, parameter_groups
-from zoo.train.schedule import EmaConfig, OptimizerConfig
+from zoo.train.schedule import EmaConfig, OptimizerConfig, ParameterRule
 
 
 def conv_norm() -> tuple[nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.Conv2d]:
@@ -47,6 +48,39 @@ def test_biases_can_be_a_group_of_their_own() -> None:
     optimizer = make_optimizer(model, config)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0, 0.0]
     assert [group["nesterov"] for group in optimizer.param_groups] == [True] * 3
+
+
+def test_rules_change_the_rates_and_decays_of_parameters_by_name() -> None:
+    """Doubled biases without decay (Caffe), and a factor of a part: those that both fit take the product."""
+    model, first, norm, last = conv_norm()
+    rules = {
+        "biases": ParameterRule(parameters=("*.bias",), lr_mult=2.0, decay=False),
+        "ends": ParameterRule(parameters=("0.*", "2.weight"), lr_mult=0.25),
+    }
+    groups = parameter_groups(model, OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.3, groups=rules))
+    found = [
+        ([id(p) for p in group["params"]], group["lr_mult"], group["weight_decay"], group["biases"]) for group in groups
+    ]
+    assert found == [
+        ([id(first.weight), id(last.weight)], 0.25, 0.3, False),
+        ([id(first.bias)], 0.5, 0.0, False),
+        ([id(norm.weight)], 1.0, 0.3, False),
+        ([id(norm.bias)], 2.0, 0.0, False),
+    ]
+    ends = {"ends": rules["ends"]}
+    undecayed = OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.3, decay_biases=False, groups=ends)
+    assert [group["lr_mult"] for group in parameter_groups(model, undecayed) if group["biases"]] == [0.25, 1.0]
+
+
+def test_a_rule_that_fits_nothing_is_an_error() -> None:
+    model, first, _, _ = conv_norm()
+    rules = {"neck": ParameterRule(parameters=("neck.*", "fpn.*"), lr_mult=2.0)}
+    with pytest.raises(UsageError, match=r"schedule\.optimizer\.groups\.neck: no parameter is called neck\.\* or fpn"):
+        parameter_groups(model, OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.3, groups=rules))
+    first.requires_grad_(False)  # a frozen one is there, and is not trained
+    frozen = {"first": ParameterRule(parameters=("0.*",), lr_mult=2.0)}
+    groups = parameter_groups(model, OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.3, groups=frozen))
+    assert {group["lr_mult"] for group in groups} == {1.0}
 
 
 def test_the_average_moves_towards_the_weights() -> None:

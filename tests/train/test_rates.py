@@ -103,7 +103,8 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
     ("changes", "message"),
     [
         ({"gradients": "median"}, "schedule.gradients: no 'median'"),
-        ({"mosaic": None}, "one of multi_scale and mosaic"),
+        ({"mosaic": None}, "one of multi_scale, mosaic and ratio_groups"),
+        ({"epochs": None, "iterations": 9}, "decay and mosaic go by epochs"),
         ({"decay": None}, "decay comes with a warm-up of the kind groups"),
         ({"milestones": [3]}, "decay comes with a warm-up of the kind groups and without milestones"),
         ({"warmup": {"kind": "groups", "epochs": 3}}, "schedule.warmup: missing min_iterations, bias_lr, momentum"),

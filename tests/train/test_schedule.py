@@ -1,4 +1,4 @@
-"""Learning rates agree with what mmdetection's schedules gave, to the last bit."""
+"""Learning rates agree with what the schedules of mmdetection and faster-rcnn.pytorch gave, to the last bit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from parity import GOLDEN
 
 from zoo.catalog.entry import conf_dir
+from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import UsageError
+from zoo.models.layers.skip_init import SkipInit
+from zoo.train.optimizers import parameter_groups
 from zoo.train.rates import MultiStepLR, build_lr_schedule, scaled_lr
 from zoo.train.schedule import Schedule
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"
-GOLDENS: dict[str, Any] = json.loads((GOLDEN / "mmdet" / "lr_schedules.json").read_text(encoding="utf-8"))
+GOLDENS: dict[str, Any] = {
+    name: golden
+    for zoo in ("mmdet", "jwyang")
+    for name, golden in json.loads((GOLDEN / zoo / "lr_schedules.json").read_text(encoding="utf-8")).items()
+}
 OPTIONS = {
     "1x": "mmdet_1x",
     "2x": "mmdet_2x",
@@ -25,6 +33,10 @@ OPTIONS = {
     "1x_adamw": "mmdet_1x_adamw",
     "crop640_50e": "mmdet_crop640_50e",
     "retinanet_crop640_50e": "mmdet_crop640_50e",
+    "b16_e6": "jwyang_6e",
+    "b16_e10": "jwyang_10e",
+    "b24_e6": "jwyang_batch24_6e",
+    "b24_e10": "jwyang_batch24_10e",
 }
 
 
@@ -41,13 +53,31 @@ def test_rates_are_the_published_ones(name: str) -> None:
     recipe, golden = schedule(OPTIONS[name]), GOLDENS[name]
     lr_schedule = build_lr_schedule(recipe, recipe.batch_size, golden["iterations_per_epoch"])
     assert [(i, lr_schedule(i)) for i, _ in golden["rates"]] == [tuple(row) for row in golden["rates"]]
-    assert golden["rates"][-1][0] == recipe.epochs * golden["iterations_per_epoch"] - 1
+    assert golden["rates"][-1][0] == recipe.total_steps(golden["iterations_per_epoch"]) - 1
 
 
-@pytest.mark.parametrize("option", [path.stem for path in sorted((conf_dir() / "schedule").glob("mmdet_*.yaml"))])
+def of_zoo(zoo: str) -> list[str]:
+    return [path.stem for path in sorted((conf_dir() / "schedule").glob(f"{zoo}_*.yaml"))]
+
+
+@pytest.mark.parametrize("option", [*of_zoo("mmdet"), *of_zoo("jwyang")])
 def test_every_schedule_of_the_zoo_can_be_read(option: str) -> None:
     recipe = schedule(option)
     assert recipe.batch_size == 8 * (recipe.images_per_gpu or 0)
+
+
+@pytest.mark.parametrize("option", ["jwyang_6e", "jwyang_vgg16_6e"])
+def test_jwyang_decays_no_biases(option: str) -> None:
+    recipe, of_vgg = schedule(option), "vgg" in option
+    with torch.device("meta"), SkipInit():
+        detector = build_model(compose("jwyang_faster_rcnn_r101_s800_6e"), ["cat"])
+    groups = parameter_groups(detector, recipe.optimizer)
+    assert [(g["weight_decay"], g["lr_mult"], g["biases"]) for g in groups] == [
+        (0.0005 if of_vgg else 0.0001, 1.0, False),
+        (0.0, 2.0 if of_vgg else 1.0, True),
+    ]
+    assert recipe.clip == (10.0 if of_vgg else None)
+    assert recipe.optimizer.momentum == 0.9
 
 
 def test_without_warmup_the_full_rate_comes_first() -> None:
@@ -64,7 +94,9 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
     ("changes", "message"),
     [
         ({"epoch": 3}, "unknown key 'epoch' \\(closest: epochs"),
-        ({"epochs": None}, "missing epochs"),
+        ({"epochs": None}, "one of epochs and iterations is the length"),
+        ({"iterations": 9}, "one of epochs and iterations is the length"),
+        ({"batch_size": None}, "missing batch_size"),
         ({"optimizer": {"name": "lion", "lr": 1.0, "weight_decay": 0.0}}, "schedule.optimizer.name: no 'lion'"),
         ({"optimizer": {"name": "sgd"}}, "schedule.optimizer: missing lr, weight_decay"),
         ({"warmup": {"kind": "cosine", "iterations": 1, "ratio": 0.1}}, "schedule.warmup.kind: no 'cosine'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from zoo.data.loader import TrainLoader
 from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError, ZooError
 from zoo.runtime.distributed import DistributedContext
+from zoo.train.optimizers import make_optimizer
 from zoo.train.rates import LRSchedule
+from zoo.train.schedule import ParameterRule
 from zoo.train.state import export_weights
 from zoo.train.trainer import Trainer
 from zoo.types import Batch, Target
@@ -341,3 +344,18 @@ def test_targets_belong_to_their_images(tiny_coco: Path) -> None:
             for sample, target in micro_batch:
                 assert isinstance(target, Target)
                 assert target.labels.tolist() == [sample.image_id]
+
+
+def test_a_group_follows_the_schedule_by_its_factor(tiny_coco: Path, tmp_path: Path) -> None:
+    dataset = make_dataset(tiny_coco)
+    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=1, seed=0)
+    trainer = make_trainer(tmp_path, sampler)
+    doubled = {"box": ParameterRule(parameters=("box.*",), lr_mult=2.0)}
+    optimizer = make_optimizer(trainer.detector, dataclasses.replace(tiny_training.OPTIMIZER, groups=doubled))
+    trainer = Trainer(
+        trainer.detector, optimizer, trainer.lr_schedule, trainer.config, steps=3, micro_batches=2, init_from="random"
+    )
+    trainer.run(TrainLoader(dataset, sampler))
+    lr = trainer.lr_schedule(2)
+    assert [group["lr"] for group in optimizer.param_groups] == [lr, 2 * lr, lr]  # weights, the box's, normalisations
+    assert rows(tmp_path)[-1]["lr"] == repr(lr)

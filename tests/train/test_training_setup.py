@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_training import SCHEDULE, TinyDetector
 
+from zoo.data.augment.settings import RatioGroups
+from zoo.data.coco import CocoGroundTruth
 from zoo.data.sampler import AspectRatioBatchSampler
 from zoo.errors import UsageError
+from zoo.runtime.distributed import DistributedContext
 from zoo.train.config import Recipe, TrainConfig
 from zoo.train.rates import build_lr_schedule
 from zoo.train.schedule import EmaConfig, Schedule
 from zoo.train.trainer import Trainer
-from zoo.train.training import _trainer, resolve_micro_batch_size
+from zoo.train.training import _trainer, resolve_micro_batch_size, train
 
 
 def config_of(schedule: Schedule, batch_size: int = 2, micro_batch_size: int | None = None) -> TrainConfig:
@@ -66,3 +70,30 @@ def test_the_trainer_follows_the_recipe() -> None:
     averaging = trainer_of(config_of(dataclasses.replace(SCHEDULE, ema=EmaConfig(decay=0.7, warmup=3))))
     assert averaging.ema is not None
     assert averaging.ema.config == EmaConfig(decay=0.7, warmup=3)
+
+
+GROUPED = dataclasses.replace(
+    SCHEDULE, epochs=1, multi_scale=None, ratio_groups=RatioGroups(narrowest=0.5, widest=2.0, max_objects=50)
+)
+
+
+def trained(coco: Path, folder: Path, detector: TinyDetector) -> dict[str, Any]:
+    truth = CocoGroundTruth.load(coco / "annotations" / "instances_val2017.json")
+    files = [coco / "val2017" / name for name in truth.file_names]
+    config = dataclasses.replace(config_of(GROUPED, batch_size=2), run_dir=folder)
+    context = DistributedContext()
+    return train(config, detector, truth, files, init_from="", workers=0, context=context, evaluate=lambda _: None)
+
+
+def test_images_in_fixed_groups_are_resized_as_in_the_evaluation(tiny_coco: Path, tmp_path: Path) -> None:
+    done = trained(tiny_coco, tmp_path, TinyDetector())
+    assert (done["steps_per_epoch"], done["steps"], done["images"]) == (3, 3, 3)
+    assert len((tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_images_in_fixed_groups_have_no_masks(tiny_coco: Path, tmp_path: Path) -> None:
+    class WithMasks(TinyDetector):
+        has_masks = True
+
+    with pytest.raises(UsageError, match="have no masks"):
+        trained(tiny_coco, tmp_path, WithMasks())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.shapes import dataset as shapes
 from zoo.errors import DataError, UsageError, closest
 from zoo.fetch.coco import fetch_coco
@@ -46,6 +47,8 @@ def open_dataset(name: str, split: str) -> DatasetLocation:
         UsageError: nothing is known of where such a data set comes from.
         DataError, DownloadError: it cannot be had.
     """
+    if (name, split) in EQUIVALENT:
+        name, split = "coco2017", EQUIVALENT[name, split].split
     match name, split:
         case "coco2017", "val2017" | "train2017":
             return DatasetLocation(fetch_coco(split))

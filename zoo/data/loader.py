@@ -11,9 +11,9 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from zoo.data.augment.training_set import Example, TrainingSet
+from zoo.data.augment.training_set import Example
 from zoo.data.batching import PlannedBatch
-from zoo.data.sampler import AspectRatioBatchSampler
+from zoo.data.sampler import BatchSampler
 from zoo.errors import ZooError
 from zoo.types import Sample, Size, Transform
 
@@ -102,8 +102,8 @@ class TrainLoader:
 
     def __init__(
         self,
-        dataset: TrainingSet,
-        sampler: AspectRatioBatchSampler,
+        dataset: Dataset[Example | ZooError],
+        sampler: BatchSampler,
         *,
         workers: int = 0,
         rank: int = 0,

@@ -6,7 +6,7 @@ Legend: I images of the set, B images a step, M images of a micro-batch: those t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,30 @@ class SampleIndex(NamedTuple):
     position: int
 
 
-class AspectRatioBatchSampler:
-    """Which images every step is trained on: a function of the seed and the step alone (mmdetection's group sampler).
+class BatchSampler(Protocol):
+    """Which images every step is trained on: a function of the seed and the step alone.
+
+    Attributes:
+        micro_batch_size: M.
+        micro_batches_per_step: B / M.
+        steps_per_epoch: number of steps of an epoch.
+    """
+
+    micro_batch_size: int
+    micro_batches_per_step: int
+    steps_per_epoch: int
+
+    def step(self, index: int) -> list[list[SampleIndex]]:
+        """The micro-batches of a step, counted from 0 over all epochs."""
+        ...
+
+
+class AspectRatioBatchSampler(BatchSampler):
+    """Images of one orientation in every micro-batch (mmdetection's group sampler).
 
     Every epoch goes through the set in a new order. The images of a micro-batch are all landscape or all portrait,
     so that little is padding; a micro-batch or a step that the set does not fill is filled with images from the
-    epoch's beginning.
+    epoch's beginning, or left out.
 
     Args:
         is_landscape: bool (I,), whether an image is at least as wide as high.
@@ -39,6 +57,8 @@ class AspectRatioBatchSampler:
         micro_batch_size: M; divides B.
         seed: seed of the order.
         repeat: times the set is gone through in an epoch.
+        drop_last: whether the last images of an epoch are left out that fill no whole micro-batch of a GPU's share,
+            which is the set divided by the micro-batches of a step and rounded up (PaddleDetection).
 
     Attributes:
         micro_batch_size: M.
@@ -47,7 +67,14 @@ class AspectRatioBatchSampler:
     """
 
     def __init__(
-        self, is_landscape: npt.NDArray[np.bool_], *, batch_size: int, micro_batch_size: int, seed: int, repeat: int = 1
+        self,
+        is_landscape: npt.NDArray[np.bool_],
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        repeat: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if batch_size % micro_batch_size:
             raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
@@ -59,6 +86,9 @@ class AspectRatioBatchSampler:
         self.seed = seed
         micro_batches = sum(-(-len(group) // micro_batch_size) for group in self.groups)
         self.steps_per_epoch = -(-micro_batches // self.micro_batches_per_step)
+        if drop_last:
+            share = -(-len(images) // self.micro_batches_per_step)
+            self.steps_per_epoch = max(share // micro_batch_size, 1)
         self._current: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def step(self, index: int) -> list[list[SampleIndex]]:
@@ -81,3 +111,36 @@ class AspectRatioBatchSampler:
         ]
         order = generator.permutation(np.concatenate(micro_batches))  # of whole micro-batches
         return np.resize(order, (self.steps_per_epoch * self.micro_batches_per_step, size))
+
+
+class FixedGroupSampler(BatchSampler):
+    """A group of images every step, all groups once an epoch in a new order (faster-rcnn.pytorch).
+
+    What is in a group never changes; its images are dealt out in order.
+
+    Args:
+        groups: int64 (steps an epoch, B), the images of each.
+        micro_batch_size: M; divides B.
+        seed: seed of the order.
+    """
+
+    def __init__(self, groups: npt.NDArray[np.int64], *, micro_batch_size: int, seed: int) -> None:
+        self.steps_per_epoch, batch_size = groups.shape
+        if batch_size % micro_batch_size:
+            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        self.groups = groups
+        self.micro_batch_size = micro_batch_size
+        self.micro_batches_per_step = batch_size // micro_batch_size
+        self.seed = seed
+        self._current: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    def step(self, index: int) -> list[list[SampleIndex]]:
+        """The micro-batches of a step; see `BatchSampler`."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._current is None or self._current[0] != epoch:
+            generator = np.random.default_rng((self.seed, epoch))
+            self._current = epoch, generator.permutation(self.steps_per_epoch)
+        group = self.groups[self._current[1][step]].tolist()
+        first, size = step * len(group), self.micro_batch_size
+        places = [SampleIndex(image, epoch, first + i) for i, image in enumerate(group)]
+        return [places[i : i + size] for i in range(0, len(places), size)]

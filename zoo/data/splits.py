@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.coco2014 import EQUIVALENT, EquivalentSplit, image_ids_sha256
 from zoo.data.dataset import DatasetLocation, is_whole, open_dataset
 from zoo.data.folder import missing_images
 from zoo.errors import DataError
@@ -31,6 +32,8 @@ class Split:
         difference: what tells annotations or images from the split's own, in words; None where every byte that is
             known is the same: of the annotations, and of embedded data of the images too.
         partial: whether these are a part of the split.
+        equivalent: the split that it is taken as; None where it is known by its own name.
+        evidence: why the two are believed to have the same images, as the end of a sentence.
     """
 
     data: str
@@ -40,6 +43,8 @@ class Split:
     files_sha256: str | None
     difference: str | None
     partial: bool
+    equivalent: str | None = None
+    evidence: str | None = None
 
     @property
     def known(self) -> bool:
@@ -66,7 +71,7 @@ def open_split(
     Args:
         name: of the data set.
         split: of it.
-        root: folder in COCO's own layout; None for the cache, filled on first use.
+        root: folder in COCO's own layout, of 2017 or, for its splits, of 2014; None for the cache, filled on first use.
         annotations: file, relative to the root.
         images: folder, relative to the root.
         num_images: number of images of the whole split, where it is known; annotations of fewer are a part of it.
@@ -82,17 +87,21 @@ def open_split(
             missing.
         DownloadError: it is not there and cannot be downloaded.
     """
+    equivalent = EQUIVALENT.get((name, split))
+    source = split if equivalent is None else equivalent.split
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
-    file = location.root / annotations
-    loaded = CocoGroundTruth.load(file)
+    file, loaded = _load(location.root, annotations, equivalent)
     difference = None
-    if loaded.sha256 != known.get(split):
+    if loaded.sha256 != known.get(source):
         found = (file.stat().st_size, len(loaded.annotation_ids))
-        difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, known.get(split), sizes.get(split))
+        expected = (known.get(source), sizes.get(source))
+        difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, *expected)
+        if equivalent is not None and image_ids_sha256(loaded) == equivalent.image_ids_sha256:
+            difference = f"{difference}; its images are those of {source}"
         _log.warning("warning: %s", difference)
-    whole = _with_classes(loaded, classes, categories if split in known else ())
+    whole = _with_classes(loaded, classes, categories if source in known else ())
     ground_truth = whole if limit is None else whole.subset(limit)
-    files = _image_files(location.root / images, ground_truth.file_names)
+    files = _image_files(location.root, images, ground_truth, equivalent)
     partial = len(ground_truth) < max(len(whole), num_images or 0)
     if root is not None and not partial and difference is None and is_whole(name, split, file, files) is False:
         difference = f"{location.root / images} has other images than {name} {split}, by their sha256"
@@ -105,7 +114,16 @@ def open_split(
         files_sha256=location.files_sha256,
         difference=difference,
         partial=partial,
+        equivalent=None if equivalent is None else equivalent.split,
+        evidence=None if equivalent is None else equivalent.evidence,
     )
+
+
+def _load(root: Path, annotations: str, equivalent: EquivalentSplit | None) -> tuple[Path, CocoGroundTruth]:
+    """The annotation file of a split, and what it says. Raises DataError."""
+    if equivalent is not None:
+        return equivalent.load(root, annotations)
+    return root / annotations, CocoGroundTruth.load(root / annotations)
 
 
 def _with_classes(truth: CocoGroundTruth, classes: Sequence[str], required: Collection[str]) -> CocoGroundTruth:
@@ -163,8 +181,13 @@ def _sized(size: tuple[int, int]) -> str:
     return f"{size[0]:,} bytes, {size[1]:,} annotations"
 
 
-def _image_files(folder: Path, names: Sequence[str]) -> list[Path]:
+def _image_files(
+    root: Path, images: str, ground_truth: CocoGroundTruth, equivalent: EquivalentSplit | None
+) -> list[Path]:
     """The image files of a split, all of which are there. Raises DataError."""
+    if equivalent is not None:
+        return equivalent.image_files(root, images, ground_truth)
+    folder, names = root / images, ground_truth.file_names
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images", next_step="check data.root")
     absent = missing_images(folder, names)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from zoo import schema
 from zoo.errors import UsageError
-from zoo.files import result_errors, write_atomically
+from zoo.files import read_text, result_errors, write_atomically
 from zoo.results.identity import Identity
 from zoo.results.migrate import NEXT_STEP, migrated
 from zoo.runtime.hardware import Hardware
@@ -85,6 +85,8 @@ class DataRecord:
         partial: whether these are a part of the split.
         known: whether the annotations are known to be the split's own.
         difference: what tells them from the split's own, in words; None where they are known.
+        equivalent: the published split whose files these are, where the row's own split is taken as another one.
+        evidence: why the two are believed to have the same images, in words.
     """
 
     name: str
@@ -95,6 +97,8 @@ class DataRecord:
     partial: bool
     known: bool = True
     difference: str | None = None
+    equivalent: str | None = None
+    evidence: str | None = None
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:
@@ -108,6 +112,8 @@ class DataRecord:
             partial=split.partial,
             known=split.known,
             difference=split.difference,
+            equivalent=split.equivalent,
+            evidence=split.evidence,
         )
 
 
@@ -121,7 +127,7 @@ class ProtocolRecord:
         config: the resolved configuration of the run.
         batches: how many batches the images were put into, and how many images have each batch shape.
         training: how the model was trained, where the run trained it; `other_data` says in words what tells the
-            annotations from those of the recipe, where something does.
+            annotations from those of the recipe, where something does, `equivalent` as which split those were taken.
     """
 
     name: str
@@ -272,8 +278,13 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """The record in a file. Raises UsageError where it is none."""
-        return cls.from_json(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+        """The record in a file. Raises UsageError where it is none, or where it cannot be read."""
+        try:
+            text = read_text(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{path}: not a record that can be read ({reason})", next_step=NEXT_STEP) from None
+        return cls.from_json(text, where=str(path))
 
     def write(self, path: Path) -> None:
         """Write the record atomically: a reader sees the old file or the new one, never a part."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TypeAlias
 
@@ -29,6 +30,9 @@ PARTIAL = "PARTIAL"
 OTHER_WEIGHTS = "OTHER-WEIGHTS"
 NOT_COMPARED = "NOT-COMPARED"
 NOT_ASKED = "NOT-ASKED"
+
+COMPARED = frozenset({EXACT, NUMERIC, EXPLAINED, DRIFT, CONFLICT})
+"""The verdicts that come of a comparison."""
 
 ALARMS = frozenset({DRIFT, CONFLICT, BLOCKED, FAILED})
 """The verdicts that somebody has to look at; one of them makes `zoo diff` exit with 1."""
@@ -120,10 +124,11 @@ def judge(
         noise: see `verdict`; of the accuracy metrics.
         switched: metric -> switch -> value, see `verdict`.
     """
-    return {
-        metric: _judge_metric(record, entry, metric, cells, noise, switched.get(metric, {}))
-        for metric, cells in published_cells(entry).items()
-    }
+    found = {}
+    for metric, cells in published_cells(entry).items():
+        judged = _judge_metric(record, entry, metric, cells, noise, switched.get(metric, {}))
+        found[metric] = _with_equivalence(judged, record, metric)
+    return found
 
 
 def hardware_bound(metric: str) -> bool:
@@ -171,6 +176,15 @@ def _judge_metric(
     if record.trained and not _disagree(cells):
         return trained_verdict(per_seed(record, metric), cells[0], entry.seed_sigma.get(metric, TRAINING_SIGMA))
     return verdict(measured, cells, noise=noise, switched=switched)
+
+
+def _with_equivalence(judged: Verdict, record: Record, metric: str) -> Verdict:
+    """A verdict; where it compares numbers of a split that is taken as another one, its reason says so."""
+    data = record.data
+    if judged.verdict not in COMPARED or metric in COMPLEXITY or data is None or data.equivalent is None:
+        return judged
+    taken = f"{data.split} is taken as {data.equivalent}: {data.evidence}"
+    return replace(judged, reason="; ".join(filter(None, (judged.reason, taken))))
 
 
 _Apart: TypeAlias = tuple[str, str | None]

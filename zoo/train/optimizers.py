@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from zoo.errors import UsageError
 from zoo.train.schedule import EmaConfig, OptimizerConfig
 
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """An optimiser of the parameters that are not frozen; one that several modules share is taken once."""
+    """An optimiser of the parameters that are not frozen; one that several modules share is taken once.
+
+    Raises:
+        UsageError: a rule of the configuration fits no parameter of the model.
+    """
     groups = parameter_groups(model, config)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
@@ -24,32 +31,52 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """The trained parameters in groups by weight decay.
+    """The trained parameters in groups by kind (weights, normalisation layers, biases), learning rate and decay.
 
     Returns:
-        Up to three groups, none of them empty: weights, parameters of normalisation layers, and biases where these
-        are not decayed; `biases` marks the last, whose learning rate may be its own.
+        The groups, none of them empty, weights first. Biases are of a kind of their own where `config` does not decay
+        them; `biases` marks those groups, whose learning rate may follow another schedule. `lr_mult` is the factor of
+        the learning rate of a group.
+
+    Raises:
+        UsageError: a rule of the configuration fits no parameter of the model.
     """
-    weights: list[nn.Parameter] = []
-    norms: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
+    _refuse_idle_rules(model, config)
+    kinds = ((config.weight_decay, False), (config.weight_decay if config.decay_norms else 0.0, False), (0.0, True))
+    groups: defaultdict[tuple[int, float, bool], list[nn.Parameter]] = defaultdict(list)
     seen: set[nn.Parameter] = set()
-    for module in model.modules():
+    for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
                 continue
             seen.add(parameter)
-            if name == "bias" and not config.decay_biases:
-                biases.append(parameter)
-            else:
-                (norms if isinstance(module, NORMS) else weights).append(parameter)
-    norm_decay = config.weight_decay if config.decay_norms else 0.0
-    groups = (
-        {"params": weights, "weight_decay": config.weight_decay, "biases": False},
-        {"params": norms, "weight_decay": norm_decay, "biases": False},
-        {"params": biases, "weight_decay": 0.0, "biases": True},
-    )
-    return [group for group in groups if group["params"]]
+            of_norm = isinstance(module, NORMS)
+            kind = 2 if name == "bias" and not config.decay_biases else int(of_norm)
+            groups[kind, *_rate_and_decay(f"{prefix}.{name}" if prefix else name, config)].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": kinds[kind][0] if decay else 0.0,
+            "lr_mult": lr_mult,
+            "biases": kinds[kind][1],
+        }
+        for (kind, lr_mult, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _rate_and_decay(name: str, config: OptimizerConfig) -> tuple[float, bool]:
+    """The factor of a parameter's learning rate, and whether the rules leave it decayed."""
+    rules = [rule for rule in config.groups.values() if any(fnmatchcase(name, p) for p in rule.parameters)]
+    return math.prod(rule.lr_mult for rule in rules), all(rule.decay for rule in rules)
+
+
+def _refuse_idle_rules(model: nn.Module, config: OptimizerConfig) -> None:
+    """Raise UsageError for a rule that would change nothing in silence; frozen parameters count too."""
+    names = [name for name, _ in model.named_parameters()]
+    for key, rule in config.groups.items():
+        if not any(fnmatchcase(name, pattern) for name in names for pattern in rule.parameters):
+            message = f"schedule.optimizer.groups.{key}: no parameter is called {' or '.join(rule.parameters)}"
+            raise UsageError(message, next_step=f"leave it out with ~schedule.optimizer.groups.{key}, or correct it")
 
 
 class ModelEma:

@@ -1,13 +1,16 @@
 """Learning-rate schedules: what the optimiser is set to at each iteration, counted from 0.
 
-Sources of the rules: mmcv 1.x `StepLrUpdaterHook` (`MultiStepLR`), the trainer of Ultralytics (`LinearLR`).
+Sources of the rules: mmcv 1.x `StepLrUpdaterHook` and PaddleDetection's `PiecewiseDecay` with `LinearWarmup`
+(`MultiStepLR`), the trainer of Ultralytics (`LinearLR`).
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -50,9 +53,10 @@ class MultiStepLR(LRSchedule):
 
     Attributes:
         base_lr: the full learning rate.
-        milestones: epochs at whose first iteration the rate falls.
+        milestones: iterations from which on the rate is lower.
         iterations_per_epoch: iterations in an epoch, an optimiser step each.
         warmup: the warm-up; None starts at the full rate.
+        drops: how the rate falls; see `Schedule.drops`.
         gamma: factor of the rate at a milestone.
     """
 
@@ -60,16 +64,24 @@ class MultiStepLR(LRSchedule):
     milestones: Sequence[int]
     iterations_per_epoch: int
     warmup: Warmup | None = None
+    drops: Literal["power", "product"] = "power"
     gamma: float = 0.1
 
     def __call__(self, iteration: int) -> float:
-        """The learning rate of all parameters, to the last bit as mmcv 1.x computes it."""
-        epoch = iteration // self.iterations_per_epoch
-        lr = self.base_lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        """The learning rate of all parameters, to the last bit as the source framework computes it."""
+        lr = self._dropped(sum(iteration >= milestone for milestone in self.milestones))
         if self.warmup is None or iteration >= self.warmup.iterations:
             return lr
-        missing = (1 - iteration / self.warmup.iterations) * (1 - self.warmup.ratio)
-        return lr * (1 - missing)
+        left, ratio = 1 - iteration / self.warmup.iterations, self.warmup.ratio
+        if self.warmup.kind == "interpolated":
+            return lr * (ratio * left + iteration / self.warmup.iterations)
+        return lr * (1 - left * (1 - ratio))
+
+    def _dropped(self, times: int) -> float:
+        """The full rate after so many milestones."""
+        if self.drops == "power":
+            return self.base_lr * self.gamma**times
+        return math.prod([self.gamma] * times, start=self.base_lr)
 
 
 class LinearLR(LRSchedule):
@@ -169,7 +181,7 @@ def build_lr_schedule(
     base_lr = optimizer.lr
     if scale_lr and accumulate_to is None:
         base_lr = scaled_lr(base_lr, batch_size, schedule.batch_size)
-    if isinstance(schedule.warmup, GroupWarmup) and schedule.decay is not None:
+    if isinstance(schedule.warmup, GroupWarmup) and schedule.decay is not None and schedule.epochs is not None:
         return LinearLR(
             base_lr=base_lr,
             epochs=schedule.epochs,
@@ -181,8 +193,9 @@ def build_lr_schedule(
         )
     return MultiStepLR(
         base_lr=base_lr,
-        milestones=schedule.milestones,
+        milestones=[m if schedule.epochs is None else m * iterations_per_epoch for m in schedule.milestones],
         iterations_per_epoch=iterations_per_epoch,
+        drops=schedule.drops,
         warmup=None if isinstance(schedule.warmup, GroupWarmup) else schedule.warmup,
     )
 

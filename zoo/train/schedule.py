@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.data.augment.settings import MosaicSettings, MultiScale
+from zoo.data.augment.settings import MosaicSettings, MultiScale, RatioGroups
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -16,12 +16,13 @@ class Warmup:
     """A low learning rate at the start, while gradients are large.
 
     Attributes:
-        kind: "linear": the rate rises in a straight line.
+        kind: "linear": the rate rises in a straight line; "interpolated": the same line, whose last bits are those of
+            the sum of its ends, each by its share (PaddleDetection).
         iterations: length of the warm-up; the full rate is reached at the iteration of this number.
         ratio: the rate at iteration 0, as a fraction of the full one.
     """
 
-    kind: Literal["linear"]
+    kind: Literal["linear", "interpolated"]
     iterations: int
     ratio: float
 
@@ -59,6 +60,21 @@ class LinearDecay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterRule:
+    """Another learning rate, or no decay, for some of the parameters.
+
+    Attributes:
+        parameters: patterns of the names of parameters, of which one has to fit; `*` stands for anything, dots too.
+        lr_mult: factor of their learning rate. A parameter that several rules fit takes the product of their factors.
+        decay: whether they are decayed.
+    """
+
+    parameters: tuple[str, ...]
+    lr_mult: float = 1.0
+    decay: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     """An optimiser and its parameter groups.
 
@@ -72,6 +88,7 @@ class OptimizerConfig:
         decay_norms: whether the parameters of normalisation layers are decayed.
         decay_biases: whether biases are decayed; where not, they are a parameter group of their own, those of
             normalisation layers among them.
+        groups: other rates, or no decay, for parameters by their names; each under a name for messages.
     """
 
     name: Literal["sgd", "adamw"]
@@ -82,6 +99,7 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     decay_norms: bool = True
     decay_biases: bool = True
+    groups: Mapping[str, ParameterRule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +121,17 @@ class Schedule:
 
     Attributes:
         name: the zoo's own name of it.
-        epochs: number of epochs.
+        epochs: number of epochs; None where the length is given in iterations.
+        iterations: number of iterations, instead of epochs.
         batch_size: images a step, over all GPUs.
         images_per_gpu: images in one forward pass; None where the batch was not split.
         repeat: passes over the data set in one epoch.
+        drop_last: whether the images that fill no whole batch of a GPU are left out of an epoch; else it is filled.
         optimizer: the optimiser and its parameter groups.
-        milestones: epochs at whose first iteration the learning rate falls to a tenth.
+        milestones: epochs at whose first iteration the learning rate falls to a tenth; iterations where the length is
+            given in them.
+        drops: how the rate falls, whose last bit depends on it: by a "power" of a tenth (mmcv), or as a "product", a
+            tenth of what it was.
         decay: linear decay of the learning rate, instead of milestones.
         warmup: warm-up of the learning rate; None starts at the full one.
         accumulate_to: images whose gradients are accumulated before an optimiser step; None takes those of a step.
@@ -117,6 +140,7 @@ class Schedule:
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
         multi_scale: scales of the training images, in mmdetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
+        ratio_groups: fixed groups of images instead, resized as in the evaluation, in faster-rcnn.pytorch's style.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
             crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
@@ -126,18 +150,22 @@ class Schedule:
     """
 
     name: str
-    epochs: int
+    epochs: int | None = None
+    iterations: int | None = None
     batch_size: int
     optimizer: OptimizerConfig
     milestones: tuple[int, ...] = ()
+    drops: Literal["power", "product"] = "power"
     decay: LinearDecay | None = None
     images_per_gpu: int | None = None
     repeat: int = 1
+    drop_last: bool = False
     warmup: Warmup | GroupWarmup | None = None
     accumulate_to: int | None = None
     gradients: Literal["mean", "sum"] = "mean"
     multi_scale: MultiScale | None = None
     mosaic: MosaicSettings | None = None
+    ratio_groups: RatioGroups | None = None
     crop: int | None = None
     clip: float | None = None
     ema: EmaConfig | None = None
@@ -145,10 +173,21 @@ class Schedule:
     loss_scale: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.multi_scale is None) == (self.mosaic is None):
-            raise ValueError("one of multi_scale and mosaic makes the training images")
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError("one of epochs and iterations is the length of the training")
+        if self.epochs is None and (self.decay or self.mosaic):
+            raise ValueError("decay and mosaic go by epochs, and the length is given in iterations")
+        if sum(views is not None for views in (self.multi_scale, self.mosaic, self.ratio_groups)) != 1:
+            raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
         if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
             raise ValueError("decay comes with a warm-up of the kind groups and without milestones, or not at all")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """The length of the training in steps, of which an epoch has so many."""
+        if self.epochs is not None:
+            return self.epochs * steps_per_epoch
+        assert self.iterations is not None  # noqa: S101 - one of them is there
+        return self.iterations
 
     @classmethod
     def from_mapping(cls, block: Mapping[str, Any]) -> Schedule:

@@ -89,6 +89,7 @@ class Trainer:
         self.metrics_path = config.run_dir / "metrics.csv"
         self.checkpoints = Checkpoints(config.run_dir / CHECKPOINTS)
         self.step = 0
+        self._lr_mults: list[float] = [group["lr_mult"] for group in optimizer.param_groups]
         self._metrics_bytes: int | None = None  # length of metrics.csv in the checkpoint that was restored
 
     def run(self, loader: StepLoader, *, evaluate: Callable[[int], None] | None = None) -> None:
@@ -186,8 +187,8 @@ class Trainer:
 
     def _set_lr(self, lr: float) -> None:
         momentum = self.lr_schedule.momentum(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr_schedule.bias_lr(self.step) if group["biases"] else lr
+        for group, lr_mult in zip(self.optimizer.param_groups, self._lr_mults, strict=True):
+            group["lr"] = lr_mult * (self.lr_schedule.bias_lr(self.step) if group["biases"] else lr)
             if momentum is not None and "momentum" in group:
                 group["momentum"] = momentum
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
-from zoo.data.augment import mmdet, ultralytics
+from zoo.data.augment import jwyang, mmdet, ultralytics
+from zoo.data.augment.jwyang import RatioGroupedSet
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
-from zoo.data.sampler import AspectRatioBatchSampler
+from zoo.data.sampler import AspectRatioBatchSampler, BatchSampler, FixedGroupSampler
 from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
@@ -64,14 +65,8 @@ def train(
         ZooError: the training diverged, or the disk refuses.
     """
     recipe = config.recipe
-    dataset = _dataset(recipe, config.seed, detector, ground_truth, files)
-    sampler = AspectRatioBatchSampler(
-        dataset.is_landscape,
-        batch_size=config.batch_size,
-        micro_batch_size=resolve_micro_batch_size(config, context.world_size),
-        seed=config.seed,
-        repeat=recipe.schedule.repeat,
-    )
+    micro_batch_size = resolve_micro_batch_size(config, context.world_size)
+    dataset, sampler = _views(config, detector, ground_truth, files, micro_batch_size)
     account = dataset.images.account
     if context.is_main:
         log.info("training on %s", account)
@@ -140,8 +135,7 @@ def profile_steps(
     """
     images = recipe.schedule.images_per_gpu or recipe.schedule.batch_size
     config = TrainConfig(recipe=recipe, batch_size=images, seed=seed, run_dir=Path())
-    dataset = _dataset(recipe, seed, detector, ground_truth, files)
-    sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=images, micro_batch_size=images, seed=seed)
+    dataset, sampler = _views(config, detector, ground_truth, files, images)
     lr_schedule = build_lr_schedule(recipe.schedule, images, sampler.steps_per_epoch)
     loader = TrainLoader(dataset, sampler, workers=workers)
     sizes: list[Size] = []
@@ -184,24 +178,48 @@ def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
     return asked
 
 
-def _dataset(
-    recipe: Recipe, seed: int, detector: Detector, ground_truth: CocoGroundTruth, files: Sequence[Path]
-) -> TrainingSet:
-    schedule, masks = recipe.schedule, detector.has_masks
+def _views(
+    config: TrainConfig,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    micro_batch_size: int,
+) -> tuple[TrainingSet | RatioGroupedSet, BatchSampler]:
+    """What is trained on, and which of it in every step."""
+    schedule, seed, batch_size, masks = config.recipe.schedule, config.seed, config.batch_size, detector.has_masks
+    if schedule.ratio_groups is not None:
+        if masks:
+            message = (
+                f"the views of the schedule {schedule.name} have no masks, and {type(detector).__name__} needs them"
+            )
+            raise UsageError(message, next_step="choose another with schedule=NAME (see conf/schedule)")
+        groups, transform = schedule.ratio_groups, detector.transform
+        grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
+        return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
     if schedule.multi_scale is not None:
         scales, crop = schedule.multi_scale, schedule.crop
-        return mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
-    if schedule.mosaic is not None:
+        dataset = mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
+    elif schedule.mosaic is not None and schedule.epochs is not None:
         settings, epochs = schedule.mosaic, schedule.epochs
-        return ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
-    raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built like that
+        dataset = ultralytics.training_set(ground_truth, files, settings, epochs=epochs, seed=seed, masks=masks)
+    else:
+        raise ValueError(f"{schedule.name}: nothing says how training images are made")  # no schedule is built so
+    sampler = AspectRatioBatchSampler(
+        dataset.is_landscape,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        seed=seed,
+        repeat=schedule.repeat,
+        drop_last=schedule.drop_last,
+    )
+    return dataset, sampler
 
 
 def _trainer(
     config: TrainConfig,
     detector: Detector,
     lr_schedule: LRSchedule,
-    sampler: AspectRatioBatchSampler,
+    sampler: BatchSampler,
     *,
     steps: int,
     init_from: str | Mapping[str, Any] = RANDOM_INIT,
@@ -230,9 +248,9 @@ def _batch_shape(detector: Detector, micro_batch: MicroBatch) -> Size:
     return detector.normalizer.padding.batch_shape([sample for sample, _ in micro_batch])
 
 
-def _summary(config: TrainConfig, sampler: AspectRatioBatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:
+def _summary(config: TrainConfig, sampler: BatchSampler, lr_schedule: LRSchedule) -> dict[str, Any]:
     schedule = config.recipe.schedule
-    all_steps = schedule.epochs * sampler.steps_per_epoch
+    all_steps = schedule.total_steps(sampler.steps_per_epoch)
     return {
         "schedule": schedule.name,
         "epochs": schedule.epochs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from labeled_images import annotation, make
 
 from zoo.data.augment.mmdet import training_set
 from zoo.data.augment.settings import MultiScale
@@ -20,30 +20,6 @@ from zoo.data.loader import TrainLoader
 from zoo.data.sampler import AspectRatioBatchSampler, SampleIndex
 from zoo.errors import DataError
 from zoo.types import Sample, Target
-
-
-def annotation(image: int, box: list[float], **more: Any) -> dict[str, Any]:
-    values = {"image_id": image, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-    x, y, w, h = box
-    return values | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]} | more
-
-
-def make(
-    folder: Path, sizes: list[tuple[int, int]], annotations: list[dict[str, Any]]
-) -> tuple[CocoGroundTruth, list[Path]]:
-    """A data set of grey images of (height, width), with ids from 1."""
-    images = [{"id": i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(sizes, 1)]
-    for image, (height, width) in zip(images, sizes, strict=True):
-        ramp = np.arange(width, dtype=np.uint8)[None, :, None].repeat(height, 0).repeat(3, 2)
-        cv2.imwrite(str(folder / str(image["file_name"])), ramp)
-    document = {
-        "images": images,
-        "annotations": [{"id": i, **row} for i, row in enumerate(annotations, 1)],
-        "categories": [{"id": 1, "name": "cat"}, {"id": 7, "name": "dog"}],
-    }
-    (folder / "train.json").write_text(json.dumps(document), encoding="utf-8")
-    truth = CocoGroundTruth.load(folder / "train.json")
-    return truth, [folder / name for name in truth.file_names]
 
 
 def fixed(truth: CocoGroundTruth, files: list[Path], long: int = 100, short: int = 80, **more: Any) -> TrainingSet:

@@ -21,11 +21,14 @@ def _blocks(source: str, target: str) -> KeyMap:
     )
 
 
-VGG_16: KeyMap = tuple(
-    Rename(f"RCNN_base.{number}.{{p}}", f"backbone.stages.{stage}.{2 * i}.{{p}}")
-    for stage, numbers in enumerate(VGG_STAGES)
-    for i, number in enumerate(numbers)
-)
+def vgg_stages(source: str) -> KeyMap:
+    """Rules for the convolutions of VGG-16, which a file has as numbered layers of `source`."""
+    return tuple(
+        Rename(f"{source}.{number}.{{p}}", f"backbone.stages.{stage}.{2 * i}.{{p}}")
+        for stage, numbers in enumerate(VGG_STAGES)
+        for i, number in enumerate(numbers)
+    )
+
 
 KEY_MAP: KeyMap = (
     # The first layer of both networks
@@ -38,7 +41,7 @@ KEY_MAP: KeyMap = (
     *_blocks("RCNN_top.0", "roi_head.stages.0.shared.blocks"),
     Zeros("{*norm}.num_batches_tracked", COUNTED),
     # VGG-16
-    *VGG_16,
+    *vgg_stages("RCNN_base"),
     Rename("RCNN_top.0.{p}", f"{BOX_HEAD}.fc1.{{p}}"),
     Rename("RCNN_top.3.{p}", f"{BOX_HEAD}.fc2.{{p}}"),
     # What both have

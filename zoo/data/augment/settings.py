@@ -58,3 +58,18 @@ class MosaicSettings:
     saturation: Share
     value: Share
     flip: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatioGroups:
+    """Images and their mirror images in fixed groups of about the same width / height: a schedule's `ratio_groups`.
+
+    Attributes:
+        narrowest: least width / height of a group; longer images are cut.
+        widest: largest width / height of a group, likewise.
+        max_objects: number of objects of an image that are trained on, drawn anew for each view.
+    """
+
+    narrowest: Annotated[float, Minimum(0)]
+    widest: Annotated[float, Minimum(0)]
+    max_objects: Annotated[int, Minimum(1)]

@@ -25,6 +25,7 @@ class LabeledImages:
     Attributes:
         files: their image files.
         image_ids: int64 (I,), the data set's ids.
+        sizes: int64 (I, 2), (height, width) in pixels.
         is_landscape: bool (I,), whether an image is at least as wide as high.
         account: how many images and objects there are, and what is left out.
 
@@ -41,7 +42,8 @@ class LabeledImages:
         slots = [ground_truth.annotations_of(image) for image in images]
         self.files = [files[image] for image in images]
         self.image_ids = ground_truth.image_ids[images]
-        self.is_landscape = ground_truth.widths[images] >= ground_truth.heights[images]
+        self.sizes = np.stack((ground_truth.heights, ground_truth.widths), axis=1)[images]
+        self.is_landscape = self.sizes[:, 1] >= self.sizes[:, 0]
         self._ground_truth = ground_truth
         self._images = images.tolist()
         self._annotations = [np.flatnonzero(kept[slot]) + slot.start for slot in slots]

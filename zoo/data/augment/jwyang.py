@@ -1,0 +1,190 @@
+"""Training views of faster-rcnn.pytorch: every image and its mirror image, in fixed groups of about the same ratio.
+
+Nothing else is random but the place of a crop, and crops are for images that are longer than twice their other side.
+Crowds are objects like any other. Boxes are those of whole pixels, both corners included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from zoo.data.augment.labels import Bools, Floats, Ints, LabelRules, Objects, has_area, rule
+from zoo.data.augment.ratio_groups import canvas_of, crop_window, fixed_groups, ratio_of_group
+from zoo.data.augment.settings import RatioGroups
+from zoo.data.augment.source import LabeledImages
+from zoo.data.augment.training_set import Example
+from zoo.data.coco import CocoGroundTruth
+from zoo.data.sampler import SampleIndex
+from zoo.errors import DataError, ZooError
+from zoo.types import Sample, Target, Transform
+
+
+def inclusive_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -> npt.NDArray[np.float64]:
+    """COCO's boxes (A, 4), xywh, as corners that lie in their images, both included.
+
+    Boxes beyond the right or the bottom of their image have corners in the wrong order.
+
+    Args:
+        boxes: float64 (A, 4).
+        widths: of the image of each, (A,), or of their one image.
+        heights: likewise.
+    """
+    first = np.maximum(boxes[:, :2], 0)
+    ends = np.stack((widths, heights), axis=-1) - 1
+    return np.concatenate((first, np.minimum(ends, first + np.maximum(boxes[:, 2:] - 1, 0))), axis=1)
+
+
+@rule("outside their image")
+def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether the box of each annotation (A,) begins in its image."""
+    sizes = (ground_truth.widths[ground_truth.image_index], ground_truth.heights[ground_truth.image_index])
+    corners = inclusive_boxes(ground_truth.boxes, *sizes)
+    ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
+    return ordered
+
+
+@rule("without an object")
+def has_objects(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether each image (I,) has an object."""
+    found = np.zeros(len(ground_truth), dtype=bool)
+    found[ground_truth.image_index[has_area(ground_truth) & is_in_image(ground_truth)]] = True
+    return found
+
+
+def read_whole_pixels(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
+    """The objects of an image, with boxes that are cut down to whole pixels."""
+    height, width = ground_truth.size_of(image)
+    corners = inclusive_boxes(ground_truth.boxes[annotations], np.array(width), np.array(height))
+    return Objects(
+        labels=ground_truth.category_index[annotations],
+        boxes=corners.astype(np.uint16).astype(np.float32),
+        outlines=np.empty((len(corners), 0, 2), dtype=np.float32),
+    )
+
+
+LABELS = LabelRules(images=(has_objects,), objects=(has_area, is_in_image), read=read_whole_pixels)
+
+
+def mirror(boxes: Floats, width: int) -> Floats:
+    """Boxes (G, 4) of an image of a width, with both corners included, when it is flipped left to right."""
+    mirrored = boxes.copy()
+    mirrored[:, [0, 2]] = np.float32(width - 1) - boxes[:, [2, 0]]
+    return mirrored
+
+
+class RatioGroupedSet(Dataset[Example | ZooError]):
+    """Images of a training set and their mirror images, each cut or padded to the shape of its group.
+
+    Args:
+        images: what is trained on, I images.
+        settings: how they are grouped.
+        transform: the host-side preprocessing of the detector, which is that of the evaluation.
+        batch_size: images of a group, which is a step's.
+        seed: seed of the views.
+
+    Attributes:
+        groups: int64 (groups, B), numbers of entries: those below I are images, those from I on mirror images.
+
+    Raises:
+        DataError: there are not enough images for one group.
+    """
+
+    def __init__(
+        self, images: LabeledImages, settings: RatioGroups, transform: Transform, *, batch_size: int, seed: int
+    ) -> None:
+        self.images = images
+        self.settings = settings
+        self.transform = transform
+        self.seed = seed
+        heights, widths = np.tile(images.sizes, (2, 1)).T
+        self._ratios = widths / heights  # (2I,)
+        clipped = self._ratios.clip(settings.narrowest, settings.widest)
+        self.groups = fixed_groups(clipped, batch_size)
+        if not len(self.groups):
+            message = f"{len(images)} images and their mirror images do not fill a batch of {batch_size}"
+            raise DataError(message, next_step=f"give batch_size={2 * len(images)} at most, or more images")
+        self._group_ratios = np.ones(len(clipped), dtype=np.float32)
+        for group in self.groups:
+            self._group_ratios[group] = ratio_of_group(clipped[group])
+
+    def __len__(self) -> int:
+        return len(self._ratios)
+
+    def __getitem__(self, index: SampleIndex) -> Example | ZooError:
+        # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
+        try:
+            return self._example(index)
+        except ZooError as error:
+            return error
+
+    def _example(self, index: SampleIndex) -> Example:
+        mirrored, image = divmod(index.image, len(self.images))
+        loaded = self.images.load(image)
+        pixels, boxes = loaded.pixels, loaded.boxes
+        if mirrored:
+            pixels, boxes = pixels[:, ::-1], mirror(boxes, loaded.size[1])
+        sample = self.transform(np.ascontiguousarray(pixels[:, :, ::-1]), int(self.images.image_ids[image]))
+        boxes = (boxes * np.tile(sample.scale, 2)).astype(np.float32)  # the product in float64
+        generator = np.random.default_rng((self.seed, index.epoch, index.position))
+        order = generator.permutation(len(boxes))
+        ratio = self._group_ratios[index.image]
+        is_long = not self.settings.narrowest <= self._ratios[index.image] <= self.settings.widest
+        sample, boxes = fit_to_group(sample, boxes[order], ratio, is_long=is_long, generator=generator)
+        kept = np.flatnonzero((boxes[:, 0] != boxes[:, 2]) & (boxes[:, 1] != boxes[:, 3]))[: self.settings.max_objects]
+        return sample, Target(torch.from_numpy(boxes[kept]), torch.from_numpy(loaded.labels[order][kept]))
+
+
+def fit_to_group(
+    sample: Sample, boxes: Floats, ratio: np.float32, *, is_long: bool, generator: np.random.Generator
+) -> tuple[Sample, Floats]:
+    """A sample with the batch shape of its group, cut to fit into it, and its boxes; some may then be empty.
+
+    Args:
+        sample: the resized image.
+        boxes: float32 (G, 4), in its pixels.
+        ratio: of the group.
+        is_long: whether the image is narrower or wider than any group.
+        generator: of the place of the crop.
+    """
+    pixels = sample.pixels  # (H, W, 3)
+    if is_long:
+        window = crop_window((pixels.shape[0], pixels.shape[1]), ratio, boxes)
+        start = window.draw(generator)
+        pixels, boxes = pixels.narrow(window.axis, start, window.length), window.crop_boxes(boxes, start)
+    canvas = canvas_of((pixels.shape[0], pixels.shape[1]), ratio)
+    if ratio == 1:
+        pixels, boxes = pixels[: canvas[0], : canvas[1]], boxes.clip(0, canvas[0])
+    return replace(sample, pixels=pixels, batch_shape=canvas), boxes
+
+
+def training_set(
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    settings: RatioGroups,
+    transform: Transform,
+    *,
+    batch_size: int,
+    seed: int,
+) -> RatioGroupedSet:
+    """The views that faster-rcnn.pytorch trains on.
+
+    Args:
+        ground_truth: annotations, whose categories are the classes to train on.
+        files: image files, in the order of `ground_truth.image_ids`.
+        settings: how images are grouped.
+        transform: the host-side preprocessing of the detector.
+        batch_size: images of a step.
+        seed: seed of the views.
+
+    Raises:
+        DataError: no image is left to train on, or not enough for a step.
+    """
+    images = LabeledImages(ground_truth, files, LABELS)
+    return RatioGroupedSet(images, settings, transform, batch_size=batch_size, seed=seed)
