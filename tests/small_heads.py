@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
+from zoo.models.heads.anchor_head import ValidAnchors
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.roi_stage import RoiStage
@@ -24,7 +25,7 @@ def make_rpn(
     in_specs: Sequence[FeatureSpec],
     anchors: Anchors,
     proposals: ProposalSelector | None = None,
-    inside_only: bool = False,
+    valid_anchors: ValidAnchors = "padded",
     scores: Scores = "sigmoid",
 ) -> RpnHead:
     """A region proposal network that trains on all anchors, by mmdetection's rules."""
@@ -40,7 +41,7 @@ def make_rpn(
         CrossEntropyLoss(),
         L1Loss(),
         "sampled_per_image",
-        inside_only=inside_only,
+        valid_anchors=valid_anchors,
         scores=scores,
     )
 

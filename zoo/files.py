@@ -55,8 +55,17 @@ def read_json(path: Path) -> Any:
     """What a small JSON file of ours holds. Its form is the caller's to check, with `zoo.schema.build`.
 
     Raises:
+        OSError, ValueError: as `read_text` does, or it is refused by `parse_json`.
+    """
+    return parse_json(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a small JSON file of ours.
+
+    Raises:
         OSError: it cannot be read.
-        ValueError: it is not UTF-8, larger than `LARGEST_JSON`, no regular file, or refused by `parse_json`.
+        ValueError: it is not UTF-8, larger than `LARGEST_JSON`, or no regular file.
     """
     if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
         raise ValueError("not a regular file")
@@ -64,7 +73,7 @@ def read_json(path: Path) -> Any:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
         raise ValueError(f"larger than {LARGEST_JSON >> 20} MiB")
-    return parse_json(data.decode("utf-8"))
+    return data.decode("utf-8")
 
 
 @contextmanager

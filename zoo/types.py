@@ -75,16 +75,19 @@ class Target:
         labels: int64 (G,), positions in the class list.
         masks: uint8 (G, H, W), 1 on the object, of the input's size without padding; None where only boxes are
             trained on. Bitmaps, not run-length encodings: they are cut by sampling, on the device.
+        polygons: instead of bitmaps, where they are cut before they are rasterised: of each object its polygons,
+            float32 (L, 2) each, x and y in input pixels, possibly beyond the image; on the CPU.
     """
 
     boxes: Tensor
     labels: Tensor
     masks: Tensor | None = None
+    polygons: list[list[Tensor]] | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same target on a device."""
         masks = None if self.masks is None else self.masks.to(device)
-        return Target(self.boxes.to(device), self.labels.to(device), masks)
+        return Target(self.boxes.to(device), self.labels.to(device), masks, self.polygons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from pycocotools import mask as coco_mask
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.detections import Detections
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.measure.coco_eval.metric import Accuracy, Rounding
+from zoo.measure.coco_eval.metric import Accuracy
+from zoo.measure.coco_eval.summary import Rounding
 from zoo.models.boxes import BoxConvention
 from zoo.types import Evaluator, Rle
 

@@ -8,7 +8,6 @@ from geometries import geometry
 from small_heads import make_roi_head
 from torch import Tensor, nn
 
-from zoo.errors import UsageError
 from zoo.models.boxes import BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.roi import RoiHead
@@ -100,8 +99,3 @@ def test_inclusive_boxes_are_handed_on_inclusively() -> None:
 def test_a_box_for_each_class_cannot_be_handed_on() -> None:
     with pytest.raises(ValueError, match="stage0 must be class_agnostic"):
         make_roi_head(coders=[DeltaCoder(), DeltaCoder()])
-
-
-def test_a_cascade_cannot_be_trained() -> None:
-    with pytest.raises(UsageError, match="3 stages cannot be trained"):
-        cascade().losses([], [], [])

@@ -20,6 +20,10 @@ def test_divisors_count(name: DivisorName, some: int, none: int) -> None:
     assert find_divisor(name)(NONE, NONE) > none
 
 
+def test_a_number_is_so_many_an_image() -> None:
+    assert find_divisor(256)(POSITIVES, NEGATIVES) == 512
+
+
 def test_unknown_divisors_are_errors() -> None:
     with pytest.raises(ValueError, match="divisor: 'everything', known are sampled, sampled_per_image, positives"):
         find_divisor("everything")  # type: ignore[arg-type] # on purpose

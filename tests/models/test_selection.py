@@ -103,6 +103,23 @@ def test_a_box_of_zeros_stands_for_a_level_of_which_nothing_is_left() -> None:
     assert found_scores(propose(logits, [APART, APART], stand_in=0.0, level_top_n=1)) == [[9, 2]]
 
 
+def test_zeros_fill_up_what_is_too_few() -> None:
+    (found,) = propose([[[0.9, 0.8, 0.7, 0.6]]], [APART], fill=True, post_nms_top_n=6)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6, 0, 0])
+    assert found.boxes[4:].tolist() == [[0, 0, 0, 0]] * 2
+    assert found_scores(propose([[[0.9, 0.8, 0.7, 0.6]]], [APART], fill=True, post_nms_top_n=2)) == [[0.9, 0.8]]
+
+
+@pytest.mark.parametrize(("keep_ties", "kept"), [(False, 2), (True, 4)])
+def test_what_ties_with_the_last_may_be_kept(keep_ties: bool, kept: int) -> None:
+    selector = DetectionSelector(0.0, 0.5, max_detections=2, nms=ExactNms(), keep_ties=keep_ties)
+    scores = torch.tensor([0.5, 0.9, 0.5, 0.4, 0.5])
+    boxes = torch.arange(5.0)[:, None] * 10 + torch.tensor([0.0, 0, 5, 5])
+    found = selector.select(boxes, scores, torch.zeros(5, dtype=torch.int64), geometry((100, 100)))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.5, 0.5, 0.5][:kept])
+    assert len(selector.select(boxes[:1], scores[:1], torch.zeros(1, dtype=torch.int64), geometry((100, 100)))) == 1
+
+
 def select(boxes: Tensor, selector: DetectionSelector, place: ImageGeometry) -> Detections:
     """Detections of one class with falling scores, in pixels of the original."""
     scores = torch.linspace(0.9, 0.5, len(boxes))

@@ -15,7 +15,7 @@ from zoo.data.detections import Detections
 from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.anchor_head import AnchorOutputs, ValidAnchors
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.losses.regression import BoundedIoULoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
 from zoo.types import FeatureSpec, Sample, Size, Target
@@ -117,9 +117,9 @@ def test_the_composition_chooses_the_box_loss(name: str, kind: type, weight: flo
     assert type(model.rpn_head.box_loss) is L1Loss
 
 
-def tiny_rpn(inside_only: bool = False) -> RpnHead:
+def tiny_rpn(valid_anchors: ValidAnchors = "padded") -> RpnHead:
     """One anchor a cell, 8 x 8 pixels, on one level of stride 8."""
-    return make_rpn([FeatureSpec(1, 8)], CentredAnchors(ratios=[1.0], scales=[1]), inside_only=inside_only)
+    return make_rpn([FeatureSpec(1, 8)], CentredAnchors(ratios=[1.0], scales=[1]), valid_anchors=valid_anchors)
 
 
 def anchor_outputs(height: int, width: int) -> AnchorOutputs:
@@ -137,17 +137,22 @@ def test_cells_in_the_padding_of_a_batch_are_not_trained_on() -> None:
     assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
 
 
+def test_all_anchors_may_be_trained_on() -> None:
+    wanted = tiny_rpn("all").assign([(3, 4)], [NO_OBJECTS], [geometry((17, 16))], torch.device("cpu"))
+    assert bool((wanted.labels == NEGATIVE).all())
+
+
 def test_anchors_may_have_to_lie_inside_the_image() -> None:
     # Anchors reach 4 pixels around multiples of 8, and the image to 28 down and 20 across: the far edges touch those
     # of the fourth row, which is outside, and of the third column, likewise; padding does not count.
-    head, cells = tiny_rpn(inside_only=True), [(4, 4)]
+    head, cells = tiny_rpn("inside"), [(4, 4)]
     wanted = head.assign(cells, [NO_OBJECTS], [geometry((28, 20), padded_size=(32, 32))], torch.device("cpu"))
     outside, inside = [IGNORED] * 4, [IGNORED, NEGATIVE, IGNORED, IGNORED]
     assert wanted.labels.view(4, 4).tolist() == [outside, inside, inside, outside]
 
 
 def test_an_image_smaller_than_every_anchor_trains_nothing() -> None:
-    head = tiny_rpn(inside_only=True)
+    head = tiny_rpn("inside")
     target = Target(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0]))
     losses = head.losses(anchor_outputs(1, 1), [target], [geometry((5, 5), padded_size=(8, 8))])
     assert [float(loss) for loss in losses.values()] == [0, 0]
@@ -169,7 +174,7 @@ def test_rpn_divisor_counts_at_least_one_of_each_kind() -> None:
 
 def test_ground_truth_comes_before_the_proposals(detector: TwoStageDetector) -> None:
     proposals = torch.tensor([[200.0, 200, 220, 220], [4, 4, 40, 49]])
-    chosen = detector.roi_head.last_stage.assign(proposals, OBJECTS)
+    chosen = detector.roi_head.last_stage.assign(proposals, OBJECTS, geometry((64, 64)))
     assert torch.equal(chosen.regions, torch.cat((OBJECTS.boxes, proposals.flip(0))))
     assert chosen.labels.tolist() == [0, 2, 0, 3]
     assert torch.equal(chosen.boxes, OBJECTS.boxes[[0, 1, 0]])

@@ -203,7 +203,8 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
     rpn, stage = step.model.rpn_head, step.model.roi_head.last_stage
     assigned = rpn.assign(step.outputs.cells, step.targets, step.batch.geometries, torch.device("cpu"))
     assert torch.stack(assigned.counts, dim=1).tolist() == step.answers["rpn_pos_neg"].tolist()
-    chosen = [stage.assign(*image).labels for image in zip(golden_proposals(step.answers), step.targets, strict=True)]
+    images = zip(golden_proposals(step.answers), step.targets, step.batch.geometries, strict=True)
+    chosen = [stage.assign(*image).labels for image in images]
     regions = [[int((row < 80).sum()), int((row == 80).sum())] for row in chosen]
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
@@ -227,7 +228,7 @@ def test_box_losses_on_decoded_boxes(step: Step, loss: str, monkeypatch: pytest.
     head = step.model.roi_head
     features = [feature.detach() for feature in step.features]
     head.last_stage.box_loss = composed_box_loss(loss)
-    losses = head.losses(features, golden_proposals(answers), step.targets)
+    losses = head.losses(features, golden_proposals(answers), step.targets, step.batch.geometries)
     for name, value in losses.items():
         assert_close(name, value, answers[name], 1e-4)
     known = golden(f"mmdet/{case}", "grad")

@@ -370,5 +370,30 @@ def test_a_damaged_record_does_not_stop_its_own_replacement(tmp_path: Path) -> N
     ledger, record = Ledger(tmp_path), make_record()
     ledger.path(record).parent.mkdir(parents=True)
     ledger.path(record).write_text("{", encoding="utf-8")
-    assert ledger.file(record).record == record
+    filed = ledger.file(record)
+    assert filed.record == record
     assert ledger.records() == [record]
+    assert filed.notes == (f"{filed.path} was no record that can be read: it is kept as mmdet_a.damaged",)
+    assert filed.path.with_suffix(".damaged").read_text(encoding="utf-8") == "{"
+
+
+def test_the_record_of_a_newer_version_is_kept(tmp_path: Path) -> None:
+    ledger, record = Ledger(tmp_path), make_record()
+    newer = record.to_json().replace('"schema_version": 2', '"schema_version": 3')
+    ledger.path(record).parent.mkdir(parents=True)
+    ledger.path(record).write_text(newer, encoding="utf-8")
+    assert ledger.file(record).path.with_suffix(".damaged").read_text(encoding="utf-8") == newer
+
+
+def test_a_record_that_was_taken_away_since_it_was_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = make_record("mmdet_a"), make_record("mmdet_b")
+    file_all(tmp_path, first, second)
+    read = Record.read
+
+    def forgotten(path: Path) -> Record:
+        if path.stem == "mmdet_a":
+            path.unlink()  # as another process does
+        return read(path)
+
+    monkeypatch.setattr(Record, "read", forgotten)
+    assert Ledger(tmp_path).records() == [second]

@@ -72,7 +72,20 @@ def test_a_damaged_record_is_named(tmp_path: Path, text: str, message: str) -> N
 def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="not valid"):
+    with pytest.raises(UsageError, match=r"not a record that can be read .*can't decode"):
+        Record.read(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe"])
+def test_what_is_no_file_is_a_damaged_record(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "record.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=f"{path.name}: not a record that can be read"):
         Record.read(path)
 
 

@@ -12,7 +12,7 @@ from made_up import MACHINE, make_catalogue, make_record
 from zoo import cli
 from zoo.catalog.entry import read_entries
 from zoo.results.ledger import Ledger
-from zoo.results.status import local_results, row_status
+from zoo.results.status import row_status
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def test_a_line_for_each_machine_that_a_row_was_tried_on(results: Path) -> None:
 
 
 def test_results_of_their_own_are_listed_as_they_are_forgotten(results: Path) -> None:
-    names = [name for name, _ in local_results(results)]
+    names = [name for name, _ in Ledger(results).named()]
     assert names == [
         *("mine", "mmdet_a+failed", "mmdet_b+blocked", "mmdet_c+limit-5", "mmdet_c+neck-pafpn"),
         "mmdet_c+precision-bf16+failed",
     ]
     for name in names:
         Ledger(results).forget(name)
-    assert local_results(results) == []
+    assert Ledger(results).named() == []
     assert {line.state for line in row_status(results, read_entries())} == {"done", "missing"}
 
 

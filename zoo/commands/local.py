@@ -8,7 +8,7 @@ from zoo.commands.command import Command, add_results_dir, add_which
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.results.ledger import Ledger
-from zoo.results.status import local_results, row_status
+from zoo.results.status import row_status
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _print_local(options: argparse.Namespace, entries: set[str]) -> None:
     """The results under names of their own, beneath the rows."""
-    found = [(name, record) for name, record in local_results(options.results_dir) if record.entry in entries]
+    found = [(name, record) for name, record in Ledger(options.results_dir).named() if record.entry in entries]
     if not found:
         return
     print("\nunder names of their own (`zoo forget NAME` takes one away)")

@@ -66,19 +66,9 @@ def find_split(
         raise UsageError(
             f"data.root={root}: no such folder", next_step="give the folder of your images and annotations"
         )
-    if annotations is None:
-        candidates = _annotation_files(root, split)
-        if len(candidates) > 1:
-            listed = _listed(root, candidates)
-            raise UsageError(
-                f"{root}: several files may be the {split} annotations: {listed}",
-                next_step=f"choose one with {_setting(key, 'annotations')}=FILE, relative to the root",
-            )
-        if not candidates:
-            return None
-        file = candidates[0]
-    else:
-        file = root / annotations
+    file = find_annotations(root, split, _setting(key, "annotations")) if annotations is None else root / annotations
+    if file is None:
+        return None
     truth = CocoGroundTruth.load(file)
     folder = root / images if images is not None else _image_folder(root, file, split, truth.file_names, key)
     return FolderSplit(
@@ -87,6 +77,26 @@ def find_split(
         num_images=len(truth),
         classes=tuple(dict.fromkeys(truth.category_names)),
     )
+
+
+def find_annotations(root: Path, split: str, setting: str) -> Path | None:
+    """The annotation file of a split, by its name; None where no file is called like one.
+
+    Args:
+        root: the folder.
+        split: "val" or "train".
+        setting: by which a user names the file, for the message.
+
+    Raises:
+        UsageError: several files may be meant.
+    """
+    candidates = _annotation_files(root, split)
+    if len(candidates) > 1:
+        raise UsageError(
+            f"{root}: several files may be the {split} annotations: {_listed(root, candidates)}",
+            next_step=f"choose one with {setting}=FILE, relative to the root",
+        )
+    return candidates[0] if candidates else None
 
 
 def no_annotations(root: Path, split: str, key: str) -> UsageError:

@@ -29,7 +29,8 @@ def make_metric(
         protocol: its box convention and rounding.
         evaluator: ours, or the reference.
     """
-    from zoo.measure.coco_eval.metric import Accuracy, Rounding
+    from zoo.measure.coco_eval.metric import Accuracy
+    from zoo.measure.coco_eval.summary import Rounding
     from zoo.models.boxes import BoxConvention
 
     masks, rounding = detector.has_masks, protocol.get("rounding")

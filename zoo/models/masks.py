@@ -1,10 +1,12 @@
-"""Instance masks: from a head's small grids to COCO's run-length encoding, and from bitmaps to a head's targets.
+"""Instance masks: from a head's small grids to COCO's run-length encoding, and from bitmaps or polygons to a head's
+targets.
 
-Legend: D detections and G ground-truth objects of one image, R regions, S side of a head's grid (28).
+Legend: D detections and G ground-truth objects of one image, R regions, S side of a head's grid (28), L vertices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from zoo.data.rle import Bits, encode_windows
+from zoo.data.rle import Bits, decode, encode_windows, from_segmentation
 from zoo.types import Rle, Size
 
 THRESHOLD = 0.5
@@ -23,6 +25,9 @@ THRESHOLD = 0.5
 
 MARGIN = 1
 """Pixels around a box that are sampled too: interpolation lets a mask reach half a cell beyond it."""
+
+MIN_SIDE = 0.1
+"""Shortest side, in pixels, of a region that polygons are stretched by."""
 
 ROUNDING = np.float32(1e-6)
 """More than two ways to interpolate differ by in float32. Pixels so close to the threshold are looked at twice."""
@@ -134,3 +139,26 @@ def crop(masks: Tensor, regions: Tensor, matched_gt_inds: Tensor, side: int) -> 
     rois = torch.cat((matched_gt_inds[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
     cut: Tensor = roi_align(masks[:, None].to(corners.dtype), rois, side, sampling_ratio=0, aligned=True)
     return (cut[:, 0] >= THRESHOLD).to(corners.dtype)  # (R, 1, S, S) -> (R, S, S)
+
+
+def rasterize(polygons: Sequence[Sequence[Tensor]], regions: Tensor, matched_gt_inds: Tensor, side: int) -> Tensor:
+    """What a mask head is to answer for regions: the polygons of their objects, cut out, scaled and rasterised.
+
+    By the rule of pycocotools, on the CPU, as PaddleDetection and detectron2 have it.
+
+    Args:
+        polygons: of each object (G) its polygons, (L, 2) each, x and y in the pixels of the regions.
+        regions: (R, 4).
+        matched_gt_inds: int64 (R,), the object of each region.
+        side: S, of the answer.
+
+    Returns:
+        float (R, S, S), 0 or 1, where the regions are.
+    """
+    corners = regions.double().cpu()
+    scales = side / (corners[:, 2:] - corners[:, :2]).clamp(min=MIN_SIDE)  # (R, 2)
+    grids = np.empty((len(regions), side, side), dtype=np.uint8)
+    for grid, corner, scale, owner in zip(grids, corners[:, :2], scales, matched_gt_inds.tolist(), strict=True):
+        segmentation = [((points - corner) * scale).ravel().tolist() for points in polygons[owner]]
+        grid[:] = decode(from_segmentation(segmentation, (side, side)))
+    return torch.from_numpy(grids).to(regions)

@@ -1,6 +1,6 @@
 """Samplers: which of the assigned candidates a step is trained on.
 
-Matches are int64 (N,) as an assigner gives them: the index of a ground-truth box, or negative, or ignored.
+Legend: N candidates, G ground-truth boxes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from zoo.models.assigners.max_iou import NEGATIVE
+from zoo.models.assigners.max_iou import NEGATIVE, Matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Sampled:
 
     Attributes:
         positive: int64 (P,), objects.
-        negative: int64 (Q,), background.
+        negative: int64 (Q,), background; with repetitions where they are drawn with replacement.
     """
 
     positive: Tensor
@@ -30,44 +30,135 @@ class Sampled:
 class Sampler(Protocol):
     """Matches to the candidates that are trained on."""
 
-    def __call__(self, matches: Tensor) -> Sampled: ...
+    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:
+        """Sample from matches of N candidates.
+
+        Args:
+            matches: as an assigner gives them.
+            labels: int64 (G,), classes of the ground-truth boxes.
+        """
+        ...
 
 
 class AllSampler:
     """Every positive and every negative."""
 
-    def __call__(self, matches: Tensor) -> Sampled:
-        """Sample from matches (N,)."""
-        return Sampled(positive=_where(matches >= 0), negative=_where(matches == NEGATIVE))
+    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
+        return Sampled(positive=_where(matches.gt_inds >= 0), negative=_where(matches.gt_inds == NEGATIVE))
 
 
 class RandomSampler:
     """A fixed number, positives up to a fraction of it, negatives for the rest (Girshick, 2015).
 
-    Drawn without replacement from torch's global generator, of the device the matches are on.
+    Drawn from torch's global generator, of the device the matches are on; positives without replacement.
 
     Args:
         num_samples: candidates an image; fewer where there are fewer.
         positive_fraction: largest fraction of positives.
+        replacement: where there are more negatives than are wanted, they are drawn with replacement.
+        negatives_override: low-quality matches that overlap no box more than background does may be drawn as negatives
+            too, and are no positives then (PaddleDetection before its version 2).
     """
 
-    def __init__(self, num_samples: int, positive_fraction: float) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        positive_fraction: float,
+        replacement: bool = False,
+        negatives_override: bool = False,
+    ) -> None:
         self.num_samples = num_samples
         self.max_positives = int(num_samples * positive_fraction)
+        self.replacement = replacement
+        self.negatives_override = negatives_override
 
-    def __call__(self, matches: Tensor) -> Sampled:
-        """Sample from matches (N,)."""
-        positive = _draw(_where(matches >= 0), self.max_positives)
-        negative = _draw(_where(matches == NEGATIVE), self.num_samples - len(positive))
+    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
+        positive = _draw(_where(matches.gt_inds >= 0), self.max_positives)
+        candidates = matches.background if self.negatives_override else matches.gt_inds == NEGATIVE
+        negative = _draw(_where(candidates), self.num_samples - len(positive), self.replacement)
+        if self.negatives_override:
+            positive = positive[~torch.isin(positive, negative)]
         return Sampled(positive, negative)
+
+
+class LibraSampler:
+    """As many negatives of every range of overlaps (Pang et al., "Libra R-CNN", 2019), as PaddleDetection draws them.
+
+    Where there are more negatives than are wanted, a third of them is drawn from each third of the range between 0 and
+    the largest overlap of all candidates, or what is in it, and the rest from all that are left.
+
+    Args:
+        num_samples: candidates an image; fewer where there are fewer.
+        positive_fraction: largest fraction of positives.
+        balance_classes: where there are more positives than that, about as many of each class are drawn.
+        fill_up: negatives are to make up for missing positives; otherwise only their own fraction is drawn of them
+            where there are more than are missing.
+    """
+
+    BINS = 3
+    """Ranges of overlaps."""
+
+    def __init__(
+        self, num_samples: int, positive_fraction: float, *, balance_classes: bool = False, fill_up: bool = True
+    ) -> None:
+        self.num_samples = num_samples
+        self.max_positives = int(num_samples * positive_fraction)
+        self.balance_classes = balance_classes
+        self.fill_up = fill_up
+
+    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:
+        positive, negative = _where(matches.gt_inds >= 0), _where(matches.gt_inds == NEGATIVE)
+        if len(positive) > self.max_positives and self.balance_classes:
+            positive = self._of_each_class(positive, labels[matches.gt_inds[positive]])
+        positive = _draw(positive, self.max_positives)
+        missing = self.num_samples - len(positive)
+        if len(negative) > missing:
+            wanted = missing if self.fill_up else self.num_samples - self.max_positives
+            negative = self._of_each_range(negative, matches.overlaps, wanted)
+        return Sampled(positive, negative)
+
+    def _of_each_class(self, positive: Tensor, labels: Tensor) -> Tensor:
+        """Positives, a like number of each class, and others where that makes fewer than are wanted.
+
+        Args:
+            positive: int64 (P,).
+            labels: int64 (P,), their classes.
+        """
+        classes = torch.unique(labels)
+        share = round(self.max_positives / len(classes)) + 1
+        drawn = torch.cat([_draw(positive[labels == label], share) for label in classes])
+        return _topped_up(drawn, positive, self.max_positives)
+
+    def _of_each_range(self, negative: Tensor, overlaps: Tensor, wanted: int) -> Tensor:
+        """So many negatives, a like number of each range of overlaps.
+
+        Args:
+            negative: int64 (Q,).
+            overlaps: (N,), of all candidates.
+            wanted: how many.
+        """
+        width = overlaps.max() / self.BINS
+        bins = [(overlaps[negative] >= i * width) & (overlaps[negative] < (i + 1) * width) for i in range(self.BINS)]
+        drawn = torch.cat([_draw(negative[inside], wanted // self.BINS) for inside in bins])
+        return _topped_up(drawn, negative, wanted)
 
 
 def _where(mask: Tensor) -> Tensor:
     return mask.nonzero()[:, 0]
 
 
-def _draw(indices: Tensor, max_count: int) -> Tensor:
+def _draw(indices: Tensor, max_count: int, replacement: bool = False) -> Tensor:
     """At most so many of indices (N,), in their order."""
     if len(indices) <= max_count:
         return indices
-    return indices[torch.randperm(len(indices), device=indices.device)[:max_count]].sort().values
+    if replacement:
+        chosen = torch.randint(len(indices), (max_count,), device=indices.device)
+    else:
+        chosen = torch.randperm(len(indices), device=indices.device)[:max_count]
+    return indices[chosen].sort().values
+
+
+def _topped_up(drawn: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """What was drawn, and of the other candidates as many as are missing, ascending."""
+    others = candidates[~torch.isin(candidates, drawn)]
+    return torch.cat((drawn, _draw(others, max(count - len(drawn), 0)))).sort().values

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -165,7 +165,7 @@ class Ledger:
                 self._move_old_layout()
                 path = self.path(record)
                 before = _readable(path)
-                merged, notes = (record, ()) if before is None else merge(before, record)
+                merged, notes = (record, _set_aside(path)) if before is None else merge(before, record)
                 merged.write(path)
                 if record.belongs_to_the_row:
                     self._forget_attempts(record)
@@ -179,14 +179,22 @@ class Ledger:
     def records(self) -> list[Record]:
         """The records of rows, sorted by machine and file name."""
         old = [path for path in self._old_layout() if path.parent.parent != self.root]
-        found = [Record.read(path) for path in (*sorted(self.root.glob("*/*.json")), *old)]
-        return [record for record in found if record.belongs_to_the_row]
+        found = _read_all((*sorted(self.root.glob("*/*.json")), *old))
+        return [record for record in found.values() if record.belongs_to_the_row]
 
     def attempts(self) -> list[Record]:
         """Everything that is under a name of its own: changed, partial, other data or weights, blocked, failed."""
         paths = (*self.root.glob("*/*.json"), *self._old_layout(), *self.local.rglob("*.json"))
-        found = [Record.read(path) for path in sorted(set(paths))]
-        return [record for record in found if not record.belongs_to_the_row]
+        return [record for record in _read_all(sorted(set(paths))).values() if not record.belongs_to_the_row]
+
+    def named(self) -> list[tuple[str, Record]]:
+        """Everything of `attempts` that is filed: name, as `forget` takes it, and record; sorted.
+
+        Raises:
+            UsageError: a record is damaged.
+        """
+        paths = sorted(self.local.rglob("*.json"), key=lambda path: (path.stem, path))
+        return [(path.stem, record) for path, record in _read_all(paths).items()]
 
     def _forget_attempts(self, record: Record) -> None:
         """Remove what says that a row could not be measured, now that it was."""
@@ -269,6 +277,31 @@ def all_records(folder: Path) -> Iterator[Record]:
     ledger = Ledger(folder)
     yield from ledger.records()
     yield from ledger.attempts()
+
+
+def _read_all(paths: Iterable[Path]) -> dict[Path, Record]:
+    """The record in each file, without files that another process has taken away since they were listed.
+
+    Raises:
+        UsageError: one is damaged.
+    """
+    found = {}
+    for path in paths:
+        try:
+            found[path] = Record.read(path)
+        except UsageError:
+            if path.exists() or path.is_symlink():
+                raise
+    return found
+
+
+def _set_aside(path: Path) -> tuple[str, ...]:
+    """Keep what lies in the place of a record and is none: it may be damaged, or a newer version's. Says where."""
+    if not (path.exists() or path.is_symlink()):
+        return ()
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    return (f"{path} was no record that can be read: it is kept as {aside.name}",)
 
 
 def _readable(path: Path) -> Record | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from zoo import schema
 from zoo.errors import UsageError
-from zoo.files import result_errors, write_atomically
+from zoo.files import read_text, result_errors, write_atomically
 from zoo.results.identity import Identity
 from zoo.results.migrate import NEXT_STEP, migrated
 from zoo.runtime.hardware import Hardware
@@ -278,8 +278,13 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """The record in a file. Raises UsageError where it is none."""
-        return cls.from_json(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+        """The record in a file. Raises UsageError where it is none, or where it cannot be read."""
+        try:
+            text = read_text(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{path}: not a record that can be read ({reason})", next_step=NEXT_STEP) from None
+        return cls.from_json(text, where=str(path))
 
     def write(self, path: Path) -> None:
         """Write the record atomically: a reader sees the old file or the new one, never a part."""

@@ -60,16 +60,6 @@ def row_status(folder: Path, entries: Iterable[Entry]) -> list[RowStatus]:
     return lines
 
 
-def local_results(folder: Path) -> list[tuple[str, Record]]:
-    """What lies under names of its own: name -> record, as `zoo forget NAME` takes it.
-
-    Raises:
-        UsageError: a record is damaged.
-    """
-    paths = sorted(Ledger(folder).local.rglob("*.json"), key=lambda path: (path.stem, path))
-    return [(path.stem, Record.read(path)) for path in paths]
-
-
 def _by_machine(item: tuple[tuple[str, str | None], Record]) -> tuple[str, str]:
     (entry, machine), _ = item
     return entry, machine or ""

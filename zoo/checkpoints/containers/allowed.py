@@ -22,6 +22,9 @@ FRAMEWORKS = (
 YOLOV5 = ("models", "utils")
 """The packages of YOLOv5 and of its descendants, which pickle whole networks too."""
 
+STORAGES = ("torch", "torch.cuda")
+"""Modules of torch whose classes `...Storage` say the type of values that lie together; of the second in old files."""
+
 TORCH = ("torch.nn", "torch.optim", "torch.cuda.amp", "torch.amp")
 """Packages of torch whose objects occur in files: networks, optimizers, schedulers, scalers."""
 
@@ -67,7 +70,7 @@ def check_name(module: str, name: str) -> None:
         UnsafePickleError: naming it.
     """
     top = module.split(".")[0]
-    if name in NAMES.get(module, ()) or (module == "torch" and name.endswith("Storage") and name.isidentifier()):
+    if name in NAMES.get(module, ()) or (module in STORAGES and name.endswith("Storage") and name.isidentifier()):
         return
     framework = top in FRAMEWORKS or top in YOLOV5 or any(f"{module}.".startswith(f"{part}.") for part in TORCH)
     # a dotted name is an attribute, as protocol 4 spells `getattr`

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoints.containers.allowed import STORAGES
 from zoo.checkpoints.containers.file_bytes import LEGACY_MAGIC, FileBytes
 from zoo.checkpoints.containers.machine import PickleError, PickleMachine
 from zoo.checkpoints.containers.plain import Global, StoredTensor, StoredValues
@@ -331,7 +332,7 @@ def _values_of(description: Any, *, fields: int) -> tuple[str, str, int]:
     if not isinstance(description, tuple) or len(description) != fields or description[0] != "storage":
         raise PickleError("an object that lies outside and holds no values")
     _, kind, key, _, count = description[:5]
-    if not (isinstance(kind, Global) and kind.module == "torch" and isinstance(key, str) and _is_count(count)):
+    if not (isinstance(kind, Global) and kind.module in STORAGES and isinstance(key, str) and _is_count(count)):
         raise PickleError("values without a type, a key or a number")
     return kind.name, key, count
 

@@ -32,7 +32,7 @@ def state_dict_of(file: TorchFile) -> Contents:
     content = file.content
     for name, value in KEPT.items() if isinstance(content, Mapping) else ():
         found = content.get(name, value)
-        if type(found) is not type(value) or found != value:
+        if found != value:
             message = f"{file.path}: a network with {name} {found!r}, where the entry's has {value!r}"
             raise CheckpointError(message, next_step=f"give a file that was trained with {name} {value!r}")
     return pth.state_dict_of(file)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,43 +12,16 @@ import numpy.typing as npt
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.detections import Detections
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval import PREFIXES, IouType
-from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, evaluate
+from zoo.measure.coco_eval import IouType
+from zoo.measure.coco_eval.evaluate import DetectionColumns
 from zoo.measure.coco_eval.predictions import write_predictions
-from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
+from zoo.measure.coco_eval.summary import EVALUATORS, Rounding, coco_numbers
 from zoo.types import Evaluator, Rle
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.models.boxes import BoxConvention
-
-EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
-    "vectorized": evaluate,
-    "pycocotools": evaluate_by_pycocotools,
-}
-
-# The 12 numbers of COCO's summary, in its order.
-_SIZES = tuple(name for name in AREA_RANGES if name != "all")
-STATS = (
-    *("AP", "AP50", "AP75", *(f"AP_{size}" for size in _SIZES)),
-    *(f"AR_{limit}" for limit in MAX_DETECTIONS),
-    *(f"AR_{size}" for size in _SIZES),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
-    """Decimals that detections are rounded to before they are evaluated, as frameworks do that write them to a file.
-
-    Attributes:
-        box: decimals of x, y, width and height, in pixels.
-        score: decimals of scores.
-    """
-
-    box: int
-    score: int
 
 
 class Accuracy:
@@ -140,35 +112,12 @@ class Accuracy:
             DataError: a detection is of an image that the ground truth does not have.
             ZooError: a score or a box is not finite.
         """
-        detections = self._rounded(self.columns())
-        by_id = self.ground_truth.category_ids.argsort().tolist()
-        names = [self.ground_truth.category_names[label] for label in by_id]
-        numbers: dict[str, Any] = {}
-        per_class: dict[str, dict[str, float | None]] = {}
-        for iou_type in self.iou_types:
-            prefix = PREFIXES[iou_type]
-            result = EVALUATORS[self.evaluator](self.ground_truth, detections, iou_type=iou_type)
-            numbers |= {f"{prefix}_{name}": _points(value) for name, value in zip(STATS, result.stats, strict=True)}
-            per_class[f"{prefix}_AP"] = {
-                name: None if points < 0 else float(points)
-                for name, points in zip(names, result.per_class_ap, strict=True)
-            }
-        return {**numbers, "per_class": per_class}
+        detections = self.columns() if self.rounding is None else self.rounding(self.columns())
+        return coco_numbers(self.ground_truth, detections, self.iou_types, self.evaluator)
 
     def write_predictions(self, path: Path) -> None:
         """Write the detections in COCO's results format, not rounded; see `zoo.measure.coco_eval.predictions`."""
         write_predictions(self.columns(), path)
-
-    def _rounded(self, detections: DetectionColumns) -> DetectionColumns:
-        """The detections as they are evaluated."""
-        if self.rounding is None:
-            return detections
-        # Exact: a float32 times such a power of ten is a float64, and the division is the nearest decimal's float64.
-        return replace(
-            detections,
-            bbox=detections.bbox.round(self.rounding.box),
-            score=detections.score.round(self.rounding.score),
-        )
 
     def _categories(self, found: Detections) -> npt.NDArray[np.int64]:
         """The category ids (N,) of an image's labels."""
@@ -198,8 +147,3 @@ def _masks(found: Detections, image_id: int) -> list[Rle]:
             next_step="evaluate boxes only, or run a model that gives a mask for each box",
         )
     return found.masks
-
-
-def _points(value: float) -> float | None:
-    """COCO's -1 for "nothing to find" becomes None, a share of 1 becomes 100."""
-    return None if value < 0 else float(value) * 100

@@ -1,9 +1,11 @@
-"""Assignment by overlap (Girshick et al., 2014; Ren et al., 2015), as mmdetection does it.
+"""Assignment by overlap (Girshick et al., 2014; Ren et al., 2015).
 
 Legend: N candidates (anchors or proposals), G ground-truth boxes.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,15 +19,31 @@ IGNORED = -2
 """A candidate that is neither object nor background, and is not trained on."""
 
 
+class Matches(NamedTuple):
+    """What candidates are taken for.
+
+    Attributes:
+        gt_inds: int64 (N,), the index of the matched ground-truth box, NEGATIVE or IGNORED.
+        overlaps: (N,), with the box that each candidate overlaps most; 0 without ground truth.
+        background: bool (N,), what overlaps no box enough to be anything else by itself: the negatives, and those
+            low-quality matches that would be negative without this rule.
+    """
+
+    gt_inds: Tensor
+    overlaps: Tensor
+    background: Tensor
+
+
 class MaxIoUAssigner:
     """Each candidate goes to the ground-truth box it overlaps most, if it overlaps it enough.
 
     Args:
         positive_iou: overlap from which a candidate is an object, this value included.
         negative_iou: overlap below which it is background; in between it is ignored.
-        min_pos_iou: a ground-truth box whose best overlap reaches this much also takes every candidate that
-            overlaps it exactly that best, even away from another box; where two boxes take one candidate, the
-            later has it. None: there are no such low-quality matches.
+        min_pos_iou: a ground-truth box whose best overlap reaches this much also makes every candidate positive that
+            overlaps it exactly that best. None: there are no such low-quality matches.
+        reassign: a low-quality match goes to the box that makes it positive, even away from another that it overlaps
+            more, and to the last of several (mmdetection); otherwise to the box that it overlaps most.
         convention: of candidates and boxes.
     """
 
@@ -35,6 +53,7 @@ class MaxIoUAssigner:
         negative_iou: float,
         min_pos_iou: float | None = None,
         convention: BoxConvention = EXCLUSIVE,
+        reassign: bool = True,
     ) -> None:
         if negative_iou > positive_iou:
             raise ValueError(f"negative_iou: {negative_iou} is above positive_iou, {positive_iou}")
@@ -42,25 +61,23 @@ class MaxIoUAssigner:
         self.negative_iou = negative_iou
         self.min_pos_iou = min_pos_iou
         self.convention = convention
+        self.reassign = reassign
 
     @torch.no_grad()
-    def __call__(self, candidates: Tensor, boxes: Tensor) -> Tensor:
-        """Match candidates (N, 4) with ground-truth boxes (G, 4).
-
-        Returns:
-            int64 (N,): the index of the matched box, NEGATIVE or IGNORED. Without ground truth
-            everything is negative.
-        """
+    def __call__(self, candidates: Tensor, boxes: Tensor) -> Matches:
+        """Match candidates (N, 4) with ground-truth boxes (G, 4); without ground truth everything is negative."""
         if not len(candidates) or not len(boxes):
-            return torch.full((len(candidates),), NEGATIVE, dtype=torch.int64, device=candidates.device)
+            gt_inds = torch.full((len(candidates),), NEGATIVE, dtype=torch.int64, device=candidates.device)
+            return Matches(gt_inds, candidates.new_zeros(len(candidates)), gt_inds == NEGATIVE)
         overlaps = self.convention.iou(candidates, boxes)  # (N, G)
-        best, matches = overlaps.max(dim=1)  # among equals the first box
-        matches[best < self.positive_iou] = IGNORED
-        matches[best < self.negative_iou] = NEGATIVE
+        best, nearest = overlaps.max(dim=1)  # among equals the first box
+        background = best < self.negative_iou
+        gt_inds = torch.where(best < self.positive_iou, IGNORED, nearest)
+        gt_inds[background] = NEGATIVE
         if self.min_pos_iou is not None:
             low_quality = _low_quality_matches(overlaps, self.min_pos_iou)
-            matches = torch.where(low_quality >= 0, low_quality, matches)
-        return matches
+            gt_inds = torch.where(low_quality >= 0, low_quality if self.reassign else nearest, gt_inds)
+        return Matches(gt_inds, best, background)
 
 
 def _low_quality_matches(overlaps: Tensor, minimum: float) -> Tensor:

@@ -92,7 +92,7 @@ class TwoStageDetector(Detector):
         proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
         return {
             **self.rpn_head.losses(anchors, targets, batch.geometries),
-            **self.roi_head.losses(features, proposals, targets),
+            **self.roi_head.losses(features, proposals, targets, batch.geometries),
         }
 
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,10 @@ from zoo.models.losses.divisors import DivisorName, find_divisor
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
 from zoo.types import FeatureSpec, ImageGeometry, Size, Target
+
+ValidAnchors = Literal["padded", "inside", "all"]
+"""The anchors that an image is trained on: those of the cells that it has with the padding that it would have alone;
+those that lie wholly inside it; or all, those of cells too that only a larger neighbour in the batch gives it."""
 
 
 @dataclass(slots=True)
@@ -57,8 +62,8 @@ class AnchorHead(nn.Module):
         sampler: chooses the anchors that are trained on.
         class_loss: of the sampled anchors' logits.
         box_loss: of the positives, on encoded deltas or on decoded boxes.
-        divisor: name of what both are divided by.
-        inside_only: train only on anchors that lie wholly inside the image.
+        divisor: name of what both are divided by, or a number: so many an image.
+        valid_anchors: those that an image is trained on.
         background: each anchor has a logit of background too, behind those of the classes.
     """
 
@@ -72,8 +77,8 @@ class AnchorHead(nn.Module):
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
-        divisor: DivisorName,
-        inside_only: bool = False,
+        divisor: DivisorName | int,
+        valid_anchors: ValidAnchors = "padded",
         background: bool = False,
     ) -> None:
         super().__init__()
@@ -89,7 +94,9 @@ class AnchorHead(nn.Module):
         self.class_loss = class_loss
         self.box_loss = box_loss
         self.divisor = find_divisor(divisor)
-        self.inside_only = inside_only
+        if valid_anchors not in get_args(ValidAnchors):
+            raise ValueError(f"valid_anchors: {valid_anchors!r} is none of {', '.join(get_args(ValidAnchors))}")
+        self.valid_anchors = valid_anchors
 
     def grid(self, outputs: AnchorOutputs) -> tuple[Tensor, ...]:
         """The anchors (M, 4) of each level."""
@@ -108,8 +115,7 @@ class AnchorHead(nn.Module):
         Args:
             outputs: of a batch.
             targets: one an image.
-            geometries: one an image; cells beyond its padded size, which only a larger neighbour in the batch
-                gives it, are not trained on.
+            geometries: one an image.
         """
         grids = self.grid(outputs)
         assigned = self.assign(outputs.cells, targets, geometries, outputs.device)
@@ -140,14 +146,17 @@ class AnchorHead(nn.Module):
             device: of the answer.
         """
         anchors = torch.cat(self.anchors.grid(cells, self.strides, device))  # of all levels
-        valid_anchors = []
-        for geometry in geometries:
-            within = cells_within(cells, self.strides, geometry.padded_size, device)
-            valid = within.repeat_interleave(self.anchors.per_cell)
-            if self.inside_only:
-                valid &= _inside(anchors, geometry.extent)
-            valid_anchors.append(valid.nonzero()[:, 0])
-        return anchor_targets(anchors, valid_anchors, targets, self.assigner, self.sampler)
+        valid = [self._valid(anchors, cells, geometry).nonzero()[:, 0] for geometry in geometries]
+        return anchor_targets(anchors, valid, targets, self.assigner, self.sampler)
+
+    def _valid(self, anchors: Tensor, cells: Sequence[Size], geometry: ImageGeometry) -> Tensor:
+        """Which of the anchors (M, 4) of all levels an image is trained on, bool (M,)."""
+        if self.valid_anchors == "all":
+            return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
+        if self.valid_anchors == "inside":
+            return _inside(anchors, geometry.extent)
+        within = cells_within(cells, self.strides, geometry.padded_size, anchors.device)
+        return within.repeat_interleave(self.anchors.per_cell)
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

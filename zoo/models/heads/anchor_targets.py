@@ -70,8 +70,8 @@ def anchor_targets(
     boxes = anchors.new_zeros((len(targets), *anchors.shape))
     for i, (valid, target) in enumerate(zip(valid_anchors, targets, strict=True)):
         matches = assigner(anchors[valid], target.boxes)
-        sampled = sampler(matches)
-        positive, matched_gt_inds = valid[sampled.positive], matches[sampled.positive]
+        sampled = sampler(matches, target.labels)
+        positive, matched_gt_inds = valid[sampled.positive], matches.gt_inds[sampled.positive]
         labels[i, valid[sampled.negative]] = NEGATIVE
         labels[i, positive] = target.labels[matched_gt_inds]
         boxes[i, positive] = target.boxes[matched_gt_inds]

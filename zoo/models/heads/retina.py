@@ -75,7 +75,7 @@ class RetinaHead(AnchorHead, DenseHead):
         sampler: chooses the anchors that are trained on.
         class_loss: of the sampled anchors, all classes.
         box_loss: of the positives, on encoded deltas or on decoded boxes.
-        divisor: name of what both are divided by.
+        divisor: name of what both are divided by, or a number: so many an image.
         channels: of the towers.
         depth: of the towers.
         norm: batch normalisation in the towers.
@@ -92,7 +92,7 @@ class RetinaHead(AnchorHead, DenseHead):
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
-        divisor: DivisorName,
+        divisor: DivisorName | int,
         channels: int = 256,
         depth: int = 4,
         norm: bool = False,

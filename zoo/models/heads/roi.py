@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.detections import Detections
-from zoo.errors import UsageError
 from zoo.models import masks as mask_ops
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.heads.mask_head import ConvMaskHead
-from zoo.models.heads.roi_stage import RoiStage, RoiTargets, as_rois
+from zoo.models.heads.roi_stage import RoiStage, as_rois
+from zoo.models.heads.roi_targets import RoiTargets, pad_targets
 from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.selection import DetectionSelector
@@ -52,6 +52,8 @@ class RoiHead(nn.Module):
         mask_pooler: makes one of in_specs.
         mask_head: makes one of in_channels and num_classes; None for boxes only.
         next_stage: makes the stage that the backbone leaves to the head; None where a backbone has none.
+        pad_targets: in training all images of a batch have as many ground-truth boxes, some of them zeros; see
+            `zoo.models.heads.roi_targets.pad_targets`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class RoiHead(nn.Module):
         mask_pooler: Callable[..., RoiPooler] | None = None,
         mask_head: Callable[..., ConvMaskHead] | None = None,
         next_stage: Callable[[], NextStage] | None = None,
+        pad_targets: bool = False,
     ) -> None:
         super().__init__()
         if not stages:
@@ -77,7 +80,9 @@ class RoiHead(nn.Module):
         per_class = [name for name, stage in zip(stages, self._stages[:-1], strict=False) if stage.num_boxes > 1]
         if per_class:
             raise ValueError(f"stages: {', '.join(per_class)} must be class_agnostic to hand boxes to the next")
+        self.num_classes = num_classes
         self.detections = detections
+        self.pad_targets = pad_targets
         self.mask_pooler = mask_pooler(in_specs=in_specs) if mask_pooler else None
         self.mask_head = mask_head(in_channels=in_specs[0].channels, num_classes=num_classes) if mask_head else None
 
@@ -137,25 +142,34 @@ class RoiHead(nn.Module):
         return list(torch.split(logits.sigmoid(), [len(image) for image in detections]))
 
     def losses(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]
+        self,
+        features: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
     ) -> dict[str, Tensor]:
-        """The losses of the stages, and with a mask head `loss_mask`, the mean over the positives' mask pixels.
+        """Scalars `loss_cls` and `loss_bbox`, and with a mask head `loss_mask`, the mean over the positives' pixels.
+
+        In a cascade the first two are `loss_cls_1`, `loss_bbox_1` and so on, of each stage. A stage is trained on what
+        the one before makes of its own regions; see `RoiStage.refine`. No gradient goes through these boxes.
 
         Args:
             features: (N, C, H, W) a level.
             proposals: (P, 4) an image, in input pixels.
             targets: one an image.
-
-        Raises:
-            UsageError: there are several stages, whose training is not known here.
+            geometries: one an image.
         """
-        if len(self.stages) > 1:
-            message = f"a RoI head of {len(self.stages)} stages cannot be trained here"
-            raise UsageError(message, next_step="evaluate it with its published weights, or train another entry")
-        stage = self.last_stage
-        sampled = [stage.assign(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
-        logits, deltas = stage(features, [image.regions for image in sampled])
-        losses = stage.losses(logits, deltas, sampled)
+        if self.pad_targets:
+            targets = pad_targets(targets, self.num_classes)
+        losses: dict[str, Tensor] = {}
+        regions, stages = list(proposals), self._stages
+        for number, stage in enumerate(stages, start=1):
+            sampled = [stage.assign(*image) for image in zip(regions, targets, geometries, strict=True)]
+            logits, deltas = stage(features, [image.regions for image in sampled])
+            suffix = f"_{number}" if len(stages) > 1 else ""
+            losses |= {f"{name}{suffix}": loss for name, loss in stage.losses(logits, deltas, sampled).items()}
+            if stage is not stages[-1]:
+                regions = stage.refine(deltas, sampled)
         if self.mask_head is not None:
             losses["loss_mask"] = self._mask_loss(features, sampled, targets)
         return losses
@@ -170,7 +184,7 @@ class RoiHead(nn.Module):
             labels.append(image.labels[: len(image.boxes)])
         logits = self._mask_logits(features, regions, torch.cat(labels))  # (O, S, S)
         truth = [
-            mask_ops.crop(_masks(target), boxes, image.matched_gt_inds, logits.shape[-1])
+            _mask_targets(target, boxes, image.matched_gt_inds, logits.shape[-1])
             for target, boxes, image in zip(targets, regions, sampled, strict=True)
         ]
         return sigmoid_cross_entropy(logits, torch.cat(truth)) / max(logits.numel(), 1)
@@ -183,7 +197,10 @@ class RoiHead(nn.Module):
         return logits[torch.arange(len(labels), device=labels.device), labels].float()
 
 
-def _masks(target: Target) -> Tensor:
+def _mask_targets(target: Target, regions: Tensor, matched_gt_inds: Tensor, side: int) -> Tensor:
+    """Masks (P, S, S) of the objects of regions (P, 4), from bitmaps or from polygons."""
+    if target.polygons is not None:
+        return mask_ops.rasterize(target.polygons, regions, matched_gt_inds, side)
     if target.masks is None:
         raise ValueError("a mask head is trained on targets with masks, these have boxes only")
-    return target.masks
+    return mask_ops.crop(target.masks, regions, matched_gt_inds, side)

@@ -1,14 +1,13 @@
 """One stage of a RoI head: regions to class logits and box deltas (Girshick, "Fast R-CNN", 2015).
 
-Legend: R regions of the whole batch, P of one image, G ground-truth boxes of one image, K object classes,
-B boxes of a region, which are K or 1.
+Legend: R regions of the whole batch, P of one image, O positives of the batch, G ground-truth boxes of one image,
+K object classes, B boxes of a region, which are K or 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +16,14 @@ from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.box_head import AveragedBoxHead, TwoFcBoxHead
+from zoo.models.heads.roi_targets import RoiTargets, roi_targets
 from zoo.models.layers.roi_pooler import Pooler
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName, find_divisor
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
-from zoo.types import FeatureSpec, Target
-
-
-@dataclass(frozen=True, slots=True)
-class RoiTargets:
-    """The regions of one image that are trained on, positives first, and what each is to become.
-
-    Attributes:
-        regions: (P, 4), in input pixels.
-        labels: int64 (P,), the class of each; K is background.
-        matched_gt_inds: int64 (O,), the ground-truth objects of the first O regions, the positives.
-        boxes: (O, 4), their boxes.
-    """
-
-    regions: Tensor
-    labels: Tensor
-    matched_gt_inds: Tensor
-    boxes: Tensor
+from zoo.models.selection import Frame, large_enough
+from zoo.types import FeatureSpec, ImageGeometry, Target
 
 
 class RoiStage(nn.Module):
@@ -55,10 +39,13 @@ class RoiStage(nn.Module):
         sampler: chooses the regions that are trained on.
         class_loss: of the sampled regions, background being the last of K + 1 classes.
         box_loss: of the positives, in their own class's columns, on encoded deltas or on decoded boxes.
-        divisor: name of what both are divided by.
+        divisor: name of what both are divided by, or a number: so many an image.
         shared: what pooled features go through before the heads: "next_stage", that of the backbone; None: nothing.
         next_stage: makes the stage that the backbone leaves out; None where a backbone has none.
         class_agnostic: a region has one box for all classes instead of one each.
+        target_frame: the pixels that regions are matched with objects and boxes are learned in; it matters where the
+            convention is inclusive.
+        loss_weight: factor of both losses.
     """
 
     def __init__(
@@ -72,10 +59,12 @@ class RoiStage(nn.Module):
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
-        divisor: DivisorName,
+        divisor: DivisorName | int,
         shared: Literal["next_stage"] | None = None,
         next_stage: Callable[[], NextStage] | None = None,
         class_agnostic: bool = False,
+        target_frame: Frame = "input",
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -95,6 +84,10 @@ class RoiStage(nn.Module):
         self.class_loss = class_loss
         self.box_loss = box_loss
         self.divisor = find_divisor(divisor)
+        if target_frame not in get_args(Frame):
+            raise ValueError(f"target_frame: {target_frame!r} is none of {', '.join(get_args(Frame))}")
+        self.target_frame = target_frame
+        self.loss_weight = loss_weight
 
     def pool(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
         """What the box head takes, (R, C, S, S), of all images' regions, one after another.
@@ -125,40 +118,43 @@ class RoiStage(nn.Module):
             sampled: one an image.
         """
         labels = torch.cat([image.labels for image in sampled])  # (R,)
-        regions = torch.cat([image.regions for image in sampled])  # (R, 4)
+        references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
         positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
         own_box = labels[positive] if self.num_boxes == self.num_classes else 0
         own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
-        regression = self.box_loss.loss_from_deltas(self.coder, regions[positive], own, boxes)
+        regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
         positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
         totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
+        losses = {"loss_cls": self.class_loss(logits, labels), "loss_bbox": regression}
         divisor = self.divisor(positives, totals - positives)
-        return {"loss_cls": self.class_loss(logits, labels) / divisor, "loss_bbox": regression / divisor}
+        return {name: loss / divisor * self.loss_weight for name, loss in losses.items()}
 
-    @torch.no_grad()
-    def assign(self, proposals: Tensor, target: Target) -> RoiTargets:
-        """The regions of one image that are trained on.
-
-        The ground-truth boxes are put in front of the proposals, so that even a first stage that finds
-        nothing gives the second something to learn from.
+    def assign(self, proposals: Tensor, target: Target, geometry: ImageGeometry) -> RoiTargets:
+        """The regions of one image that are trained on; see `roi_targets`.
 
         Args:
             proposals: (P, 4), in input pixels.
-            target: boxes (G, 4).
+            target: boxes (G, 4), in input pixels.
+            geometry: of the image.
         """
-        themselves = torch.arange(len(target.boxes), device=proposals.device)
-        matches = torch.cat((themselves, self.assigner(proposals, target.boxes)))  # (G + P,)
-        candidates = torch.cat((target.boxes, proposals))  # (G + P, 4)
-        sampled = self.sampler(matches)
-        matched_gt_inds = matches[sampled.positive]
-        background = torch.full_like(sampled.negative, self.num_classes)
-        return RoiTargets(
-            regions=candidates[torch.cat((sampled.positive, sampled.negative))],
-            labels=torch.cat((target.labels[matched_gt_inds], background)),
-            matched_gt_inds=matched_gt_inds,
-            boxes=target.boxes[matched_gt_inds],
-        )
+        scale = geometry.scale if self.target_frame == "original" else (1.0, 1.0)
+        return roi_targets(proposals, target, self.assigner, self.sampler, self.num_classes, scale)
+
+    @torch.no_grad()
+    def refine(self, deltas: Tensor, sampled: Sequence[RoiTargets]) -> list[Tensor]:
+        """The regions (P, 4) that the next stage of a cascade is trained on, of each image, before they are matched.
+
+        They are the boxes of all that this stage was trained on, but for those without area, and but for regions that
+        were a ground-truth box already: the next stage adds those again.
+
+        Args:
+            deltas: (R, 4), of the sampled regions.
+            sampled: one an image.
+        """
+        boxes = self.decode(torch.cat([image.regions for image in sampled]), deltas)[:, 0]  # (R, 1, 4) -> (R, 4)
+        refined = zip(boxes.split([len(image.regions) for image in sampled]), sampled, strict=True)  # type: ignore[no-untyped-call] # torch's own
+        return [image[large_enough(image, 0.0, self.coder.convention) & (was.overlaps < 1)] for image, was in refined]
 
 
 def as_rois(regions: Sequence[Tensor]) -> Tensor:

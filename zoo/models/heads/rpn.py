@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
 from zoo.models.losses.regression import BoxLoss
@@ -39,9 +39,9 @@ class RpnHead(AnchorHead):
         sampler: chooses the anchors that are trained on.
         class_loss: of the sampled anchors' objectness.
         box_loss: of the positives.
-        divisor: name of what both are divided by.
+        divisor: name of what both are divided by, or a number: so many an image.
         channels: of the hidden 3x3 convolution; None: as many as the maps have.
-        inside_only: train only on anchors that lie wholly inside the image.
+        valid_anchors: those that an image is trained on.
         scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit"; or "softmax" of an
             anchor's two logits, of an object and of background, as Ren et al. had it.
     """
@@ -57,16 +57,16 @@ class RpnHead(AnchorHead):
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
-        divisor: DivisorName,
+        divisor: DivisorName | int,
         channels: int | None = None,
-        inside_only: bool = False,
+        valid_anchors: ValidAnchors = "padded",
         scores: Scores = "sigmoid",
     ) -> None:
         if scores not in get_args(Scores):
             raise ValueError(f"scores: {scores!r} is none of {', '.join(get_args(Scores))}")
         super().__init__(
             *(in_specs, 1, anchors, coder, assigner, sampler, class_loss, box_loss, divisor),
-            inside_only=inside_only,
+            valid_anchors=valid_anchors,
             background=scores == "softmax",
         )
         self.proposals = proposals

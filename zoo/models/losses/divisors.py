@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -30,6 +31,10 @@ def positives(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - 
     return int(positives.clamp(min=1).sum()) + EPSILON
 
 
+def _fixed(count: int, positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others look at them
+    return count * len(positives)
+
+
 Divisor = Callable[[Tensor, Tensor], float]
 """Numbers of positives (N,) and negatives (N,) sampled in each image to what the batch's sums are divided by."""
 
@@ -41,12 +46,14 @@ DIVISORS: dict[DivisorName, Divisor] = {
 """The divisors that exist, by name."""
 
 
-def find_divisor(name: DivisorName) -> Divisor:
-    """The divisor of a name.
+def find_divisor(name: DivisorName | int) -> Divisor:
+    """The divisor of a name; a number is so many an image, whatever was sampled.
 
     Raises:
         ValueError: there is none.
     """
+    if isinstance(name, int):
+        return functools.partial(_fixed, name)
     if name not in DIVISORS:
         raise ValueError(f"divisor: {name!r}, known are {', '.join(DIVISORS)}")
     return DIVISORS[name]

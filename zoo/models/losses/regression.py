@@ -21,6 +21,10 @@ FLOOR = 1e-6
 """Smallest union, enclosing area and IoU: where mmdetection keeps divisions and logarithms finite."""
 
 
+UNIT_BOX = (-0.5, -0.5, 0.5, 0.5)
+"""What deltas are decoded about where only the change counts."""
+
+
 class BoxLoss(nn.Module):
     """A weighted sum over boxes.
 
@@ -28,10 +32,11 @@ class BoxLoss(nn.Module):
         weight: factor of the sum.
 
     Attributes:
-        target_space: what the loss compares: encoded "deltas", or decoded "boxes".
+        target_space: what the loss compares: encoded "deltas", decoded "boxes", or "unit_boxes": what the deltas make
+            of `UNIT_BOX`, whatever the references are.
     """
 
-    target_space: ClassVar[Literal["deltas", "boxes"]]
+    target_space: ClassVar[Literal["deltas", "boxes", "unit_boxes"]]
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
@@ -55,10 +60,13 @@ class BoxLoss(nn.Module):
             deltas: (N, 4), predicted.
             boxes: (N, 4), ground truth.
         """
-        if self.target_space == "deltas":
-            loss: Tensor = self(deltas, coder.encode(references, boxes))
+        if self.target_space == "boxes":
+            prediction, target = coder.decode(references, deltas.float()), boxes
         else:
-            loss = self(coder.decode(references, deltas.float()), boxes)
+            prediction, target = deltas.float(), coder.encode(references, boxes)
+        if self.target_space == "unit_boxes":
+            prediction, target = (_on_unit_box(coder, each) for each in (prediction, target))
+        loss: Tensor = self(prediction, target)
         return loss
 
     @abstractmethod
@@ -93,6 +101,31 @@ class SmoothL1Loss(BoxLoss):
         return F.smooth_l1_loss(prediction, target, reduction="none", beta=self.beta)
 
 
+class BalancedL1Loss(BoxLoss):
+    """Smooth L1 whose gradient grows faster where the difference is small (Pang et al., "Libra R-CNN", 2019).
+
+    Args:
+        weight: factor of the sum.
+        alpha: how much the small differences are raised; lower raises them more.
+        gamma: gradient of the large differences.
+        beta: the difference at which the two halves meet.
+    """
+
+    target_space = "deltas"
+
+    def __init__(self, weight: float = 1.0, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0) -> None:
+        super().__init__(weight)
+        self.alpha, self.gamma, self.beta = alpha, gamma, beta
+
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
+        b = math.exp(self.gamma / self.alpha) - 1  # makes the gradients of both halves meet
+        difference = (prediction - target).abs()
+        scaled = b * difference / self.beta + 1
+        small = self.alpha / b * scaled * scaled.log() * self.beta - self.alpha * difference
+        large = self.gamma * difference + self.gamma * self.beta / b - self.alpha * self.beta
+        return torch.where(difference < self.beta, small, large)
+
+
 class IoULoss(BoxLoss):
     """-log IoU of each pair (Yu et al., "UnitBox", 2016)."""
 
@@ -114,6 +147,27 @@ class GIoULoss(BoxLoss):
         bottom_right = torch.maximum(prediction[:, 2:], target[:, 2:])
         enclosing = (bottom_right - top_left).prod(dim=1).clamp(min=FLOOR)
         return 1 - intersection / union + (enclosing - union) / enclosing
+
+
+class CompleteIoULoss(BoxLoss):
+    """1 - CIoU (Zheng et al., "Distance-IoU Loss", 2020), taken of unit boxes as PaddleDetection does.
+
+    Args:
+        weight: factor of the sum.
+        epsilon: what keeps divisions finite.
+        mean: the sum is divided by the number of boxes.
+    """
+
+    target_space = "unit_boxes"
+
+    def __init__(self, weight: float = 1.0, epsilon: float = 1e-10, mean: bool = False) -> None:
+        super().__init__(weight)
+        self.epsilon = epsilon
+        self.mean = mean
+
+    def unreduced(self, prediction: Tensor, target: Tensor) -> Tensor:
+        losses = 1 - complete_iou(prediction, target, self.epsilon)
+        return losses / max(len(losses), 1) if self.mean else losses
 
 
 class BoundedIoULoss(BoxLoss):
@@ -139,6 +193,12 @@ class BoundedIoULoss(BoxLoss):
         size_bound = torch.minimum(target_size / (size + self.epsilon), size / (target_size + self.epsilon))
         losses = 1 - torch.cat((shift_bound, size_bound), dim=1)  # (N, 4)
         return F.smooth_l1_loss(losses, torch.zeros_like(losses), reduction="none", beta=self.beta)
+
+
+def _on_unit_box(coder: DeltaCoder, deltas: Tensor) -> Tensor:
+    """Boxes (N, 4) that deltas (N, 4) of a coder make of `UNIT_BOX`; sizes are limited above only."""
+    about = DeltaCoder(coder.stds, min_growth=None)
+    return about.decode(deltas.new_tensor(UNIT_BOX).expand_as(deltas), deltas)
 
 
 def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +235,7 @@ def complete_iou(boxes: Tensor, others: Tensor, epsilon: float = 1e-7) -> Tensor
     angle = torch.atan(other_width / other_height) - torch.atan(width / height)
     aspect = 4 / math.pi**2 * angle.square()
     with torch.no_grad():
-        weight = aspect / (1 + epsilon - iou + aspect)
+        weight = aspect / (1 - iou + aspect + epsilon)
     return iou - distance - aspect * weight
 
 

@@ -1,0 +1,220 @@
+"""Anybody's detections, read from a file in COCO's results format (https://cocodataset.org/#format-results).
+
+Legend for shapes: D detections.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.data.coco import CocoGroundTruth
+from zoo.data.rle import parse_runs
+from zoo.errors import DataError
+from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.types import Rle
+
+Row = Mapping[str, Any]
+
+_STEP = (
+    "write COCO's results format, a list of "
+    '{"image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}'
+)
+
+_WRAPPERS = ("annotations", "predictions", "detections", "results")
+"""Keys under which people put the list."""
+
+UNKNOWN = np.iinfo(np.int64).min
+"""The id of an image or a category whose name the annotations do not have: no file can hold it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What a results file says.
+
+    Attributes:
+        columns: the detections; image ids that are names of files, and ids of categories that are named, are looked up
+            in the annotations, and `UNKNOWN` where these do not have them.
+        category_names: the name of each detection's category, D of them; None where the file has ids alone.
+        given_ids: int64 (D,), the category ids that stand beside the names; None where there are none.
+    """
+
+    columns: DetectionColumns
+    category_names: list[str] | None = None
+    given_ids: npt.NDArray[np.int64] | None = None
+
+
+def read_predictions(path: Path, ground_truth: CocoGroundTruth) -> Predictions:
+    """Read detections. Numbers that are not finite are read as they are: who looks at them names them.
+
+    Args:
+        path: the file; image ids may also be names of image files, with or without their endings, and a
+            `category_name` counts before a `category_id`.
+        ground_truth: the annotations that images and categories are looked up in.
+
+    Raises:
+        DataError: the file is missing, no JSON, or not in the format; the message says at which detection.
+    """
+    rows = _rows(path)
+    image_id = _image_ids(path, rows, ground_truth)
+    names = None
+    if rows and all("category_name" in row for row in rows):
+        names = _column(path, rows, "category_name", str, "a text")
+    given = None
+    if names is None or all("category_id" in row for row in rows):
+        given = _integers(path, rows, "category_id")
+    columns = DetectionColumns(
+        image_id=image_id,
+        category_id=_ids_of(names, ground_truth) if names is not None else np.asarray(given, dtype=np.int64),
+        bbox=_numbers(path, rows, "bbox", 4),
+        score=_numbers(path, rows, "score", 1).reshape(-1),
+        segmentation=_masks(path, rows, image_id, ground_truth),
+    )
+    return Predictions(columns=columns, category_names=names, given_ids=given if names is not None else None)
+
+
+def _rows(path: Path) -> list[Row]:
+    """The detections of a file, as they stand there."""
+    try:
+        with _no_collection():
+            document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"no detections {path}", next_step="give a file in COCO's results format") from None
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(message, next_step="give a file that can be read") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{path} is no JSON: {reason}", next_step=_STEP) from None
+    if isinstance(document, dict):
+        inner = next((key for key in _WRAPPERS if isinstance(document.get(key), list)), None)
+        keys = ", ".join(list(document)[:5])
+        hint = f"write the list under {inner!r} alone" if inner else _STEP
+        raise DataError(f"{path} is an object ({keys}), not a list of detections", next_step=hint)
+    if not isinstance(document, list):
+        raise DataError(f"{path} is no list of detections", next_step=_STEP)
+    for i, row in enumerate(document):
+        if not isinstance(row, dict):
+            raise _fault(path, i, f"is no object: {_shown(row)}")
+    return document
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: it would walk over the parsed objects again and again, and none of them is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _image_ids(path: Path, rows: Sequence[Row], truth: CocoGroundTruth) -> npt.NDArray[np.int64]:
+    """The id of each detection's image, int64 (D,); a text is the name of its file, or a number in quotes."""
+    if not rows or not isinstance(rows[0].get("image_id"), str):
+        return _integers(path, rows, "image_id")
+    texts = _column(path, rows, "image_id", str, "a text, as those before it are")
+    ids = truth.image_ids.tolist()
+    known = dict(zip(map(str, ids), ids, strict=True))
+    names = [PurePosixPath(name) for name in truth.file_names]
+    for spelled in ([name.stem for name in names], [name.name for name in names], [str(name) for name in names]):
+        alone = {text for text, count in Counter(spelled).items() if count == 1}
+        known |= {text: image for text, image in zip(spelled, ids, strict=True) if text in alone}
+    return np.array([known.get(text, UNKNOWN) for text in texts], dtype=np.int64)
+
+
+def _ids_of(names: Sequence[str], truth: CocoGroundTruth) -> npt.NDArray[np.int64]:
+    """The annotations' category id of each name, int64 (D,); the first where a name stands there twice."""
+    pairs = zip(truth.category_names, truth.category_ids.tolist(), strict=True)
+    known: dict[str, int] = {}
+    for name, category in pairs:
+        known.setdefault(name, category)
+    return np.array([known.get(name, UNKNOWN) for name in names], dtype=np.int64)
+
+
+def _masks(
+    path: Path, rows: Sequence[Row], image_id: npt.NDArray[np.int64], truth: CocoGroundTruth
+) -> list[Rle] | None:
+    """The mask of each detection, of the size of its image; None unless all have one and the annotations do too."""
+    if not rows or not any(truth.segmentations) or not all(row.get("segmentation") for row in rows):
+        return None
+    sizes = dict(zip(truth.image_ids.tolist(), truth.sizes, strict=True))
+    masks: list[Rle] = []
+    for i, (row, image) in enumerate(zip(rows, image_id.tolist(), strict=True)):
+        mask = row["segmentation"]
+        if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
+            raise _fault(path, i, "has a 'segmentation' that is no compressed run-length encoding")
+        size = sizes.get(image)
+        if size is not None and mask.get("size") != list(size):
+            raise _fault(path, i, f"has a mask of size {mask.get('size')}; its image is {list(size)}, [height, width]")
+        try:
+            runs = parse_runs(mask["counts"])
+        except ValueError as error:
+            raise _fault(path, i, f"has a mask that cannot be read: {error}") from None
+        if size is not None and (runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]):
+            raise _fault(path, i, f"has a mask of {runs.sum()} pixels; its image has {size[0] * size[1]}")
+        masks.append(Rle(size=mask["size"], counts=mask["counts"]))
+    return masks
+
+
+def _integers(path: Path, rows: Sequence[Row], key: str) -> npt.NDArray[np.int64]:
+    """A column of ids, int64 (D,)."""
+    values = _column(path, rows, key, int, "an integer")
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        i = next(i for i, value in enumerate(values) if abs(value) >= 2**63)
+        raise _fault(path, i, f"has a {key!r} beyond 64 bits") from None
+
+
+def _column(path: Path, rows: Sequence[Row], key: str, kind: type, described: str) -> list[Any]:
+    """A column of values of one type."""
+    values = [row.get(key) for row in rows]
+    if not {type(value) for value in values} <= {kind}:
+        i = next(i for i, value in enumerate(values) if type(value) is not kind)
+        raise _fault(path, i, _unfit(rows[i], key, described))
+    return values
+
+
+def _numbers(path: Path, rows: Sequence[Row], key: str, width: int) -> npt.NDArray[np.float64]:
+    """A column of numbers, or of lists of them: float64 (D, width). NaN and infinities stay."""
+    values = [row.get(key) for row in rows]
+    try:
+        column = np.array(values) if values else np.empty((0, width))
+        shape = (len(rows),) if width == 1 else (len(rows), width)
+        if column.dtype.kind in "iuf" and column.shape in (shape, (0, width)):
+            return column.reshape(len(rows), width).astype(np.float64)
+    except ValueError:  # lists of different lengths
+        pass
+    described = "a number" if width == 1 else f"a list of {width} numbers"
+    for i, value in enumerate(values):
+        numbers = value if isinstance(value, list) and width > 1 else [value]
+        if len(numbers) != width or not all(type(number) in (int, float) for number in numbers):
+            raise _fault(path, i, _unfit(rows[i], key, described))
+    raise DataError(f"{path} has a {key!r} beyond the range of numbers", next_step=_STEP)
+
+
+def _unfit(row: Row, key: str, described: str) -> str:
+    if key not in row:
+        return f"has no {key!r}"
+    return f"has a {key!r} that is not {described}: {_shown(row[key])}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _fault(path: Path, position: int, text: str) -> DataError:
+    return DataError(f"{path}: detection {position} (the first is 0) {text}", next_step=_STEP)
