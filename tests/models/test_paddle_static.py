@@ -57,7 +57,9 @@ def test_sizes_and_stages(
         detector = build_model(config, config["data"]["classes"])
     assert isinstance(detector, TwoStageDetector)
     samples = [detector.transform(np.zeros((*size, 3), dtype=np.uint8))]
-    (geometry,) = detector.normalizer(samples, torch.device("cpu")).geometries
+    (training,) = detector.train().normalizer(samples, torch.device("cpu")).geometries
+    assert training.extent == pytest.approx([side * training.scale[0] for side in size])
+    (geometry,) = detector.eval().normalizer(samples, torch.device("cpu")).geometries
     assert geometry.size == resized
     assert geometry.extent == geometry.padded_size == padded  # proposals are clipped to the padded image
     found = [stage.coder.stds for stage in detector.roi_head.stages if isinstance(stage, RoiStage)]

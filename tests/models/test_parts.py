@@ -208,6 +208,15 @@ def test_normalizer_knows_what_boxes_are_clipped_to(extent: Any, expected: tuple
 def test_normalizer_knows_three_extents() -> None:
     with pytest.raises(ValueError, match="extent: 'image'"):
         PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(1), "image")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="extent: 'image'"):
+        PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(1), "size", "image")  # type: ignore[arg-type]
+
+
+def test_boxes_may_be_clipped_otherwise_in_training() -> None:
+    normalizer = PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(32), "padded", "scaled")
+    samples = [Sample(torch.zeros(5, 7, 3), 0, original_size=(12, 18), scale=(0.4, 0.4))]
+    assert normalizer.train()(samples, torch.device("cpu")).geometries[0].extent == pytest.approx((4.8, 7.2))
+    assert normalizer.eval()(samples, torch.device("cpu")).geometries[0].extent == (32, 32)
 
 
 def test_normalizer_keeps_bgr() -> None:
