@@ -14,7 +14,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from zoo.data.augment.labels import Floats, Ints, LabelRules, Objects, has_area, inclusive_boxes, is_in_image, shows
+from zoo.data.augment.labeled_image import LabeledImage
+from zoo.data.augment.labels import (
+    Bools,
+    Floats,
+    Ints,
+    LabelRules,
+    Objects,
+    has_area,
+    inclusive_boxes,
+    is_in_image,
+    shows,
+)
 from zoo.data.augment.ratio_groups import canvas_of, crop_window, fixed_groups, ratio_of_group
 from zoo.data.augment.settings import RatioGroups
 from zoo.data.augment.source import LabeledImages
@@ -94,18 +105,22 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
     def _example(self, index: SampleIndex) -> Example:
         mirrored, image = divmod(index.image, len(self.images))
         loaded = self.images.load(image)
-        pixels, boxes = loaded.pixels, loaded.boxes
         if mirrored:
-            pixels, boxes = pixels[:, ::-1], mirror(boxes, loaded.size[1])
-        sample = self.transform(np.ascontiguousarray(pixels[:, :, ::-1]), int(self.images.image_ids[image]))
-        boxes = (boxes * np.tile(sample.scale, 2)).astype(np.float32)  # the product in float64
+            loaded = replace(loaded, pixels=loaded.pixels[:, ::-1], boxes=mirror(loaded.boxes, loaded.size[1]))
+        sample, boxes = resized(loaded, int(self.images.image_ids[image]), self.transform)
         generator = np.random.default_rng((self.seed, index.epoch, index.position))
         order = generator.permutation(len(boxes))
         ratio = self._group_ratios[index.image]
         is_long = not self.settings.narrowest <= self._ratios[index.image] <= self.settings.widest
         sample, boxes = fit_to_group(sample, boxes[order], ratio, is_long=is_long, generator=generator)
-        kept = np.flatnonzero((boxes[:, 0] != boxes[:, 2]) & (boxes[:, 1] != boxes[:, 3]))[: self.settings.max_objects]
+        kept = np.flatnonzero(is_left(boxes))[: self.settings.max_objects]
         return sample, Target(torch.from_numpy(boxes[kept]), torch.from_numpy(loaded.labels[order][kept]))
+
+
+def resized(image: LabeledImage, image_id: int, transform: Transform) -> tuple[Sample, Floats]:
+    """The sample of an image as the evaluation takes it, and its boxes (G, 4) in the sample's pixels."""
+    sample = transform(np.ascontiguousarray(image.pixels[:, :, ::-1]), image_id)
+    return sample, (image.boxes * np.tile(sample.scale, 2)).astype(np.float32)  # a product in float64
 
 
 def fit_to_group(
@@ -129,6 +144,12 @@ def fit_to_group(
     if ratio == 1:
         pixels, boxes = pixels[: canvas[0], : canvas[1]], boxes.clip(0, canvas[0])
     return replace(sample, pixels=pixels, batch_shape=canvas), boxes
+
+
+def is_left(boxes: Floats) -> Bools:
+    """Whether something is left of each box (G,): its corners are in other rows and in other columns of pixels."""
+    left: Bools = np.all(boxes[:, :2] != boxes[:, 2:], axis=1)
+    return left
 
 
 def training_set(
