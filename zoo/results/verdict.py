@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TypeAlias
 
-from zoo.catalog.entry import ZOO_ORDER, Entry, PublishedCell
+from zoo.catalog.entry import METRICS, ZOO_ORDER, Entry, PublishedCell
 from zoo.measure.measurement import metrics
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import per_seed
@@ -132,9 +132,12 @@ def judge(
 
 
 def hardware_bound(metric: str) -> bool:
-    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared."""
+    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared.
+
+    So do the hours of a training, which are published and not measured here.
+    """
     _, place = metrics().get(metric, (None, None))
-    return place is not None and place.hardware_bound
+    return metric in METRICS if place is None else place.hardware_bound
 
 
 def published_cells(entry: Entry) -> dict[str, tuple[PublishedCell, ...]]:
