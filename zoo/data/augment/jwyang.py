@@ -32,7 +32,7 @@ from zoo.data.augment.source import LabeledImages
 from zoo.data.augment.training_set import Example
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.sampler import SampleIndex
-from zoo.errors import DataError, ZooError
+from zoo.errors import ZooError
 from zoo.types import Sample, Target, Transform
 
 
@@ -69,9 +69,6 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
 
     Attributes:
         groups: int64 (groups, B), numbers of entries: those below I are images, those from I on mirror images.
-
-    Raises:
-        DataError: there are not enough images for one group.
     """
 
     def __init__(
@@ -85,9 +82,6 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
         self._ratios = widths / heights  # (2I,)
         clipped = self._ratios.clip(settings.narrowest, settings.widest)
         self.groups = fixed_groups(clipped, batch_size)
-        if not len(self.groups):
-            message = f"{len(images)} images and their mirror images do not fill a batch of {batch_size}"
-            raise DataError(message, next_step=f"give batch_size={2 * len(images)} at most, or more images")
         self._group_ratios = np.ones(len(clipped), dtype=np.float32)
         for group in self.groups:
             self._group_ratios[group] = ratio_of_group(clipped[group])
@@ -172,7 +166,7 @@ def training_set(
         seed: seed of the views.
 
     Raises:
-        DataError: no image is left to train on, or not enough for a step.
+        DataError: no image is left to train on.
     """
     images = LabeledImages(ground_truth, files, LABELS)
     return RatioGroupedSet(images, settings, transform, batch_size=batch_size, seed=seed)
