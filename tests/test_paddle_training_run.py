@@ -108,7 +108,7 @@ def classifier(keymap: str) -> dict[str, Tensor]:
         if tensor.is_floating_point():
             part = name.rpartition(".")[2]
             pattern = f"backbone.{name}" if f"backbone.{name}" in names else f"backbone.{name[: -len(part)]}{{p}}"
-            file[names[pattern].replace("{p}", part)] = torch.rand_like(tensor)
+            file[names[pattern].replace("{p}", part)] = tensor + 0.01 * torch.rand_like(tensor)
     return file
 
 

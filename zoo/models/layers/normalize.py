@@ -32,8 +32,8 @@ class PixelNormalizer(nn.Module):
         channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
         padding: the border.
         extent: what boxes in input pixels are clipped to.
-        training_extent: the same in training, where that differs.
         divisor: 255 brings bytes to [0, 1]; None leaves them as they are.
+        training_extent: what they are clipped to in training; None: the same.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class PixelNormalizer(nn.Module):
         channels: str,
         padding: Padding,
         extent: ExtentRule = "size",
-        training_extent: ExtentRule | None = None,
         divisor: float | None = None,
+        training_extent: ExtentRule | None = None,
     ) -> None:
         super().__init__()
-        for rule in (extent, training_extent or extent):
+        for name, rule in (("extent", extent), ("training_extent", training_extent or extent)):
             if rule not in get_args(ExtentRule):
-                raise ValueError(f"extent: {rule!r} is none of {', '.join(get_args(ExtentRule))}")
+                raise ValueError(f"{name}: {rule!r} is none of {', '.join(get_args(ExtentRule))}")
         if channels not in ("rgb", "bgr"):
             raise ValueError(f"channels: {channels!r} is neither 'rgb' nor 'bgr'")
         self.mean, self.std = tuple(mean), tuple(std)
