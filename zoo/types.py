@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Size: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 
-Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 """Of convolutions and matrix products; fp32 is true float32, without TF32."""
 
 Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]

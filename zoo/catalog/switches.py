@@ -37,12 +37,14 @@ class Switch:
             rest of the key; a key that begins with `+` is new, and the mapping that takes it must be there.
         source: the zoo's own document or module that names it.
         device: kind of device that it needs; None: any.
+        where: a setting that a row must have for the switch to be its own; None: any row.
     """
 
     name: str
     overrides: tuple[str, ...]
     source: str
     device: Literal["cuda"] | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         wrong = [override for override in self.overrides if "=" not in override]
@@ -62,6 +64,8 @@ class Switch:
         Args:
             config: composed configuration.
         """
+        if self.where is not None and not _has(self.where, config):
+            return ()
         return tuple(found for override in self.overrides for found in _applied(override, config))
 
 
@@ -112,6 +116,11 @@ def value_of(override: str) -> Any:
 
 def _rescores(override: str) -> bool:
     return override.startswith(f"{RESCORE}.")
+
+
+def _has(key: str, config: Mapping[str, Any]) -> bool:
+    *parents, last = key.split(".")
+    return any(last in node for _, node in _places(parents, config))
 
 
 def _applied(override: str, config: Mapping[str, Any]) -> Iterator[str]:

@@ -7,10 +7,11 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.catalog.entry import resolve
+from zoo.catalog.entry import Entry, resolve
 from zoo.catalog.switches import Switch, read_switches
 from zoo.commands.command import Command, add_results_dir, completed
 from zoo.commands.completers import entries
@@ -20,20 +21,18 @@ from zoo.terminal import Layout, paint
 
 if TYPE_CHECKING:
     from zoo.results.explain import Explanation
+    from zoo.results.record import Record
 
 
 def _explain(options: argparse.Namespace) -> int:
     from zoo.commands.trial_runs import TrialRuns, first_run, settings_of, this_machine
-    from zoo.results.explain import Explanation
-    from zoo.results.ledger import all_records
-    from zoo.results.trials import trials_of
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = settings_of(resolve(options.entry)[0], options.overrides, options.results_dir)
     switches = _chosen(read_switches(settings.entry.zoo), options)
     machine = this_machine(settings) if any(switch.tier > 1 for switch in switches) else None
     record = first_run(settings, machine)
-    explained = Explanation(entry=settings.entry, record=record)
+    explained = _explanation(options.results_dir, record, settings.entry)
     if explained.is_off:
         runs = TrialRuns(
             settings=settings,
@@ -44,10 +43,23 @@ def _explain(options: argparse.Namespace) -> int:
             seconds=None if options.minutes is None else options.minutes * 60,
         )
         untried = runs.make(switches)
-        trials = trials_of(record, all_records(settings.results_dir), switches)
-        explained = Explanation(entry=settings.entry, record=record, trials=trials, switches=switches, untried=untried)
+        explained = _explanation(options.results_dir, record, settings.entry)
+        explained = replace(explained, untried=untried)
     _print(explained, options.format)
     return 1 if explained.is_alarm else 0
+
+
+def _explanation(folder: Path, record: Record, entry: Entry) -> Explanation:
+    """What the records of a results folder say of a run."""
+    from zoo.results.diff import entries_of
+    from zoo.results.explain import Explanation
+    from zoo.results.gather import gather_evidence
+    from zoo.results.ledger import all_records
+    from zoo.results.trials import trials_of_rows
+
+    records = list(all_records(folder))
+    evidence = gather_evidence(records, entries_of(records), trials_of_rows(records))
+    return Explanation(entry=entry, record=record, evidence=evidence, switches=read_switches(entry.zoo))
 
 
 def _chosen(switches: Sequence[Switch], options: argparse.Namespace) -> list[Switch]:

@@ -12,21 +12,13 @@ from typing import Any
 from zoo.catalog.entry import Entry, PublishedCell
 from zoo.catalog.switches import Switch
 from zoo.measure.measurement import measurement
+from zoo.results.attribution import Trial
+from zoo.results.evidence import NOTHING, Evidence, row_key
+from zoo.results.ladder import ALARMS, DRIFT, EXPLAINED, carriers, printed, within
+from zoo.results.published import measured_value, published_cells
 from zoo.results.record import Record, Verdict
 from zoo.results.trials import ACCURACY
-from zoo.results.verdict import (
-    ALARMS,
-    EXACT,
-    EXPLAINED,
-    NOISE,
-    NUMERIC,
-    Trial,
-    judge,
-    measured_value,
-    printed,
-    published_cells,
-    verdict,
-)
+from zoo.results.verdict import judge
 from zoo.schema import plain
 from zoo.terminal import ABSENT
 
@@ -51,16 +43,14 @@ class Explanation:
     Attributes:
         entry: the row.
         record: its run.
-        noise: noise floor of the machine, in AP points.
-        trials: what was tried, in the order of the list.
-        switches: the list.
-        untried: the rest of the list.
+        evidence: what other records say, the trials among it.
+        switches: the list that was asked for.
+        untried: those of it that could not be tried.
     """
 
     entry: Entry
     record: Record
-    noise: float = NOISE
-    trials: Sequence[Trial] = ()
+    evidence: Evidence = NOTHING
     switches: Sequence[Switch] = ()
     untried: Sequence[Untried] = ()
 
@@ -71,9 +61,14 @@ class Explanation:
         return {metric: cells for metric, cells in published_cells(self.entry).items() if metric in known}
 
     @property
+    def trials(self) -> Sequence[Trial]:
+        """What was tried, in the order of the list."""
+        return self.evidence.trials.get(row_key(self.record), ())
+
+    @property
     def verdicts(self) -> dict[str, Verdict]:
         """Published accuracy -> verdict."""
-        judged = judge(self.record, self.entry, noise=self.noise, trials=self.trials)
+        judged = judge(self.record, self.entry, self.evidence)
         return {metric: judged[metric] for metric in self.cells}
 
     @property
@@ -83,18 +78,17 @@ class Explanation:
 
     @property
     def is_off(self) -> bool:
-        """Whether there is something to explain: a published accuracy that the run itself does not meet."""
-        measured = {metric: measured_value(self.record, metric) for metric in self.cells}
-        return self.met(measured) != list(measured)
+        """Whether there is something to explain: a published accuracy that the run does not meet."""
+        return any(outcome.verdict in (DRIFT, EXPLAINED) for outcome in self.verdicts.values())
 
     def met(self, values: Mapping[str, float | None]) -> list[str]:
         """The published accuracies that some values meet."""
-        judged = {
-            metric: verdict(value, cells, noise=self.noise)
-            for metric, cells in self.cells.items()
-            if (value := values.get(metric)) is not None
-        }
-        return [metric for metric, outcome in judged.items() if outcome.verdict in (EXACT, NUMERIC)]
+        found = []
+        for metric, cells in self.cells.items():
+            value, noise = values.get(metric), self.evidence.noise_of(self.record, self.entry, metric)
+            if value is not None and any(within(value, cell, noise) for cell in carriers(cells)):
+                found.append(metric)
+        return found
 
     @property
     def named(self) -> str | None:
@@ -136,7 +130,7 @@ def explanation_document(explained: Explanation) -> dict[str, Any]:
         "machine": record.hardware_id,
         "published": {metric: [plain(cell) for cell in cells] for metric, cells in explained.cells.items()},
         "measured": {metric: measured_value(record, metric) for metric in explained.cells},
-        "noise": explained.noise,
+        "noise": {metric: explained.evidence.noise_of(record, explained.entry, metric) for metric in explained.cells},
         "tried": [
             {
                 "switch": trial.switch,

@@ -7,14 +7,16 @@ that it is a trial of: the same row, data, weights, machine and condition.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from zoo.catalog.switches import RESCORE, Switch, key_of, value_of
+from zoo.catalog.switches import RESCORE, Switch, key_of, read_switches, value_of
 from zoo.measure.score.rescore import Rescoring, StoredRun
+from zoo.results.evidence import row_key
 from zoo.results.identity import Identity, changed_keys, digest, within
 from zoo.results.record import Part, Record, Times
-from zoo.results.verdict import Trial
+from zoo.results.attribution import Trial
 from zoo.runtime.provenance import code_state, now
 from zoo.schema import build
 
@@ -44,6 +46,23 @@ def trials_of(record: Record, records: Iterable[Record], switches: Sequence[Swit
         for switch in switches
         if switch.name in found
     )
+
+
+def trials_of_rows(records: Sequence[Record]) -> dict[str, tuple[Trial, ...]]:
+    """The trials of every run of a row that are among some records, by `row_key`.
+
+    Raises:
+        UsageError: a zoo's list of switches is faulty.
+    """
+    changed: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.identity.changes or record.identity.conditions:
+            changed[record.entry].append(record)
+    found = {}
+    for record in records:
+        if changed[record.entry] and not record.identity.changes and not record.trained:
+            found[row_key(record)] = trials_of(record, changed[record.entry], read_switches(record.zoo))
+    return {key: trials for key, trials in found.items() if trials}
 
 
 def accuracy_of(record: Record) -> dict[str, float]:
@@ -131,7 +150,7 @@ def _facts(record: Record) -> tuple[object, ...]:
 
 def _is_trial(record: Record, other: Record, overrides: set[str]) -> bool:
     """Whether nothing but some overrides tells a run from another one."""
-    if not overrides or set(record.overrides) | overrides != set(other.overrides):
+    if not overrides or not overrides.issubset(other.overrides):
         return False
     keys = [key_of(override) for override in overrides]
     changed = changed_keys(other.protocol.config, record.protocol.config)

@@ -10,9 +10,10 @@ import torch
 from tqdm import tqdm
 
 from zoo.data.detections import Detections
-from zoo.errors import ZooError
+from zoo.errors import DeviceError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
+from zoo.runtime.hardware import tf32
 from zoo.types import Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -23,10 +24,18 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
     Args:
         device: it runs on.
-        precision: "fp32" (true float32, no TF32), "fp16" or "bf16".
+        precision: "fp32" (true float32), "tf32" (what GPUs make of float32 unless they are told otherwise), "fp16" or
+            "bf16".
+
+    Raises:
+        DeviceError: TF32 without a GPU.
     """
     if precision == "fp32":
         return contextlib.nullcontext()
+    if precision == "tf32":
+        if device.type != "cuda":
+            raise DeviceError(f"precision=tf32: {device.type} has no TF32", next_step="use device=cuda, or another precision")
+        return tf32()
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 

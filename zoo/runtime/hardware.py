@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -240,6 +242,19 @@ def _nvml(uuid: str) -> dict[str, Any]:
     except pynvml.NVMLError as error:
         return {"nvml": f"not readable: {error}"}
     return found
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Run the block with TF32 on: float32 products with mantissas of 10 bits, as PyTorch's convolutions do by default."""
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined] # made at import time
+    try:
+        yield
+    finally:
+        use_true_float32()
 
 
 def use_true_float32() -> None:
