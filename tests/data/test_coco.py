@@ -140,6 +140,9 @@ def test_masks(tmp_path: Path) -> None:
     assert ground_truth.rle(1) is ground_truth.rle(1)
     with pytest.raises(DataError, match="annotation 2 has no segmentation"):
         ground_truth.rle(2)
+    with pytest.raises(DataError, match="1 of 3 annotations have no segmentation, such as annotation 2"):
+        ground_truth.require_masks()
+    ground_truth.subset(1).require_masks()
 
 
 def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -185,6 +188,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         ),
         (edited(lambda d: d["images"][2].update(file_name="a/../../b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="/etc/b.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name="..\\b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="C:/b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="b\0.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name=7)), "image 20 whose 'file_name'"),

@@ -177,8 +177,8 @@ def is_inside(name: Any) -> bool:
     """Whether a text is the name of a file inside a folder, which it cannot leave; "a/1.jpg" is."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
-    path = PurePosixPath(name)
-    return not (path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or not path.parts)
+    path, elsewhere = PurePosixPath(name), PureWindowsPath(name)
+    return bool(path.parts) and not (path.is_absolute() or elsewhere.drive or ".." in (*path.parts, *elsewhere.parts))
 
 
 def as_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
