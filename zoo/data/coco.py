@@ -106,7 +106,7 @@ class CocoGroundTruth:
             annotation_ids=annotation_ids[by_image],
             image_index=image_index,
             category_index=annotations.positions("category_id", category_ids),
-            boxes=annotations.numbers("bbox", 4),
+            boxes=annotations.boxes("bbox"),
             areas=annotations.numbers("area", 1),
             is_crowd=annotations.flags("iscrowd"),
             ignore=np.array([bool(row.get("ignore", False)) for row in annotations.rows], dtype=bool),
