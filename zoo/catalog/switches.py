@@ -34,7 +34,8 @@ class Switch:
     Attributes:
         name: what it is called.
         overrides: `KEY=VALUE`, all of which belong to it. A `*` in a key stands for every part of a row that has the
-            rest of the key; a key that begins with `+` is new, and the mapping that takes it must be there.
+            rest of the key; a key that begins with `+` is new, and the mapping that takes it must be there. Of two
+            values of one key that counts which the row does not have.
         source: the zoo's own document or module that names it.
         device: kind of device that it needs; None: any.
         where: a setting that a row must have for the switch to be its own; None: any row.
@@ -66,7 +67,11 @@ class Switch:
         """
         if self.where is not None and not _has(self.where, config):
             return ()
-        return tuple(found for override in self.overrides for found in _applied(override, config))
+        found: dict[str, str] = {}
+        for override in self.overrides:
+            for one in _applied(override, config):
+                found.setdefault(key_of(one), one)  # of several values of a key the first that the row has not
+        return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
