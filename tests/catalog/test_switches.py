@@ -16,7 +16,11 @@ from zoo.models.layers.skip_init import SkipInit
 
 ROWS = {
     "mmdet": ("mmdet_mask_rcnn_r50_fpg_crop640_50e", "mmdet_retinanet_r50_fpg_crop640_50e"),
-    "paddle": ("paddle_faster_rcnn_r50_1x", "paddle_faster_rcnn_enhance_3x", "paddle_cascade_rcnn_dcn_r101_vd_fpn_3x_server_side"),
+    "paddle": (
+        "paddle_faster_rcnn_r50_1x",
+        "paddle_faster_rcnn_enhance_3x",
+        "paddle_cascade_rcnn_dcn_r101_vd_fpn_3x_server_side",
+    ),
     "ultralytics": ("ultralytics_yolov8n_seg",),
     "jwyang": ("jwyang_faster_rcnn_r101_s800_6e",),
     "shapes": ("shapes_mask_rcnn_r10_fpn", "shapes_yolov8_p"),
@@ -89,19 +93,22 @@ def test_what_every_switch_makes_of_a_row_can_be_built(row: str) -> None:
     [
         ("switches: [{name: a, overrides: [b], source: c}]", "'b'? is not KEY=VALUE|b is not KEY=VALUE"),
         ("switches: [{name: a, overrides: [b=1]}]", "source"),
-        ("switches: [{name: a, overrides: [b=1], source: c}, {name: a, overrides: [b=2], source: c}]", "'a' is there twice"),
+        (
+            "switches: [{name: a, overrides: [b=1], source: c}, {name: a, overrides: [b=2], source: c}]",
+            "'a' is there twice",
+        ),
         ("switches: [", "not valid YAML"),
     ],
 )
 def test_a_faulty_list_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str) -> None:
     path = tmp_path / "some.yaml"
     path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(module, "config_file", lambda group, option: path)
+    monkeypatch.setattr(module, "config_file", lambda *_: path)
     with pytest.raises(UsageError, match=message) as caught:
         read_switches("some")
     assert caught.value.message.startswith(str(path))
 
 
 def test_a_zoo_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "config_file", lambda group, option: None)
+    monkeypatch.setattr(module, "config_file", lambda *_: None)
     assert read_switches("some") == ()

@@ -13,7 +13,14 @@ from parity import SHARED, golden, needs_coco, needs_shared, sample
 
 from zoo.data.images import decode
 from zoo.data.preprocess import HostNormalizer, Preprocess
-from zoo.data.resamplers import BicubicBytes, BilinearByFactor, OpenCvBilinear, OpenCvBilinearByFactor, Resampler
+from zoo.data.resamplers import (
+    BicubicBytes,
+    BilinearByFactor,
+    OpenCvBilinear,
+    OpenCvBilinearByFactor,
+    PillowBilinear,
+    Resampler,
+)
 from zoo.data.size_rules import ByFactor, KeepRatio, Resize, SizeRule
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -34,6 +41,25 @@ def test_pixels_lie_where_the_factor_says(resampler: Resampler) -> None:
     places = np.array([0, 0.5, 7 / 6, 11 / 6, 2.5, 19 / 6, 23 / 6, 4])
     resized = resampler(line(0, 10, 20, 30, 40), Resize((1, 8), (1.5, 1.0)))
     assert resized[0, :, 0] == pytest.approx(places * 10, abs=1e-5)
+
+
+def test_pillow_looks_at_every_pixel_of_an_image_that_shrinks() -> None:
+    pixels = np.zeros((1, 16, 3), dtype=np.uint8)
+    pixels[0, 0] = 240
+    quarter = Resize((1, 4), (0.25, 1.0))
+    # A triangle of 4 pixels to each side of 2, cut at the border: of the first pixel 2.5 of 14 parts.
+    assert PillowBilinear()(pixels, quarter)[0, :, 0].tolist() == [43, 0, 0, 0]
+    assert OpenCvBilinear()(pixels, quarter)[0, :, 0].tolist() == [0, 0, 0, 0]  # between the second and the third
+    assert PillowBilinear()(pixels, Resize((1, 16), (1.0, 1.0))).tolist() == pixels.tolist()
+
+
+def test_areas_are_averaged_only_where_an_image_shrinks() -> None:
+    pixels = np.zeros((1, 16, 3), dtype=np.uint8)
+    pixels[0, 0] = 240
+    quarter, twice = Resize((1, 4), (0.25, 0.99)), Resize((1, 32), (2.0, 1.0))
+    averaging = OpenCvBilinear(area_when_shrinking=True)
+    assert averaging(pixels, quarter)[0, :, 0].tolist() == [60, 0, 0, 0]
+    assert averaging(pixels, twice).tolist() == OpenCvBilinear()(pixels, twice).tolist()
 
 
 def test_a_factor_of_one_leaves_the_pixels() -> None:

@@ -145,6 +145,16 @@ def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     assert found.boxes.tolist() == [[(12 - left) / 2, (4 - top) / 4, (28 - left) / 2, (20 - top) / 4]]
 
 
+def test_boxes_went_back_by_the_height_alone_in_the_first_release() -> None:
+    maps = empty_maps()
+    put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
+    top, left = letterbox_offset((32, 48), (25, 41))
+    placed = ImageGeometry((25, 41), (25, 41), (2.0, 4.0), (6, 20), (32, 48), offset=(left, top))
+    found = detect(head(one_gain=True), maps, placed)
+    # borders of 3.5 pixels in both directions, and the factor of the height
+    assert found.boxes.tolist() == [[(12 - 3.5) / 4, (4 - 3.5) / 4, (28 - 3.5) / 4, (20 - 3.5) / 4]]
+
+
 def encode(masks: npt.NDArray[np.uint8]) -> list[Rle]:
     encoded: Any = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
     return [Rle(size=rle["size"], counts=rle["counts"].decode("ascii")) for rle in encoded]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zoo.errors import DeviceError
-from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
+from zoo.runtime.hardware import fingerprint, resolve_device, tf32, use_true_float32
 
 
 def test_fingerprint_of_the_cpu() -> None:
@@ -25,6 +25,14 @@ def test_fingerprint_of_the_cpu() -> None:
     assert found.switches.float32_matmul_precision == "highest"
     plain = asdict(found)
     assert json.loads(json.dumps(plain)) == plain
+
+
+def test_tf32_is_on_inside_a_block_alone() -> None:
+    with tf32():
+        found = fingerprint(torch.device("cpu")).switches
+        assert (found.tf32_convolutions, found.float32_matmul_precision) == ("tf32", "high")
+    found = fingerprint(torch.device("cpu")).switches
+    assert (found.tf32_convolutions, found.float32_matmul_precision) == ("ieee", "highest")
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ Tier = Literal[1, 2]
 
 _MISSING = object()
 
+_STEP = "correct the file; its keys are documented in zoo/catalog/switches.py"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
@@ -102,7 +104,9 @@ def read_switches(zoo: str) -> tuple[Switch, ...]:
         return ()
     try:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return build(SwitchList, block, "", "correct the file; its keys are documented in zoo/catalog/switches.py").switches
+        return build(
+            SwitchList, block, "", "correct the file; its keys are documented in zoo/catalog/switches.py"
+        ).switches
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {error}", next_step="correct the file") from None
     except UsageError as error:

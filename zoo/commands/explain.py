@@ -63,15 +63,13 @@ def _explanation(folder: Path, record: Record, entry: Entry) -> Explanation:
 
 
 def _chosen(switches: Sequence[Switch], options: argparse.Namespace) -> list[Switch]:
-    """The switches that are asked for.
-
-    Raises:
-        UsageError: the list has no switch of a name.
-    """
+    """The switches that are asked for. Raises UsageError: the list has no switch of a name."""
     names = [switch.name for switch in switches]
     for name in options.switch:
         if name not in names:
-            raise UsageError(f"no switch {name!r} ({closest(name, names)})", next_step="see conf/protocol/switches/ for all of them")
+            raise UsageError(
+                f"no switch {name!r} ({closest(name, names)})", next_step="see conf/protocol/switches/ for all of them"
+            )
     return [
         switch
         for switch in switches
@@ -107,7 +105,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "overrides", nargs="*", metavar="KEY=VALUE", help="as the run was made: data.root=DIR, device=cuda, ..."
     )
     parser.add_argument(
-        "--tier", type=int, choices=(1, 2), help="1: score stored detections again (seconds); 2: run again; default: both"
+        "--tier",
+        type=int,
+        choices=(1, 2),
+        help="1: score stored detections again (seconds); 2: run again; default: both",
     )
     parser.add_argument("--switch", action="append", default=[], metavar="NAME", help="try this one only; repeatable")
     parser.add_argument("--minutes", type=float, metavar="N", help="begin no further run after that time")

@@ -153,8 +153,7 @@ def _line(name: str, values: Mapping[str, str], **more: str) -> dict[str, str]:
 
 def _texts(values: Mapping[str, float | None], full: bool) -> dict[str, str]:
     return {
-        metric: ABSENT if value is None else repr(value) if full else f"{value:.2f}"
-        for metric, value in values.items()
+        metric: ABSENT if value is None else repr(value) if full else f"{value:.2f}" for metric, value in values.items()
     }
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from zoo.catalog.switches import RESCORE, Switch, key_of, read_switches, value_of
 from zoo.measure.score.rescore import Rescoring, StoredRun
+from zoo.results.attribution import Trial
 from zoo.results.evidence import row_key
 from zoo.results.identity import Identity, changed_keys, digest, within
 from zoo.results.record import Part, Record, Times
-from zoo.results.attribution import Trial
 from zoo.runtime.provenance import code_state, now
 from zoo.schema import build
 

@@ -37,7 +37,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
         return contextlib.nullcontext()
     if precision == "tf32":
         if device.type != "cuda":
-            raise DeviceError(f"precision=tf32: {device.type} has no TF32", next_step="use device=cuda, or another precision")
+            raise DeviceError(
+                f"precision=tf32: {device.type} has no TF32", next_step="use device=cuda, or another precision"
+            )
         return tf32()
     return torch.autocast(device.type, dtype=DTYPES[precision])
 

@@ -246,7 +246,7 @@ def _nvml(uuid: str) -> dict[str, Any]:
 
 @contextmanager
 def tf32() -> Iterator[None]:
-    """Run the block with TF32 on: float32 products with mantissas of 10 bits, as PyTorch's convolutions do by default."""
+    """Run the block with TF32 on: products of float32 with mantissas of 10 bits, PyTorch's default of convolutions."""
     import torch
 
     torch.set_float32_matmul_precision("high")

@@ -131,7 +131,7 @@ class YoloHead(DenseHead):
         return found
 
     def _letterbox(self, geometry: ImageGeometry, input_shape: Size) -> tuple[tuple[float, float], tuple[float, float]]:
-        """(x, y) of an image's first pixel in the input, and its (x, y) factors, by which boxes go back to the image."""
+        """(x, y) of an image's first pixel in the input, and its (x, y) factors: how boxes go back to the image."""
         if not self.one_gain:
             return geometry.offset, geometry.scale
         (height, width), (_, gain) = geometry.size, geometry.scale
