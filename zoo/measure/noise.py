@@ -75,11 +75,12 @@ def _threads(count: int) -> Iterator[None]:
 def _without_one_dnn() -> Iterator[None]:
     import torch
 
-    torch.backends.mkldnn.set_flags(_enabled=False)  # `flags` sets TF32 too, and warns where there is no Intel GPU
+    # Not by `flags`: that sets TF32 too, and warns where there is no Intel GPU.
+    torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        torch.backends.mkldnn.set_flags(_enabled=True)
+        torch.backends.mkldnn.set_flags(_enabled=True)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
