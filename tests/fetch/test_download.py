@@ -163,7 +163,7 @@ def test_a_body_longer_than_announced_does_not_fit(server: FileServer, tmp_path:
     url = server.serve("/a.pth", BODY, Fault(announce=1000), Fault(announce=1000))
     with pytest.raises(HashMismatchError, match=f"published one begins with {SHA[:8]}"):
         fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(sha256_prefix=SHA[:8]))
-    with pytest.raises(HashMismatchError, match=r"offers 1,000 bytes instead of 700,000"):
+    with pytest.raises(HashMismatchError, match=r"has 1,000 bytes instead of 700,000"):
         fetch(url, to=tmp_path / "a.pth", expect=ExpectedFile(size=len(BODY)))
 
 

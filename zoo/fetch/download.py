@@ -273,7 +273,7 @@ class _Transfer:
         else:
             offset, total = 0, length
         if total is not None and self.expect.size not in (None, total):
-            raise Failure(f"offers {total:,} bytes instead of {self.expect.size:,}", wrong_file=True)
+            raise Failure(self.expect.wrong_size(total), wrong_file=True)
         if total is not None and total > self.expect.limit:
             raise Failure(f"offers {total:,} bytes, more than the {self.expect.limit:,} that such a file may have")
         if response.status_code != 206:
