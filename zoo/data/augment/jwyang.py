@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from zoo.data.augment.labels import Bools, Floats, Ints, LabelRules, Objects, has_area, rule
+from zoo.data.augment.labels import Floats, Ints, LabelRules, Objects, has_area, inclusive_boxes, is_in_image, shows
 from zoo.data.augment.ratio_groups import canvas_of, crop_window, fixed_groups, ratio_of_group
 from zoo.data.augment.settings import RatioGroups
 from zoo.data.augment.source import LabeledImages
@@ -24,38 +23,6 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.sampler import SampleIndex
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Target, Transform
-
-
-def inclusive_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -> npt.NDArray[np.float64]:
-    """COCO's boxes (A, 4), xywh, as corners that lie in their images, both included.
-
-    Boxes beyond the right or the bottom of their image have corners in the wrong order.
-
-    Args:
-        boxes: float64 (A, 4).
-        widths: of the image of each, (A,), or of their one image.
-        heights: likewise.
-    """
-    first = np.maximum(boxes[:, :2], 0)
-    ends = np.stack((widths, heights), axis=-1) - 1
-    return np.concatenate((first, np.minimum(ends, first + np.maximum(boxes[:, 2:] - 1, 0))), axis=1)
-
-
-@rule("outside their image")
-def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
-    """Whether the box of each annotation (A,) begins in its image."""
-    sizes = (ground_truth.widths[ground_truth.image_index], ground_truth.heights[ground_truth.image_index])
-    corners = inclusive_boxes(ground_truth.boxes, *sizes)
-    ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
-    return ordered
-
-
-@rule("without an object")
-def has_objects(ground_truth: CocoGroundTruth) -> Bools:
-    """Whether each image (I,) has an object."""
-    found = np.zeros(len(ground_truth), dtype=bool)
-    found[ground_truth.image_index[has_area(ground_truth) & is_in_image(ground_truth)]] = True
-    return found
 
 
 def read_whole_pixels(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
@@ -69,7 +36,7 @@ def read_whole_pixels(ground_truth: CocoGroundTruth, image: int, annotations: In
     )
 
 
-LABELS = LabelRules(images=(has_objects,), objects=(has_area, is_in_image), read=read_whole_pixels)
+LABELS = LabelRules(images=(shows((has_area, is_in_image)),), objects=(has_area, is_in_image), read=read_whole_pixels)
 
 
 def mirror(boxes: Floats, width: int) -> Floats:
