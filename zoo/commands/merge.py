@@ -9,11 +9,12 @@ from pathlib import Path
 
 from zoo.commands.command import Command, add_results_dir
 from zoo.commands.output import add_format, print_rows
-from zoo.results.merge import merge_folders
 from zoo.terminal import Layout
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from zoo.results.merge import merge_folders
+
     merged = merge_folders(options.folders, options.results_dir, dry_run=options.check)
     rows = [
         {

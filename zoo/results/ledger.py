@@ -213,9 +213,16 @@ class Ledger:
 
     def records(self) -> list[Record]:
         """The records of rows, sorted by machine and file name."""
-        old = [path for path in self._old_layout() if path.parent.parent != self.root]
-        found = _read_all((*sorted(self.root.glob("*/*.json")), *old))
-        return [record for record in found.values() if record.belongs_to_the_row]
+        return list(self.filed().values())
+
+    def filed(self) -> dict[Path, Record]:
+        """The same by their files.
+
+        Raises:
+            UsageError: a record is damaged.
+        """
+        found = _read_all((*sorted(self.root.glob("*/*.json")), *self._old_layout()))
+        return {path: record for path, record in found.items() if record.belongs_to_the_row}
 
     def attempts(self) -> list[Record]:
         """Everything that is under a name of its own: changed, partial, other data or weights, blocked, failed."""
