@@ -76,7 +76,7 @@ def test_a_row_without_a_live_mirror_is_blocked(
     output = capsys.readouterr()
     assert [row["status"] for row in json.loads(output.out)] == ["ok", "BLOCKED", "BLOCKED"]
     assert "mmdet_b: checkpoint: BLOCKED: no mirror is alive" in output.err
-    assert "next: ask again later" in output.err
+    assert "next: check the network, ask again later" in output.err
 
 
 def test_a_row_without_an_address_is_blocked(

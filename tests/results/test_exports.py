@@ -244,3 +244,9 @@ def test_nothing_is_left_of_an_export_that_fails(monkeypatch: pytest.MonkeyPatch
     file_all(Path("results"), record(), record("mmdet_b", version=2))
     assert export("in-toto", status=2) == {}, "two versions of accuracy are not mixed"
     assert files(Path("out")) == []
+
+
+def test_a_record_does_not_name_a_place_outside(capsys: Capture) -> None:
+    file_all(Path("results"), record(data="../../x"))
+    assert export("eee", status=2) == {}
+    assert "leaves out" in capsys.readouterr().err

@@ -202,3 +202,18 @@ def test_a_folder_of_no_results_is_a_usage_error(tmp_path: Path) -> None:
     into = results(tmp_path / "all", accuracy())
     with pytest.raises(UsageError, match="is the folder to merge into"):
         merge_folders([into], into)
+
+
+def test_records_of_an_older_layout_are_found_on_both_sides(tmp_path: Path) -> None:
+    def trained(folder: Path, seed: int) -> Path:
+        run = accuracy(trained=True, seed=seed, conditions=[f"seed={seed}"])
+        run.write(folder / f"trained/seed_{seed}/records/{MACHINE}/mmdet_a.json")
+        return folder
+
+    into = trained(tmp_path / "all", 1)
+    assert outcomes(trained(tmp_path / "a", 1), trained(tmp_path / "b", 2), into=into, dry_run=True) == [
+        "unchanged",
+        "added",
+    ]
+    assert outcomes(trained(tmp_path / "a", 1), trained(tmp_path / "b", 2), into=into) == ["unchanged", "added"]
+    assert files(into) == [f"records/{MACHINE}/mmdet_a+trained+seed-{seed}.json" for seed in (1, 2)]

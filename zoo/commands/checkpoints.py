@@ -64,7 +64,10 @@ def _check(options: argparse.Namespace) -> int:
         tell = f"{file.status}: {why}" if file.status == "BLOCKED" else "only a download would tell whether it is there"
         print(f"{file.entry}: {file.role}: {tell}", file=sys.stderr)
     if lost:
-        print("next: ask again later, or give a file you have with checkpoint.path=FILE", file=sys.stderr)
+        print(
+            "next: check the network, ask again later, or give a file you have with checkpoint.path=FILE",
+            file=sys.stderr,
+        )
     return 1 if lost else 0
 
 

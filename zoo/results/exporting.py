@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from zoo.results.diff import entries_of
 from zoo.results.ledger import Ledger
 from zoo.results.record import CheckpointRecord, DataRecord, Part, Record
 from zoo.runtime.hardware import Hardware
+from zoo.types import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,8 @@ def write_export(export: Export, request: Request, folder: Path) -> tuple[list[P
         The files, and the records that the format says nothing of.
 
     Raises:
-        UsageError: the format needs to know something that it was not told, or two versions of a measurement meet.
+        UsageError: the format needs to know something that it was not told, two versions of a measurement meet, or a
+            name in a record is none that a file can have.
         ZooError: the disk refuses.
     """
     files, left_out = [], []
@@ -164,10 +167,17 @@ def write_export(export: Export, request: Request, folder: Path) -> tuple[list[P
             left_out.append(item)
             continue
         path = folder / item.path
+        if not path.resolve().is_relative_to(folder.resolve()):  # a name in a record leads elsewhere
+            raise UsageError(f"{item.path} leaves {folder}", next_step="delete that record, and run its entry again")
         with result_errors(path):
             write_atomically(path, item.text)
         files.append(path)
     return files, left_out
+
+
+def json_text(document: Json) -> str:
+    """A document as JSON text, with every digit of a float."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def part_of(record: Record, key: str) -> tuple[str, Part]:

@@ -206,6 +206,13 @@ class Ledger:
                     self._forget_attempts(record)
         return Filed(path, merged, notes)
 
+    def move_old_layout(self) -> None:
+        """Put every record where the present layout has it, as `file` does. Raises ZooError where the disk refuses."""
+        with result_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".ledger.lock"):
+                self._move_old_layout()
+
     def _measured_since(self, attempt: Record) -> bool:
         """Whether a run that measured nothing was followed by one of the same row that did."""
         rows = map(readable, (self.root / str(attempt.hardware_id)).glob(f"{attempt.entry}*.json"))

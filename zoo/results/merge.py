@@ -65,6 +65,7 @@ def merge_folders(folders: Sequence[Path], into: Path, *, dry_run: bool = False)
     with _place(into, dry_run=dry_run) as place:
         Pins(read=locks, write=place / LOCK_FILE).gather()
         ledger = Ledger(place)
+        ledger.move_old_layout()
         # By time: what is filed does not depend on which folder is named first.
         for path in sorted(records, key=lambda path: (records[path].times.finished or "", records[path].to_json())):
             found[path] = _join(ledger, path, records[path])
@@ -118,7 +119,7 @@ def _place(into: Path, *, dry_run: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="zoo-merge-") as name, result_errors(Path(name)):
         copy = Path(name)
-        for part in ("records", "local"):
+        for part in ("records", "local", "trained"):
             if (into / part).is_dir():
                 shutil.copytree(into / part, copy / part)
         if (into / LOCK_FILE).is_file():

@@ -7,12 +7,11 @@ one a range, as text, and `extra`, lines that are shown beside a point
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from zoo.catalog.entry import METRICS
 from zoo.measure.measurement import metrics
-from zoo.results.exporting import Document, Export, Measured, Request, provenance
+from zoo.results.exporting import Document, Export, Measured, Request, json_text, provenance
 from zoo.types import Json
 
 _BIGGER_IS_BETTER = {"AP points", "images/s"}
@@ -23,7 +22,7 @@ def _write(request: Request) -> Iterator[Document]:
     points = [point for measured in request.records for point in _points(measured)]
     for name, bigger in (("bigger_is_better", True), ("smaller_is_better", False)):
         chosen = [point for point in points if (point["unit"] in _BIGGER_IS_BETTER) is bigger]
-        yield Document(path=f"{name}.json", text=json.dumps(chosen, indent=1, ensure_ascii=False) + "\n")
+        yield Document(path=f"{name}.json", text=json_text(chosen))
 
 
 def _points(measured: Measured) -> Iterator[dict[str, Json]]:

@@ -8,13 +8,12 @@ that is measured again takes its own place.
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from zoo.fetch.coco import ARCHIVES, SERVER
-from zoo.results.exporting import Document, Export, LeftOut, Measured, Request, provenance
+from zoo.results.exporting import Document, Export, LeftOut, Measured, Request, json_text, provenance
 from zoo.runtime.provenance import DISTRIBUTION
 from zoo.types import Json
 
@@ -35,7 +34,7 @@ def _write(request: Request) -> Iterator[Document | LeftOut]:
             log = _log(measured)
             name = uuid.UUID(bytes=hashlib.sha256(measured.name.encode()).digest()[:16], version=4)
             path = f"data/{measured.data.name}/{measured.record.zoo}/{measured.model}/{name}.json"
-            yield Document(path=path, text=json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            yield Document(path=path, text=json_text(log))
 
 
 def _log(measured: Measured) -> dict[str, Json]:

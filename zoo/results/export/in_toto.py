@@ -8,13 +8,12 @@ a published metric. A CI job signs it and everybody checks it; it is one JSON an
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from zoo.measure.measurement import metrics
 from zoo.results.diff import Row, diff_rows, entries_of
-from zoo.results.exporting import Document, Export, LeftOut, Measured, Request, provenance
+from zoo.results.exporting import Document, Export, LeftOut, Measured, Request, json_text, provenance
 from zoo.results.gather import gather_evidence
 from zoo.results.ladder import ALARMS, COMPARED, EXPLAINED
 from zoo.results.ledger import Ledger
@@ -42,7 +41,7 @@ def _write(request: Request) -> Iterator[Document | LeftOut]:
         elif not compared[key]:
             yield LeftOut(name=measured.name, reason="none of its numbers can be compared with a published one")
         else:
-            text = json.dumps(_statement(measured, compared[key]), indent=1, ensure_ascii=False) + "\n"
+            text = json_text(_statement(measured, compared[key]))
             yield Document(path=f"{measured.name}.intoto.json", text=text)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
-from zoo.results.exporting import Document, Export, Request
+from zoo.results.exporting import Document, Export, Request, json_text
 from zoo.results.record import Record
 from zoo.schema import json_schema
 
 
 def _write(_: Request) -> Iterator[Document]:
     head = {"title": "zoo record", "description": "What one run of one row of a model zoo was, did and measured."}
-    text = json.dumps(head | json_schema(Record), indent=1, ensure_ascii=False) + "\n"
+    text = json_text(head | json_schema(Record))
     yield Document(path="record.schema.json", text=text)
 
 
