@@ -103,9 +103,10 @@ def tiny_coco(tmp_path_factory: pytest.TempPathFactory, coco_config: dict[str, A
         pixels = mosaic.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
         cv2.imwrite(str(root / "val2017" / f"{i:012}.png"), pixels)
         document["images"].append({"id": i, "file_name": f"{i:012}.png", "height": height, "width": width})
-        box = [4.0 * i, 5.0, 20.0, 25.0]
+        box, x = [4.0 * i, 5.0, 20.0, 25.0], 4.0 * i
         document["annotations"].append(
             {"id": i, "image_id": i, "category_id": ids[i], "bbox": box, "area": 500.0, "iscrowd": 0}
+            | {"segmentation": [[x, 5.0, x + 20.0, 5.0, x + 20.0, 30.0, x, 30.0]]}
         )
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(document), encoding="utf-8")
     return root

@@ -81,6 +81,19 @@ def test_a_reader_that_goes_away_changes_no_status(tmp_path: Any, monkeypatch: p
         assert sys.stdout is pipe
 
 
+def test_a_closed_terminal_changes_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    assert answer_for(lambda: print("a") or 3, interrupted="") == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")  # noqa: PTH110
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert answer_for(lambda: print("a") or 0, interrupted="") == 1
+    assert "error: cannot write the output: No space left on device" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_characters_that_a_terminal_lacks_are_replaced(encoding: str) -> None:
     raw = io.BytesIO()

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -25,10 +26,14 @@ class ForgivingStream:
 
     Args:
         stream: the stream; everything but writing is its own.
+
+    Attributes:
+        lost: why what is written gets lost, where that is not the reader's doing: a full disk.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost: OSError | None = None
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
@@ -55,7 +60,9 @@ class ForgivingStream:
     def _forgiving(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.lost = self.lost or error
             # Nothing may be written at the interpreter's exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
@@ -76,9 +83,14 @@ def answer_for(run: Callable[[], int], *, interrupted: str) -> int:
     Returns:
         The exit status; 1 where it was interrupted, that of the error where it raised a `ZooError`.
     """
-    with _door():
+    with _door() as stdout:
         try:
-            return run()
+            status = run()
+            stdout.flush()
+            if stdout.lost is not None:
+                reason = stdout.lost.strerror or stdout.lost
+                print(f"error: cannot write the output: {reason}\nnext: free some space", file=sys.stderr)
+            return max(status, int(stdout.lost is not None))
         except ZooError as error:
             print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
             return error.exit_status
@@ -89,19 +101,21 @@ def answer_for(run: Callable[[], int], *, interrupted: str) -> int:
 
 
 @contextlib.contextmanager
-def _door() -> Iterator[None]:
+def _door() -> Iterator[ForgivingStream]:
     streams = sys.stdout, sys.stderr
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.signal(number, _end) for number in SIGNALS}
-    sys.stdout, sys.stderr = (_forgiving(stream) for stream in streams)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout, sys.stderr = streams
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # for `>&-`, which leaves None
+        stdout, stderr = (_forgiving(stream or nowhere) for stream in streams)
+        sys.stdout, sys.stderr = stdout, stderr
+        try:
+            yield stdout
+        finally:
+            stdout.flush()
+            sys.stdout, sys.stderr = streams
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _forgiving(stream: TextIO) -> Any:

@@ -20,7 +20,7 @@ import zoo
 from zoo.catalog.entry import entry_names, read_entry
 from zoo.checkpoints.containers.file_bytes import FileBytes
 from zoo.checkpoints.own import recognise_keymap
-from zoo.config.build import build_model, load_detector
+from zoo.config.build import build_model, load_detector, load_weights
 from zoo.config.compose import compose
 from zoo.errors import CheckpointError, ConversionError
 from zoo.models.detectors.base import Detector
@@ -54,6 +54,15 @@ def fresh(name: str) -> tuple[dict[str, Any], Detector, list[str]]:
     for tensor in detector.state_dict().values():
         tensor.copy_(torch.randint(1, 100, tensor.shape, generator=generator))
     return config, detector, classes
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    _, detector, _ = fresh("shapes_retinanet_r10_fpn")
+    tensors = detector.state_dict()
+    key = next(key for key, tensor in tensors.items() if tensor.dim() == 4)
+    with pytest.raises(ConversionError, match=rf"in the place of 1 weights, such as {key} \(torch.int8\)"):
+        load_weights(detector, {**tensors, key: tensors[key].to(torch.int8)}, "zoo")
+    load_weights(detector, {**tensors, key: tensors[key].half()}, "zoo")
 
 
 def as_exported(detector: Detector, path: Path) -> None:

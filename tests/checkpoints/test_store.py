@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -64,6 +65,21 @@ def test_the_second_fetch_asks_nobody(server: FileServer, store: CheckpointStore
     server.files.clear()
     assert store.fetch([url], published_prefix=SHA[:8]) == first
     assert len(server.seen) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_read(
+    server: FileServer, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.serve("/a.pth", BODY)
+    store.fetch([url], published_prefix=SHA[:8])
+
+    def refuse(path: Path, _label: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("zoo.checkpoints.store.locked", refuse)
+    assert store.fetch([url], published_prefix=SHA[:8]).sha256 == SHA
+    with pytest.raises(DownloadError, match="Read-only file system"):
+        store.fetch([server.serve("/b.pth", OTHER)], published_prefix=OTHER_SHA[:8])
 
 
 def test_the_evidence_says_what_was_published(server: FileServer, store: CheckpointStore, tmp_path: Path) -> None:
@@ -172,6 +188,15 @@ def test_a_file_that_changed_since_its_pin_is_noticed(
         store.fetch([server.address + "/gone.pth", url], published_prefix=prefix)
     assert f"{url}: has changed since it was pinned on 2025-05-01: sha256 is {OTHER_SHA}" in caught.value.message
     assert "remove its pin from checkpoints.lock" in caught.value.next_step
+
+
+def test_no_more_is_taken_than_the_pinned_file_has(server: FileServer, tmp_path: Path, lock: Path) -> None:
+    url = server.serve("/a.pth", BODY + b"more")
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({url: {"sha256": SHA, "size": len(BODY), "pinned": "2025-05-01"}}))
+    store = CheckpointStore(tmp_path / "cache", Pins([lock], tmp_path / "mine.lock"), policy=QUICK)
+    with pytest.raises(HashMismatchError, match="pinned on 2025-05-01: 150,004 bytes instead of 150,000"):
+        store.fetch([url], published_prefix=None)
 
 
 def test_a_prefix_is_pinned_in_full(server: FileServer, store: CheckpointStore, lock: Path) -> None:

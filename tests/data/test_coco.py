@@ -140,6 +140,9 @@ def test_masks(tmp_path: Path) -> None:
     assert ground_truth.rle(1) is ground_truth.rle(1)
     with pytest.raises(DataError, match="annotation 2 has no segmentation"):
         ground_truth.rle(2)
+    with pytest.raises(DataError, match="1 of 3 annotations have no segmentation, such as annotation 2"):
+        ground_truth.require_masks()
+    ground_truth.subset(1).require_masks()
 
 
 def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -152,6 +155,8 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     ("document", "message"),
     [
         ("{", "is not valid JSON"),
+        (json.dumps(DOCUMENT).replace('"images":', '"images": [], "images":'), "the key 'images' stands there twice"),
+        (json.dumps(DOCUMENT).replace('"area": 10,', '"area": 10, "area": 11,'), "the key 'area' stands there twice"),
         ("[]", "holds a list, not an object"),
         (edited(lambda d: d.pop("images")), "has no list 'images'"),
         (edited(lambda d: d.update(annotations={})), "has no list 'annotations'"),
@@ -168,6 +173,8 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (edited(lambda d: d["annotations"][1].update(bbox=["1", 2, 3, 4])), "annotation 9 whose 'bbox'"),
         (edited(lambda d: d["annotations"][1].update(bbox=[1, 2, 3, float("nan")])), "annotation 9 whose 'bbox'"),
         (edited(lambda d: d["annotations"][1].update(bbox=None)), "annotation 9 whose 'bbox'"),
+        (edited(lambda d: d["annotations"][1].update(bbox=[0, 0, 1e300, 1])), "'bbox' lies outside of any image"),
+        (edited(lambda d: d["annotations"][1].update(bbox=[0, -(2**40), 1, 1])), "'bbox' lies outside of any image"),
         (edited(lambda d: d["annotations"][1].pop("bbox")), "annotation 9 without 'bbox'"),
         (edited(lambda d: d["annotations"][0].update(area=None)), "annotation 5 whose 'area' is not a finite number"),
         (edited(lambda d: d["annotations"][2].update(area="81")), "annotation 2 whose 'area' is not a finite number"),
@@ -185,6 +192,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         ),
         (edited(lambda d: d["images"][2].update(file_name="a/../../b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="/etc/b.jpg")), "image 20 whose 'file_name'"),
+        (edited(lambda d: d["images"][2].update(file_name="..\\b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="C:/b.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name="b\0.jpg")), "image 20 whose 'file_name'"),
         (edited(lambda d: d["images"][2].update(file_name=7)), "image 20 whose 'file_name'"),

@@ -11,7 +11,7 @@ from made_up import cell, make_entry, make_record
 
 from zoo.catalog.entry import PublishedCell
 from zoo.results.ladder import printed, trained_verdict, verdict
-from zoo.results.published import measured_value, published_cells
+from zoo.results.published import hardware_bound, measured_value, published_cells
 from zoo.results.record import Record, Verdict
 from zoo.results.verdict import judge
 
@@ -162,6 +162,13 @@ def test_trained_verdict_takes_the_mean_and_a_known_sigma() -> None:
 ONNX = {"p50": 31.4, "p95": 40.0, "cpu": "EPYC 9654", "onnxruntime": "1.31.1", "threads": 4}
 
 
+def test_training_memory_in_megabytes() -> None:
+    assert measured_value(make_record(measured={"train_memory_gb": 10.5}), "train_memory_mb") == 10752
+    assert hardware_bound("train_memory_mb")
+    assert hardware_bound("hours_per_epoch"), "what is published and not measured"
+    assert not hardware_bound("box_AP")
+
+
 def test_judge_answers_for_every_published_metric() -> None:
     entry = make_entry(
         cell("37.4"),
@@ -170,6 +177,8 @@ def test_judge_answers_for_every_published_metric() -> None:
         cell("80.4", metric="latency_ms", hardware="CPU ONNX"),
         cell("0.99", metric="latency_ms", hardware="A100 TensorRT"),
         cell("4.0", metric="train_memory_gb", hardware="V100"),
+        cell("10956", metric="train_memory_mb", hardware="Titan X"),
+        cell("6.0", metric="hours_per_epoch", hardware="8 Titan X"),
         cell("3.2", metric="params_m"),
         cell("8.7", metric="flops_b"),
     )
@@ -190,6 +199,8 @@ def test_judge_answers_for_every_published_metric() -> None:
         "onnx_latency_ms": "NOT-COMPARED",
         "latency_ms": "NOT-COMPARED",
         "train_memory_gb": "NOT-ASKED",
+        "train_memory_mb": "NOT-ASKED",
+        "hours_per_epoch": "NOT-ASKED",
         "params_m": "EXACT",
         "flops_b": "DRIFT",  # 8.86, and complexity has no noise floor
     }

@@ -44,6 +44,8 @@ METRICS = {
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",
+    "train_memory_mb": "MB",
+    "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
 }

@@ -31,7 +31,7 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
             continue
         place = tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
         if place not in seen:
-            seen[place] = _is_finite(tensor)
+            seen[place] = is_finite(tensor)
         if not seen[place]:
             found[key] = int(tensor.numel() - torch.isfinite(tensor).sum())
     if found:
@@ -42,8 +42,9 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise CheckpointError(message, next_step="take the checkpoint of an earlier step, before the training diverged")
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are. Their sum is not finite if one is not, and is a fraction of the work of asking each."""
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all values of a tensor are finite."""
+    # Their sum is not if one is not, and is a fraction of the work of asking each.
     import torch
 
     # half precision overflows where the sum of finite values would not

@@ -92,9 +92,10 @@ class CheckpointStore:
         if not urls:
             raise DownloadError("no address is known of this checkpoint", next_step=_OWN_FILE)
         label = file_name(urls[0], default="checkpoint")
-        with disk_errors(self.root, label), locked(self._index.path(urls[0]), label):
+        with disk_errors(self.root, label):
             expect = self._expected_file(urls, published_prefix, published_sha256, label)
-            url, path, digest = self._cached(urls, expect) or self._download(urls, expect, label)
+            # What is there is read without a lock: a cache need not be writable to be used.
+            url, path, digest = self._cached(urls, expect) or self._fetch_locked(urls, expect, label)
             if self._pins is not None and published_sha256 is None and expect.sha256 is None:
                 pin = self._pins.add(urls, sha256=digest.sha256, size=digest.size)
                 self._check_race(pin, digest, label)
@@ -105,6 +106,11 @@ class CheckpointStore:
             size=digest.size,
             hash_evidence=self._evidence(published_prefix, published_sha256, pinned=self._pins is not None),
         )
+
+    def _fetch_locked(self, urls: Sequence[str], expect: ExpectedFile, label: str) -> tuple[str | None, Path, Digest]:
+        """Download the file, unless the process that held the lock before has done so."""
+        with locked(self._index.path(urls[0]), label):
+            return self._cached(urls, expect, mend=True) or self._download(urls, expect, label)
 
     def register_local(
         self, path: Path, *, urls: Sequence[str], published_prefix: str | None, published_sha256: str | None = None
@@ -149,7 +155,9 @@ class CheckpointStore:
                 f"{label}: the file pinned on {pin.pinned} is not the published one: {contradiction}",
                 next_step=f"correct the published hash in the entry's YAML, or remove the pin from {LOCK_FILE}",
             )
-        return published if sha256 is not None else replace(published, sha256=pin.sha256, pinned_on=pin.pinned)
+        if sha256 is not None:
+            return published
+        return replace(published, sha256=pin.sha256, pinned_on=pin.pinned, size=pin.size)
 
     def _check_race(self, pin: Pin, digest: Digest, label: str) -> None:
         """Another process may have pinned the same address in between, and have been given another file."""
@@ -159,14 +167,17 @@ class CheckpointStore:
                 f"{label}: {mismatch}", next_step=f"run again to fetch the pinned file, or {_OWN_FILE}"
             )
 
-    def _cached(self, urls: Sequence[str], expect: ExpectedFile) -> tuple[str | None, Path, Digest] | None:
-        """The file, if the store has it undamaged."""
+    def _cached(
+        self, urls: Sequence[str], expect: ExpectedFile, *, mend: bool = False
+    ) -> tuple[str | None, Path, Digest] | None:
+        """The file, if the store has it undamaged; with `mend` damaged ones are removed."""
         for url, sha256 in self._known_digests(urls, expect):
             for path in self._files(sha256):
                 digest = hash_file(path)
                 if digest.sha256 != sha256:
-                    log.warning("%s: the cached file is damaged; it is removed and fetched again", path)
-                    path.unlink()
+                    if mend:
+                        log.warning("%s: the cached file is damaged; it is removed and fetched again", path)
+                        path.unlink()
                 elif expect.mismatch(digest) is None:
                     return url, path, digest
         return None

@@ -118,13 +118,18 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
         keymap: name of the zoo's key table.
 
     Raises:
-        ConversionError: keys or shapes do not correspond one to one.
+        ConversionError: keys or shapes do not correspond one to one, or whole numbers stand for weights.
     """
     from zoo.checkpoints.convert import convert
     from zoo.checkpoints.keymaps import key_map
 
     state = detector.state_dict()
     converted, report = convert(tensors, key_map(keymap), _shapes(detector))
+    whole = [key for key, tensor in converted.items() if state[key].is_floating_point() > tensor.is_floating_point()]
+    if whole:
+        first = f"{whole[0]} ({converted[whole[0]].dtype})"
+        message = f"whole numbers stand in the place of {len(whole)} weights, such as {first}"
+        raise ConversionError(message, next_step="give the file from before its quantisation")
     # Files of half precision hold what is computed with in full.
     widened = {key: tensor.to(state[key].dtype) for key, tensor in converted.items()}
     detector.load_state_dict(widened, strict=True, assign=True)

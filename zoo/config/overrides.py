@@ -64,8 +64,10 @@ def check(arguments: Sequence[str]) -> Arguments:
     """
     flags, overrides = split_flags(arguments)
     multirun = any(flag in MULTIRUN for flag in flags)
+    overrides = list(dict.fromkeys(overrides))
     for override in overrides:
         _check_key(override)
+    _refuse_two_values(overrides)
     given = [as_hydra_reads(override, multirun=multirun) for override in overrides]
     if multirun and not any(argument.startswith("entry=") for argument in given):
         given.append("entry=glob(*)")
@@ -143,6 +145,17 @@ def _check_key(override: str) -> None:
         inside = [setting for setting in known_settings if setting.startswith(f"{name}.")]
         step = f"write {inside[0]}={value}" if len(inside) == 1 else f"write one of {', '.join(inside)}"
         raise UsageError(f"{override}: {name} is a group of settings", next_step=step)
+
+
+def _refuse_two_values(overrides: Iterable[str]) -> None:
+    """Raise UsageError where a key has two values: Hydra would take the last of them without a word."""
+    found: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        before = found.setdefault(key, override)
+        if before != override and key != "entry":  # of several entries `check` has more to say
+            step = "keep one of them; for several values write KEY=A,B and -m"
+            raise UsageError(f"{key} is given twice: {before} and {override}", next_step=step)
 
 
 def _written_out(word: str) -> str:

@@ -106,7 +106,7 @@ class CocoGroundTruth:
             annotation_ids=annotation_ids[by_image],
             image_index=image_index,
             category_index=annotations.positions("category_id", category_ids),
-            boxes=annotations.numbers("bbox", 4),
+            boxes=annotations.boxes("bbox"),
             areas=annotations.numbers("area", 1),
             is_crowd=annotations.flags("iscrowd"),
             ignore=np.array([bool(row.get("ignore", False)) for row in annotations.rows], dtype=bool),
@@ -176,6 +176,16 @@ class CocoGroundTruth:
             image: position in `image_ids`.
         """
         return int(self.heights[image]), int(self.widths[image])
+
+    def require_masks(self) -> None:
+        """Raise DataError where an annotation has no segmentation: before work begins, not in its midst."""
+        lacking = [i for i, segmentation in enumerate(self.segmentations) if segmentation is None]
+        if lacking:
+            number, first = f"{len(lacking):,} of {len(self.segmentations):,}", self.annotation_ids[lacking[0]]
+            raise DataError(
+                f"{number} annotations have no segmentation, such as annotation {first}",
+                next_step="complete their masks, or leave all of them out to evaluate boxes alone",
+            )
 
     def rle(self, annotation: int) -> Rle:
         """The mask of an annotation at its image's size, made on first use: polygons are rasterised and merged.

@@ -35,13 +35,13 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object in an annotation file, and the sha256 of the file.
 
     Raises:
-        DataError: the file is missing, cannot be read, or is no JSON object.
+        DataError: the file is missing, cannot be read, is no JSON object, or has a key twice in one.
     """
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            document = json.load(file)
+            document = json.load(file, object_pairs_hook=_once_each)
     except FileNotFoundError:
         raise DataError(
             f"no annotation file at {path}",
@@ -142,6 +142,15 @@ class Table:
         """A column of 0 and 1."""
         return np.array(self.values(key, lambda value: value in (0, 1), "0 or 1"), dtype=bool)
 
+    def boxes(self, key: str) -> npt.NDArray[np.float64]:
+        """A column of boxes (rows, 4), no side or corner of which is farther out than an image can reach."""
+        column = self.numbers(key, 4)
+        far = np.flatnonzero(np.abs(column).max(axis=1, initial=0) > LARGEST_IMAGE)
+        if far.size:
+            row = self.rows[far[0]]
+            raise self.fault(row, f"whose {key!r} lies outside of any image: {_shown(row[key])}")
+        return column
+
     def numbers(self, key: str, width: int) -> npt.NDArray[np.float64]:
         """A column of finite numbers (rows,), or of lists of `width` of them, (rows, width)."""
         column = as_numbers([row.get(key) for row in self.rows])
@@ -177,8 +186,8 @@ def is_inside(name: Any) -> bool:
     """Whether a text is the name of a file inside a folder, which it cannot leave; "a/1.jpg" is."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
-    path = PurePosixPath(name)
-    return not (path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or not path.parts)
+    path, elsewhere = PurePosixPath(name), PureWindowsPath(name)
+    return bool(path.parts) and not (path.is_absolute() or elsewhere.drive or ".." in (*path.parts, *elsewhere.parts))
 
 
 def as_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
@@ -190,6 +199,16 @@ def as_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     if column.dtype.kind not in "iuf" or not np.isfinite(column).all():
         return None
     return column.astype(np.float64)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that stands there twice every reader takes another value."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {double[:60]!r} stands there twice in one object")
+    return values
 
 
 def layout_error(path: Path, fault: str) -> DataError:

@@ -36,7 +36,7 @@ class ExpectedFile:
         md5: digest, lower-case hex.
         sha256: digest, lower-case hex, published or pinned.
         sha256_prefix: the first digits of the published sha256, lower-case hex.
-        pinned_on: the day on which `sha256` was pinned; None where the publisher gave it.
+        pinned_on: the day on which `size` and `sha256` were pinned; None where the publisher gave it.
         max_size: bytes above which it cannot be the file, where the exact number is not known.
     """
 
@@ -52,16 +52,24 @@ class ExpectedFile:
         """The most bytes that are taken from a server."""
         return self.max_size if self.size is None else self.size
 
+    def wrong_size(self, size: int) -> str:
+        """How a file of another size than `size` differs, as the end of a sentence."""
+        text = f"{size:,} bytes instead of {self.size:,}"
+        return f"has {text}" if self.pinned_on is None else f"{self._changed}: {text}"
+
+    @property
+    def _changed(self) -> str:
+        return f"has changed since it was pinned on {self.pinned_on}"
+
     def mismatch(self, digest: Digest) -> str | None:
         """How a file differs from what is known of it, as the end of a sentence; None if it fits."""
         if self.size is not None and digest.size != self.size:
-            return f"has {digest.size:,} bytes instead of {self.size:,}"
+            return self.wrong_size(digest.size)
         if self.sha256_prefix is not None and not digest.sha256.startswith(self.sha256_prefix):
             return f"sha256 is {digest.sha256}, but the published one begins with {self.sha256_prefix}"
         if self.sha256 is not None and digest.sha256 != self.sha256:
             if self.pinned_on is not None:
-                changed = f"has changed since it was pinned on {self.pinned_on}"
-                return f"{changed}: sha256 is {digest.sha256}, the pinned one is {self.sha256}"
+                return f"{self._changed}: sha256 is {digest.sha256}, the pinned one is {self.sha256}"
             return f"sha256 is {digest.sha256}, the published one is {self.sha256}"
         if self.md5 is not None and digest.md5 != self.md5:
             return f"md5 is {digest.md5}, the published one is {self.md5}"

@@ -46,6 +46,7 @@ class Failure(Exception):  # noqa: N818 - it ends an attempt, not the program
         retry_after: seconds that the server asks to wait before.
         wrong_file: whether it offers or brought another file than the expected one.
         slow: whether it brought what it brought too slowly.
+        unreached: whether there was no connection to it.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Failure(Exception):  # noqa: N818 - it ends an attempt, not the program
         retry_after: float | None = None,
         wrong_file: bool = False,
         slow: bool = False,
+        unreached: bool = False,
     ) -> None:
         super().__init__(reason)
         self.retry = retry
         self.retry_after = retry_after
         self.wrong_file = wrong_file
         self.slow = slow
+        self.unreached = unreached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,7 +372,7 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, kinds.Timeout | below.ReadTimeoutError):
         return Failure("does not answer in time", retry=True)
     if isinstance(error, kinds.ConnectionError):
-        return Failure(f"no connection ({inner})", retry=True)
+        return Failure(f"no connection ({inner})", retry=True, unreached=True)
     if isinstance(error, below.HTTPError | HTTPException):
         return Failure(f"the connection broke ({inner})", retry=True)
     if isinstance(error, kinds.InvalidHeader):
@@ -389,4 +392,6 @@ def _innermost(error: BaseException) -> str:
         if not isinstance(below, BaseException):
             break
         inner = below
-    return re.sub(r".*\[Errno -?\d+\] ", "", str(inner).rpartition("): ")[2])
+    text = str(inner).rpartition("): ")[2]
+    bare = re.sub(r".*\[Errno -?\d+\] ", "", text)
+    return bare if bare == text else bare.removesuffix(")")  # urllib3 puts such an error into brackets of its own

@@ -37,6 +37,8 @@ def make_metric(
     if masks and not any(ground_truth.segmentations):
         _log.warning("warning: the annotations have no masks: boxes alone are evaluated")
         masks = False
+    elif masks:
+        ground_truth.require_masks()
     return Accuracy(
         ground_truth,
         evaluator=evaluator,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zoo.catalog.entry import ZOO_ORDER, Entry, PublishedCell
+from zoo.catalog.entry import METRICS, ZOO_ORDER, Entry, PublishedCell
 from zoo.measure.measurement import metrics
 from zoo.results.record import Record
 
@@ -27,9 +27,12 @@ def _on_cpu_by_onnx(cell: PublishedCell) -> bool:
 
 
 def hardware_bound(metric: str) -> bool:
-    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared."""
+    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared.
+
+    So do the hours of a training, which are published and not measured here.
+    """
     _, place = metrics().get(metric, (None, None))
-    return place is not None and place.hardware_bound
+    return metric in METRICS if place is None else place.hardware_bound
 
 
 def measured_value(record: Record, metric: str) -> float | None:

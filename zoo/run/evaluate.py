@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from zoo.checkpoints.finite import is_finite
 from zoo.data.detections import Detections
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
@@ -50,7 +53,7 @@ def evaluate(
         context: the processes that share the images.
 
     Raises:
-        ZooError: an image of any process is missing or damaged.
+        ZooError: an image of any process is missing or damaged, or the network computes what is no number.
     """
     found: Iterable[_Found] = _detect(detector, batches, images, precision, context)
     if context.world_size > 1:
@@ -90,7 +93,46 @@ def _detect(
 ) -> Iterator[_Found]:
     """The detections of this process's batches."""
     hidden = None if context.is_main else True
-    with tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress:
+    with (
+        tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress,
+        _refusing_non_finite(detector, precision),
+    ):
         for samples in batches:
             yield [sample.image_id for sample in samples], detect(detector, samples, precision)
             progress.update(len(samples))
+
+
+@contextlib.contextmanager
+def _refusing_non_finite(detector: Detector, precision: str) -> Iterator[None]:
+    """Look at what the neck and every head compute: NaN finds nothing, and would count as an AP of 0.
+
+    Raises:
+        ZooError: one of them computes NaN or infinite values; the message names it.
+    """
+    looked_at = {name: part for name, part in detector.named_children() if name != "backbone"}
+
+    def look(part: nn.Module, _inputs: Any, outputs: Any) -> None:
+        if not all(map(is_finite, _floats(outputs))):
+            name = next(name for name, known in looked_at.items() if known is part)
+            message = f"the network computes NaN or infinite values (in {name}, precision={precision})"
+            step = "look for broken weights in the checkpoint, such as a negative running variance"
+            raise ZooError(message, next_step=step if precision == "fp32" else "evaluate it in precision=fp32")
+
+    hooks = [part.register_forward_hook(look) for part in looked_at.values()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _floats(value: Any) -> Iterator[Tensor]:
+    """Every floating-point tensor in what a module gives."""
+    if isinstance(value, Tensor):
+        yield from [value] if value.is_floating_point() else []
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _floats(item)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _floats(getattr(value, field.name))

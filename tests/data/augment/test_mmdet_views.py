@@ -92,6 +92,15 @@ def test_masks_come_with_their_boxes(tmp_path: Path) -> None:
     assert torch.stack(found).float().sub(target.boxes[0]).abs().max() <= 2
 
 
+def test_objects_without_a_mask_are_told_before_the_first_step(tmp_path: Path) -> None:
+    box: list[float] = [10, 5, 20, 10]
+    crowd = annotation(1, box, iscrowd=1, segmentation=None)
+    truth, files = make(tmp_path, [(40, 60)], [annotation(1, box), crowd, annotation(1, box, segmentation=None)])
+    with pytest.raises(DataError, match="1 of 2 objects to train on are without a segmentation, such as annotation 3"):
+        fixed(truth, files, masks=True)
+    assert len(example(fixed(truth, files))[1].boxes) == 2
+
+
 def test_a_crop_without_an_object_is_drawn_again(tmp_path: Path) -> None:
     rows = [annotation(1, [1, 1, 90, 90]), annotation(2, [0, 0, 200, 200]), annotation(3, [1, 1, 4, 4])]
     truth, files = make(tmp_path, [(200, 200), (200, 200), (200, 100)], rows)

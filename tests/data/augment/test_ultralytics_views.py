@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from labeled_images import annotation, make
 
 from zoo.data.augment.settings import MosaicSettings
 from zoo.data.augment.training_set import Example, TrainingSet
@@ -55,6 +56,14 @@ def of(truth: CocoGroundTruth, coco: Path, *, seed: int = 0, masks: bool = False
     files = [coco / "val2017" / name for name in truth.file_names]
     settings = build(MosaicSettings, {**STILL, **changes}, "schedule.mosaic", "correct it")
     return training_set(truth, files, settings, epochs=2, seed=seed, masks=masks)
+
+
+def test_run_lengths_are_no_outlines_to_learn_a_mask_from(tmp_path: Path) -> None:
+    runs = {"size": [40, 60], "counts": [0, 40, 2360]}
+    truth, _ = make(tmp_path, [(40, 60)], [annotation(1, [0, 0, 1, 40], segmentation=runs)])
+    with pytest.raises(DataError, match="1 of 1 objects to train on are without polygons, such as annotation 1"):
+        of(truth, tmp_path, masks=True)
+    of(truth, tmp_path)
 
 
 def example(data: TrainingSet, index: SampleIndex) -> Example:

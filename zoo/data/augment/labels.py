@@ -83,6 +83,12 @@ class Objects:
     masks: AnnotatedMasks | Polygons | None = None
 
 
+@rule("without a segmentation")
+def has_mask(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether each annotation (A,) has a segmentation of any kind."""
+    return np.array([one is not None for one in ground_truth.segmentations], dtype=bool)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRules:
     """How a framework reads a training set.
@@ -92,11 +98,13 @@ class LabelRules:
         objects: rules that an annotation fulfils if it is an object to find.
         read: the objects of an image, from the ground truth, the position of the image and those of its annotations
             that are left, int64 (G,).
+        masks: rule that an annotation fulfils if its mask can be learnt.
     """
 
     images: tuple[Rule, ...]
     objects: tuple[Rule, ...]
     read: Callable[[CocoGroundTruth, int, Ints], Objects]
+    masks: Rule = has_mask
 
     def select_images(self, ground_truth: CocoGroundTruth) -> Ints:
         """Positions of the images that are trained on, ascending."""
@@ -201,6 +209,12 @@ def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
     corners = inclusive_boxes(ground_truth.boxes, *sizes)
     ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
     return ordered
+
+
+@rule("without polygons")
+def has_polygons(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether the segmentation of each annotation (A,) is one of polygons."""
+    return np.array([isinstance(one, list) and bool(one) for one in ground_truth.segmentations], dtype=bool)
 
 
 def read_boxes(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:

@@ -48,9 +48,21 @@ class LabeledImages:
         self._images = images.tolist()
         self._annotations = [np.flatnonzero(kept[slot]) + slot.start for slot in slots]
         self._read = rules.read
+        self._has_mask = rules.masks
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def require_masks(self) -> None:
+        """Raise DataError where the mask of an object cannot be learnt."""
+        kept = np.concatenate(self._annotations)
+        lacking = kept[~self._has_mask(self._ground_truth)[kept]]
+        if lacking.size:
+            number, first = f"{len(lacking):,} of {len(kept):,}", self._ground_truth.annotation_ids[lacking[0]]
+            raise DataError(
+                f"{number} objects to train on are {self._has_mask.others}, such as annotation {first}",
+                next_step="complete the masks of the annotations, or train a model of boxes alone",
+            )
 
     def load(self, index: int) -> LabeledImage:
         """An image of the set, decoded, and its objects.

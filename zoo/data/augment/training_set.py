@@ -38,6 +38,9 @@ class TrainingSet(Dataset[Example | ZooError]):
         by_orientation: whether only views of one orientation share a batch.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
 
+    Raises:
+        DataError: targets have masks, and an object has none to learn.
+
     Attributes:
         is_landscape: bool (I,), whether the views of an image may share a batch with those of wide images; true for
             all where orientations are not kept apart.
@@ -57,6 +60,8 @@ class TrainingSet(Dataset[Example | ZooError]):
         self.images = images
         self.operations = dict(operations)
         self.seed = seed
+        if masks:
+            images.require_masks()
         self.masks = masks
         self.batch_shape = batch_shape
         self.redraw_empty = redraw_empty

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.data.augment.affine import RandomAffine
-from zoo.data.augment.labels import LabelRules, has_extent, is_single
+from zoo.data.augment.labels import LabelRules, has_extent, has_polygons, is_single
 from zoo.data.augment.mosaic import CopyPaste, MixUp, Mosaic
 from zoo.data.augment.operations import LetterboxSquare, RandomHFlip, RandomHsv, ResizeRelative
 from zoo.data.augment.outlines import read_outlines
@@ -19,7 +19,7 @@ from zoo.data.augment.source import LabeledImages
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 
-LABELS = LabelRules(images=(), objects=(is_single, has_extent), read=read_outlines)
+LABELS = LabelRules(images=(), objects=(is_single, has_extent), read=read_outlines, masks=has_polygons)
 
 
 def training_set(
