@@ -162,7 +162,7 @@ COMMANDS = (
     Command(
         name="score",
         theme="results",
-        about="AP of detections of your own, after a look for the classic mistakes",
+        about="AP of your own detections, after a look for the classic mistakes",
         run=_score,
         arguments=_arguments,
     ),
