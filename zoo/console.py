@@ -14,7 +14,6 @@ from zoo.results.diff import diff_rows, entries_of, render_diff
 from zoo.results.ladder import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
 from zoo.results.record import Record
 from zoo.results.table import not_published
-from zoo.runtime.distributed import is_main_process
 from zoo.terminal import paint, width_of
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ LONGEST_REASON = 400
 
 def announce(record: Record, entry: Entry) -> None:
     """Log what a run is going to measure: weights and data are there, nothing has been computed yet."""
+    from zoo.runtime.distributed import is_main_process
+
     if is_main_process():
         log.info("%s", header(record, entry))
 

@@ -138,9 +138,9 @@ class TrialRuns:
             return error.message
 
     def _rescore(self, switch: Switch) -> str | None:
-        if rules_of(switch, self._stored) == self._stored.own_rules():
+        if rules_of(switch, self.stored) == self.stored.own_rules():
             return "the row has that value"
-        Ledger(self.settings.results_dir).file(rescored(self.record, switch, self._stored))
+        Ledger(self.settings.results_dir).file(rescored(self.record, switch, self.stored))
         return None
 
     def _run(self, switch: Switch) -> str | None:
@@ -160,7 +160,7 @@ class TrialRuns:
         return None if record.status == "measured" else str(record.reason)
 
     @cached_property
-    def _stored(self) -> StoredRun:
+    def stored(self) -> StoredRun:
         """The detections of the run. Raises DataError: they are not there, or are those of another run."""
         from zoo.config.build import open_data
         from zoo.data.dataset import open_dataset
