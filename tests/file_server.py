@@ -54,6 +54,7 @@ class Fault:
 class Seen:
     """One request, and how many bytes of a body it was sent."""
 
+    method: str
     path: str
     headers: dict[str, str]
     sent: int = 0
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Tests look at `FileServer.seen` instead."""
 
     def do_GET(self) -> None:
-        seen = Seen(self.path, dict(self.headers))
+        seen = Seen(self.command, self.path, dict(self.headers))
         self.files.seen.append(seen)
         self.path = self.path.partition("?")[0]
         faults = self.files.faults[self.path]
@@ -118,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(seen, fault, *self._file(self.files.files[self.path], fault))
         else:
             self._answer(seen, fault, 404, b"nothing here", {})
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 
     def _file(self, served: Served, fault: Fault) -> tuple[int, bytes, dict[str, str]]:
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -140,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         if announced != len(body) or fault.cut_after is not None:
             self.send_header("Connection", "close")
         self.end_headers()
+        if self.command == "HEAD":
+            return
         body = body if fault.cut_after is None else body[: fault.cut_after]
         hold = len(body) if fault.hold_after is None else fault.hold_after
         try:

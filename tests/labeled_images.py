@@ -34,6 +34,7 @@ def levels(image: LabeledImage) -> list[list[int]]:
 
 
 def annotation(image: int, box: list[float], **more: Any) -> dict[str, Any]:
+    """A row of COCO's annotations: an object that fills its box; `more` are other columns."""
     values = {"image_id": image, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
     x, y, w, h = box
     return values | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]} | more

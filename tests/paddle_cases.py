@@ -13,10 +13,12 @@ import pytest
 import torch
 from cases import ENTRIES
 from pairing import pair_detections
-from parity import GOLDEN, SHARED, golden, sample, weights
+from parity import GOLDEN, SHARED, golden, manifest, sample, shapes, weights
 from torch import Tensor
 
 from zoo.catalog.entry import read_entry
+from zoo.checkpoints.convert import convert
+from zoo.checkpoints.keymaps import key_map
 from zoo.config.build import build_model, load_weights
 from zoo.config.compose import compose
 from zoo.data.detections import Detections
@@ -74,6 +76,25 @@ def load(case: str) -> TwoStageDetector:
 
 
 loaded = functools.lru_cache(maxsize=1)(load)
+
+
+def parameters_by_key(detector: TwoStageDetector, case: str) -> dict[str, torch.nn.Parameter]:
+    """The parameters of a detector under the keys of the case's checkpoint.
+
+    Values go along: in a checkpoint whose every tensor is filled with its number they tell where each went.
+    """
+    name, *_ = TWINS.get(case) or ENTRIES[f"paddle/{case}"]
+    content = manifest(f"paddle/{case}")
+    keys = {key: content["aliases"].get(key, key) for key in content["order"]}  # a copy has its original's number
+    numbers = {key: float(number) for number, key in enumerate(content["tensors"])}
+    sizes = shapes(f"paddle/{case}")
+    filled = {key: torch.full(sizes[key], numbers[original]) for key, original in keys.items()}
+    own = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
+    converted, _ = convert(filled, key_map(read_entry(name).checkpoint.keymap), own)
+    names = {int(tensor.max()): key for key, tensor in converted.items()}
+    parameters = dict(detector.named_parameters())
+    found = {key: names.get(int(numbers[original]), "") for key, original in keys.items()}
+    return {key: parameters[own_name] for key, own_name in found.items() if own_name in parameters}
 
 
 def synthetic_input(answers: Answers) -> Tensor:

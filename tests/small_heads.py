@@ -17,7 +17,7 @@ from zoo.models.layers.roi_pooler import RoiPooler
 from zoo.models.losses.classification import CrossEntropyLoss, SoftmaxCrossEntropyLoss
 from zoo.models.losses.regression import L1Loss
 from zoo.models.samplers import AllSampler
-from zoo.models.selection import DetectionSelector, ProposalSelector
+from zoo.models.selection import DetectionSelector, Frame, ProposalSelector
 from zoo.types import FeatureSpec
 
 
@@ -51,6 +51,7 @@ def make_roi_head(
     detections: DetectionSelector | None = None,
     coders: Sequence[DeltaCoder] = (DeltaCoder((0.1, 0.1, 0.2, 0.2)),),
     class_agnostic: bool = False,
+    target_frame: Frame = "input",
 ) -> RoiHead:
     """A RoI head on one map of stride 16, by mmdetection's rules, with a stage for each of the coders."""
     stages = {
@@ -65,6 +66,7 @@ def make_roi_head(
             box_loss=L1Loss(),
             divisor="sampled",
             class_agnostic=class_agnostic,
+            target_frame=target_frame,
         )
         for i, coder in enumerate(coders)
     }

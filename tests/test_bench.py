@@ -20,6 +20,8 @@ from conftest import ENTRY
 from file_server import FileServer
 
 from zoo import bench, pipeline
+from zoo.catalog.entry import entry_names
+from zoo.config.overrides import check
 from zoo.measure.measurement import Measurement, measurement
 
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
@@ -313,6 +315,11 @@ def test_a_name_without_its_zoo(tiny_coco: Path) -> None:
     )
     assert status == 1
     assert json.loads(Path("again/record.json").read_text(encoding="utf-8"))["entry"] == ENTRY
+
+
+def test_a_sweep_that_names_no_entry_is_of_every_row() -> None:
+    (argument,) = [argument for argument in check(["--multirun"]).given if argument.startswith("entry=")]
+    assert argument.removeprefix("entry=").split(",") == list(entry_names())
 
 
 def test_multirun_goes_on_and_sums_up(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from conftest import ENTRY
 
 from zoo import bench, cli
+from zoo.catalog.entry import read_entries
 from zoo.checkpoints import fetch_checkpoint as fetch_module
 from zoo.checkpoints.store import StoredFile
 from zoo.commands.runs import run_arguments
@@ -120,6 +122,33 @@ def test_python_runs(
     (program,) = blocks("python")
     exec(compile(program, "README.md", "exec"), {})  # noqa: S102 - it is what users are told to run
     assert re.search(r"^[a-z ]+ \d\.\d+ \[\d+\.\d+, .*\]$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_the_table_of_rows_counts_the_catalogue() -> None:
+    counted = Counter(entry.zoo for entry in read_entries())
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)(?: of (\d+))?[:, ]", PAGES[0], flags=re.MULTILINE)
+    assert {zoo: int(count) for zoo, count, _ in rows} == counted
+    assert all(count == total for _, count, total in rows if total)
+    published, total, own = (
+        int(number) for number in re.findall(r"(\d+) of (\d+) rows of .*, and (\d+) of its own", PAGES[0])[0]
+    )
+    assert (published, total, own) == (counted.total() - counted["shapes"],) * 2 + (counted["shapes"],)
+
+
+def test_the_table_of_rows_says_what_hashes_there_are() -> None:
+    found: dict[str, Counter[str]] = {}
+    for entry in read_entries():
+        checkpoint = entry.checkpoint
+        kind = "whole" if checkpoint.sha256 else "prefix" if checkpoint.sha256_prefix else "none"
+        found.setdefault(entry.zoo, Counter())[kind if checkpoint.urls else "no file"] += 1
+    # If this changes, the column "its files are known by" has to.
+    assert found == {
+        "mmdet": {"prefix": 36},
+        "ultralytics": {"whole": 5, "none": 5},
+        "paddle": {"none": 12},
+        "jwyang": {"none": 4, "no file": 1},
+        "shapes": {"whole": 5},
+    }
 
 
 @pytest.mark.parametrize(

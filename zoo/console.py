@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import Entry
-from zoo.results.diff import entries_of, render_diff
+from zoo.results.diff import diff_rows, entries_of, render_diff
+from zoo.results.ladder import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
 from zoo.results.record import Record
 from zoo.results.table import not_published
-from zoo.results.verdict import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
 from zoo.runtime.distributed import is_main_process
 from zoo.terminal import paint, width_of
 
@@ -140,7 +140,7 @@ def conclude(record: Record, row: Record, filed: Filed, run_dir: Path) -> None:
 def _print_table(row: Record, entries: Mapping[str, Entry]) -> None:
     """The diff of one run, and whatever it measured that its row does not publish."""
     width = width_of(sys.stdout)
-    print(f"\n{render_diff([row], entries, width)}", end="")
+    print(f"\n{render_diff(diff_rows([row], entries), width)}", end="")
     besides = not_published(row, entries.get(row.entry))
     if besides:
         text = f"also measured: {', '.join(f'{name} {value}' for name, value in besides.items())}"

@@ -86,8 +86,16 @@ def test_the_layout_of_2014(small: EquivalentSplit, images: Sequence[str], tmp_p
 @pytest.mark.parametrize(
     ("files", "images", "message"),
     [
-        ({}, OF_2014, "no annotations of minival2014, neither annotations/instances_val2017.json nor annotations/inst"),
-        ({"instances_val2014.json": document([*IDS, 40])}, OF_2014, "do not say which images those are"),
+        (
+            {},
+            OF_2014,
+            "no annotations of minival2014, looked for annotations/instances_val2017.json and annota",
+        ),
+        (
+            {"instances_val2014.json": document([*IDS, 40])},
+            OF_2014,
+            "those are cannot be told from instances_val2014.json",
+        ),
         ({MINIVAL: document(IDS[:2])}, OF_2014, "names 2 images, minival2014 has 3"),
         ({MINIVAL: document([*IDS[:2], 31])}, OF_2014, "its images are not those of minival2014"),
         ({MINIVAL: document(IDS)}, OF_2014[:2], "lacks 1 of 3 images, such as val2017/000000000030.jpg"),
@@ -124,6 +132,9 @@ def test_the_training_split_has_two_folders_in_2014(tmp_path: Path) -> None:
     file, loaded = split.load(root, "annotations/instances_train2017.json")
     assert file.name == "instances_train2017.json"
     assert split.image_files(root, "train2017", loaded) == [root / name for name in names]
+    (root / "annotations" / "instances_train2017.json").rename(root / "annotations" / "instances_train2014.json")
+    with pytest.raises(DataError, match=r"instances_train2017\.json; .* instances_train2014\.json"):
+        split.load(root, "annotations/instances_train2017.json")
 
 
 def test_without_a_root_val2017_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from file_server import QUICK, Fault, FileServer
 
 from zoo.errors import DownloadError, HashMismatchError
-from zoo.fetch.download import Download, download
+from zoo.fetch.download import Download, download, out_of_reach
 from zoo.fetch.hashes import ExpectedFile
 from zoo.fetch.transport import RetryPolicy
 
@@ -27,6 +27,7 @@ INSTEAD = "give a file you have with checkpoint.path=FILE"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    out_of_reach.clear()
     with FileServer() as server:
         yield server
 
@@ -249,6 +250,25 @@ def test_every_mirror_is_listed_with_its_reason(server: FileServer, tmp_path: Pa
     )
 
 
+def test_a_host_that_was_not_reached_gets_one_try_for_the_next_file(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+
+    def no_wait(_: RetryPolicy, failures: int, __: float | None) -> float:
+        waits.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(RetryPolicy, "wait", no_wait)
+    for tries in ([1, 2], []):
+        with pytest.raises(DownloadError):
+            fetch(closed_port(), to=tmp_path / "a.pth")
+        assert waits == tries
+        waits.clear()
+    fetch(server.serve("/a.pth", BODY), to=tmp_path / "a.pth")
+    assert not out_of_reach, "it answered"
+
+
 def test_addresses_of_one_host_that_fail_alike_are_one_line(
     server: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,3 +335,14 @@ def test_a_server_that_cannot_prove_who_it_is_gets_no_second_try(server: FileSer
     server.serve("/a.pth", BODY)
     with pytest.raises(DownloadError, match=r"no trusted TLS connection \(.*SSL.*\)$"):
         fetch(server.address.replace("http:", "https:") + "/a.pth", to=tmp_path / "a.pth")
+
+
+def test_a_name_that_is_not_known_is_told_in_few_words() -> None:
+    import requests.exceptions
+    from urllib3.exceptions import MaxRetryError, NameResolutionError
+
+    from zoo.fetch.transport import _failure
+
+    unknown = NameResolutionError("a.invalid", None, socket.gaierror(-2, "Name or service not known"))  # type: ignore[arg-type]
+    error = requests.exceptions.ConnectionError(MaxRetryError(None, "/a.pth", unknown))  # type: ignore[arg-type]
+    assert str(_failure(error)) == "no connection (Name or service not known)"

@@ -82,7 +82,7 @@ def test_a_drip_is_left_for_the_next_mirror(server: FileServer, tmp_path: Path) 
     assert [seen.path for seen in server.seen] == ["/drip.pth", "/drip.pth", "/a.pth"]
     drip = server.serve("/drip.pth", b"", Fault(status=200, announce=10**6, drip=0.01))
     reason = refused(drip, tmp_path / "other", policy=RetryPolicy(attempts=1, rate_window=0.1))
-    assert reason == "sends less than 10 kB/s for 0.1 s, 1 times"
+    assert reason == "sends less than 10 kB/s for 0.1 s"
 
 
 def test_a_download_has_an_end_in_time(server: FileServer, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_headers_that_drip_are_not_waited_for(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for url in raw_server(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000, gap=0.02):
         reason = refused(url, tmp_path, policy=RetryPolicy(attempts=1, answer_timeout=0.2))
-        assert reason == "does not answer in time, 1 times"
+        assert reason == "does not answer in time"
     for thread in threading.enumerate():  # it ends with the connection, and here, not in the test that comes next
         if thread.name.startswith("request to"):
             thread.join(timeout=10)

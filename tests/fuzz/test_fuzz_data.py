@@ -15,7 +15,7 @@ from zoo.data.augment import mmdet, ultralytics
 from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.results.diff import entries_of, render_diff
+from zoo.results.diff import diff_rows, entries_of, render_diff
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 
@@ -79,6 +79,6 @@ def test_records(tmp_path: Path) -> None:
         assert Record.from_json(record.to_json(), where="again") == record
         if record.hardware_id is not None:
             assert Ledger(tmp_path).path(record).resolve().is_relative_to(tmp_path.resolve())
-        render_diff([record], entries_of([record])).encode()
+        render_diff(diff_rows([record], entries_of([record]))).encode()
 
     fuzz("records", read, RECORDS)

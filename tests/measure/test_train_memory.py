@@ -16,7 +16,7 @@ from subjects import SMALL, make_subject
 from zoo import bench
 from zoo.measure import memory
 from zoo.measure.train_memory import MEASUREMENT, STEPS, published_gigabytes
-from zoo.results.diff import render_diff
+from zoo.results.diff import diff_rows, render_diff
 from zoo.results.verdict import judge
 
 PEAKS = {"peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99, "peak_reserved_bytes": 2**32}
@@ -111,7 +111,7 @@ def test_what_could_not_be_measured_is_blocked_alone() -> None:
     assert [found[metric].verdict for metric in ("box_AP", "train_memory_gb")] == ["EXACT", "BLOCKED"]
     assert found["train_memory_gb"].reason == "needs CUDA"
     assert "| train_memory_gb | BLOCKED    | h200-sxm | 4.0 GB      | V100 " in render_diff(
-        [record], {"mmdet_a": entry}
+        diff_rows([record], {"mmdet_a": entry})
     )
     record.measured = {"box_AP": 37.41, "train_memory_gb": 3.9}
     assert judge(record, entry)["train_memory_gb"].verdict == "NOT-COMPARED"

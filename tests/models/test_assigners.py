@@ -92,3 +92,17 @@ def test_overlaps_are_taken_by_the_convention() -> None:
 def test_thresholds_out_of_order() -> None:
     with pytest.raises(ValueError, match="negative_iou"):
         MaxIoUAssigner(positive_iou=0.3, negative_iou=0.7)
+
+
+def test_single_pixels_match_nothing() -> None:
+    pixel, line = [0.0, 0, 0, 0], [0.0, 0, 9, 0]  # inclusive: 1 x 1 and 10 x 1 pixels
+    candidates, boxes = torch.tensor([pixel, line, [0.0, 0, 9, 1]]), torch.tensor([pixel, line])
+    inclusive = BoxConvention(inclusive=True)
+    assert MaxIoUAssigner(0.5, 0.5, convention=inclusive)(candidates, boxes).gt_inds.tolist() == [0, 1, 1]
+    assigner = MaxIoUAssigner(0.5, 0.5, min_pos_iou=0.00001, convention=inclusive, skip_pixels=True)
+    matches = assigner(candidates, boxes)
+    assert matches.gt_inds.tolist() == [IGNORED, 1, 1]
+    assert assigner(candidates, boxes[:1]).gt_inds.tolist() == [IGNORED, NEGATIVE, NEGATIVE]
+    assert assigner(candidates, boxes[:0]).gt_inds.tolist() == [IGNORED, NEGATIVE, NEGATIVE]
+    assert matches.background.tolist() == [False] * 3
+    assert assigner.skipped(boxes).tolist() == [True, False]

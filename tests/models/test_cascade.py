@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from class_names import class_names
 from geometries import geometry
 from small_heads import make_roi_head
 from torch import Tensor, nn
 
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.errors import UsageError
 from zoo.models.boxes import BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.roi import RoiHead
+from zoo.models.heads.roi_stage import RoiStage
 from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.types import Target
 
 WIDENING = (0.0, 0.0, 1.0, 0.0)
 """Deltas of a box twice as wide for a coder of std log 2."""
@@ -94,6 +102,51 @@ def test_inclusive_boxes_are_handed_on_inclusively() -> None:
     head = make_roi_head(coders=[coder, coder], class_agnostic=True)
     boxes = head.last_stage.decode(torch.tensor([[16.0, 0, 31, 15]]), torch.tensor([WIDENING]))
     assert boxes.tolist() == [[[8, 0, 39, 15]]]
+
+
+def test_every_stage_is_trained_on_what_the_one_before_makes_of_its_regions() -> None:
+    # Regions grow by 2 and by a root of 2; the object, which each stage gets again, comes first.
+    head = cascade().train()
+    spies = [Spy(stage.pooler) for stage in head.stages]  # type: ignore[arg-type] # a pooler
+    for stage, spy in zip(head.stages, spies, strict=True):
+        stage.pooler = spy  # type: ignore[assignment] # no module
+    target, features = Target(torch.tensor([[0.0, 0, 32, 16]]), torch.tensor([1])), torch.rand(1, 1, 8, 8)
+    losses = head.losses([features], [torch.tensor([[16.0, 0, 32, 16]])], [target], [geometry((64, 64))])
+    assert sorted(losses) == [f"loss_{name}_{stage}" for name in ("bbox", "cls") for stage in (1, 2, 3)]
+    seen = [spy.rois[0][:, 1:].tolist() for spy in spies]
+    assert seen[0] == [[0, 0, 32, 16], [16, 0, 32, 16]]
+    assert seen[1] == [[0, 0, 32, 16], pytest.approx([8, 0, 40, 16])]
+    assert seen[2] == [[0, 0, 32, 16], pytest.approx([24 - 16 * 2**0.5, 0, 24 + 16 * 2**0.5, 16], rel=1e-6)]
+    # Both regions overlap the object enough in every stage; only the second is sure of its class.
+    right = math.log1p(2 * math.exp(-9))
+    assert losses["loss_cls_1"].item() == pytest.approx(right + 9)
+    assert losses["loss_cls_2"].item() == pytest.approx(right, abs=1e-6)
+    assert losses["loss_cls_3"].item() == pytest.approx(right + 9)
+
+
+def test_no_gradient_goes_through_the_boxes_of_a_stage() -> None:
+    head = cascade((1.0, 1.0, 1.0)).train()
+    target, features = Target(torch.tensor([[0.0, 0, 32, 16]]), torch.tensor([1])), torch.rand(1, 1, 8, 8)
+    losses = head.losses([features], [torch.tensor([[16.0, 0, 32, 16]])], [target], [geometry((64, 64))])
+    (losses["loss_bbox_2"] + losses["loss_bbox_3"] + losses["loss_cls_3"]).backward()  # type: ignore[no-untyped-call] # torch's own
+    assert head.stages[0].get_submodule("box_head.deltas").bias.grad is None
+
+
+def test_stages_weigh_their_losses() -> None:
+    head, target = cascade((1.0, 1.0, 1.0)).train(), Target(torch.tensor([[0.0, 0, 32, 16]]), torch.tensor([1]))
+    arguments = [torch.rand(1, 1, 8, 8)], [torch.tensor([[16.0, 0, 32, 16]])], [target], [geometry((64, 64))]
+    whole = {name: loss.item() for name, loss in head.losses(*arguments).items()}
+    for stage in head.stages:
+        assert isinstance(stage, RoiStage)
+        stage.loss_weight = 0.25
+    quarter = {name: loss.item() for name, loss in head.losses(*arguments).items()}
+    assert quarter == pytest.approx({name: loss / 4 for name, loss in whole.items()})
+
+
+def test_another_loss_must_not_go_into_one_stage_alone() -> None:
+    config = compose("paddle_cascade_rcnn_dcn_r50_vd_fpn_3x_server_side", ["loss=giou"])
+    with torch.device("meta"), pytest.raises(UsageError, match="loss: box_loss is taken by none"):
+        build_model(config, class_names(3))
 
 
 def test_a_box_for_each_class_cannot_be_handed_on() -> None:

@@ -20,10 +20,18 @@ def test_divisors_count(name: DivisorName, some: int, none: int) -> None:
     assert find_divisor(name)(NONE, NONE) > none
 
 
+def test_the_last_image_may_decide_for_all() -> None:
+    divisor = find_divisor("sampled_in_last")
+    assert divisor(torch.tensor([3, 2]), torch.tensor([5, 4])) == 2 * 6
+    assert divisor(POSITIVES, NEGATIVES) == 2
+
+
 def test_a_number_is_so_many_an_image() -> None:
     assert find_divisor(256)(POSITIVES, NEGATIVES) == 512
 
 
 def test_unknown_divisors_are_errors() -> None:
-    with pytest.raises(ValueError, match="divisor: 'everything', known are sampled, sampled_per_image, positives"):
+    with pytest.raises(
+        ValueError, match="divisor: 'everything', known are sampled, sampled_per_image, sampled_in_last, positives"
+    ):
         find_divisor("everything")  # type: ignore[arg-type] # on purpose

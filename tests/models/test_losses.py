@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from zoo.models.coders import DeltaCoder
 from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
-from zoo.models.losses.regression import BoundedIoULoss, BoxLoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+from zoo.models.losses.regression import (
+    BalancedL1Loss,
+    BoundedIoULoss,
+    BoxLoss,
+    CompleteIoULoss,
+    GIoULoss,
+    IoULoss,
+    L1Loss,
+    SmoothL1Loss,
+)
 
 SQUARE = [0.0, 0, 10, 10]
-BOX_LOSSES: list[type[BoxLoss]] = [L1Loss, SmoothL1Loss, IoULoss, GIoULoss, BoundedIoULoss]
+ON_DELTAS: list[type[BoxLoss]] = [L1Loss, SmoothL1Loss, BalancedL1Loss]
+BOX_LOSSES: list[type[BoxLoss]] = [*ON_DELTAS, IoULoss, GIoULoss, CompleteIoULoss, BoundedIoULoss]
 
 
 def of(loss: BoxLoss, prediction: list[float], target: list[float]) -> float:
@@ -38,6 +50,44 @@ def test_l1() -> None:
 def test_smooth_l1() -> None:
     # Differences 1 (linear: 1 - 1/4) and 1/4 (quadratic: 1/2 * 1/16 / (1/2)).
     assert of(SmoothL1Loss(beta=0.5), [1, 0.25, 0, 0], [0, 0, 0, 0]) == pytest.approx(0.75 + 0.0625)
+
+
+def test_balanced_l1() -> None:
+    # alpha 1/2 and gamma 3/2 make b = e^3 - 1. At 1 both halves are gamma + gamma / b - alpha.
+    b = math.e**3 - 1
+    assert of(BalancedL1Loss(), [2, 0, 0, 0], [0] * 4) == pytest.approx(3 + 1.5 / b - 0.5)
+    assert of(BalancedL1Loss(), [1 - 1e-6, 0, 0, 0], [0] * 4) == pytest.approx(1 + 1.5 / b, rel=1e-5)
+    half = 0.5 / b * (b / 2 + 1) * math.log(b / 2 + 1) - 0.25
+    assert of(BalancedL1Loss(), [0, -0.5, 0, 0], [0] * 4) == pytest.approx(half)
+    # With beta 1/2 half is where both meet: gamma / 2 + gamma / (2 b) - alpha / 2.
+    assert of(BalancedL1Loss(beta=0.5), [0.5, 0, 0, 0], [0] * 4) == pytest.approx(0.5 + 0.75 / b)
+
+
+def test_complete_iou_of_unit_boxes() -> None:
+    # dx 0.1 in units of 0.1 moves a unit box by 1: it touches the other; the box about both is 2 x 1.
+    coder, references = DeltaCoder((0.1, 0.1, 0.2, 0.2), max_growth=None), torch.tensor([[100.0, 50, 180, 90]])
+    loss = functools.partial(CompleteIoULoss(10.0).loss_from_deltas, coder, references)
+    assert float(loss(torch.tensor([[10.0, 0, 0, 0]]), references)) == pytest.approx(10 * (1 + 1 / 5))
+    assert float(loss(torch.zeros(1, 4), references)) == pytest.approx(0, abs=1e-6)
+    # Where both deltas are beyond the limit, both boxes are the same.
+    wide = torch.tensor([[-40_000.0, 50, 40_280, 90]])  # 500 times as wide
+    assert float(loss(coder.encode(references, wide), wide)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(torch.tensor([[0.0, 0, 99, 0]]), wide)) == pytest.approx(0, abs=1e-6)
+
+
+def test_complete_iou_may_be_a_mean() -> None:
+    coder, references = DeltaCoder(), torch.tensor([[0.0, 0, 10, 10]]).expand(4, 4)
+    deltas = torch.tensor([[1.0, 0, 0, 0]]).expand(4, 4)
+    total = float(CompleteIoULoss().loss_from_deltas(coder, references, deltas, references))
+    mean = CompleteIoULoss(mean=True)
+    assert float(mean.loss_from_deltas(coder, references, deltas, references)) == pytest.approx(total / 4)
+    assert float(mean.loss_from_deltas(coder, references[:0], deltas[:0], references[:0])) == 0
+
+
+def test_equal_boxes_have_a_gradient() -> None:
+    deltas = torch.zeros(1, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(CompleteIoULoss()(*[deltas + torch.tensor([SQUARE])] * 2), deltas)
+    assert bool(gradient.isfinite().all())
 
 
 def test_iou() -> None:
@@ -117,7 +167,9 @@ def test_what_each_loss_compares() -> None:
     assert {kind.__name__: kind.target_space for kind in BOX_LOSSES} == {
         "L1Loss": "deltas",
         "SmoothL1Loss": "deltas",
+        "BalancedL1Loss": "deltas",
         "IoULoss": "boxes",
         "GIoULoss": "boxes",
+        "CompleteIoULoss": "unit_boxes",
         "BoundedIoULoss": "boxes",
     }

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.models.masks import crop, paste
+from zoo.models.masks import crop, paste, rasterize
 from zoo.types import Rle, Size
 
 SIZE = (60, 80)
@@ -104,3 +104,24 @@ def test_regions_are_cut_to_the_masks() -> None:
 def test_no_regions_no_targets() -> None:
     targets = crop(torch.zeros(0, 8, 8, dtype=torch.uint8), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 28)
     assert targets.shape == (0, 28, 28)
+
+
+def test_polygons_are_cut_and_stretched_before_they_are_rasterised() -> None:
+    left, right = ([[0.0, 0], [4, 0], [4, 8], [0, 8]], [[4.0, 0], [8, 0], [8, 8], [4, 8]])
+    polygons = [[torch.tensor(left)], [torch.tensor(left), torch.tensor(right)]]
+    regions = torch.tensor([[0.0, 0, 8, 8], [0, 0, 8, 8], [2, -4, 6, 4]])
+    targets = rasterize(polygons, regions, torch.tensor([0, 1, 0]), side=4)
+    assert targets.dtype == regions.dtype
+    assert targets[0].tolist() == [[1, 1, 0, 0]] * 4
+    assert targets[1].tolist() == [[1] * 4] * 4  # of both its polygons
+    assert targets[2].tolist() == [[0] * 4, [0] * 4, [1, 1, 0, 0], [1, 1, 0, 0]]
+
+
+def test_a_thin_region_stretches_polygons_by_its_least_side() -> None:
+    square = torch.tensor([[0.0, 0], [0.05, 0], [0.05, 8], [0, 8]])
+    (found,) = rasterize([[square]], torch.tensor([[0.0, 0, 0, 8]]), torch.tensor([0]), side=4)
+    assert found.tolist() == [[1, 1, 0, 0]] * 4
+
+
+def test_no_regions_no_rasters() -> None:
+    assert rasterize([], torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 28).shape == (0, 28, 28)

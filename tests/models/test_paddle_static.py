@@ -57,9 +57,13 @@ def test_sizes_and_stages(
         detector = build_model(config, config["data"]["classes"])
     assert isinstance(detector, TwoStageDetector)
     samples = [detector.transform(np.zeros((*size, 3), dtype=np.uint8))]
-    (geometry,) = detector.normalizer(samples, torch.device("cpu")).geometries
+    (geometry,) = detector.normalizer.eval()(samples, torch.device("cpu")).geometries
     assert geometry.size == resized
     assert geometry.extent == geometry.padded_size == padded  # proposals are clipped to the padded image
+    (geometry,) = detector.normalizer.train()(samples, torch.device("cpu")).geometries
+    assert geometry.extent == pytest.approx(
+        [side * detector.transform(np.zeros((*size, 3), np.uint8)).scale[0] for side in size]
+    )
     found = [stage.coder.stds for stage in detector.roi_head.stages if isinstance(stage, RoiStage)]
     assert found == [pytest.approx((std, std, 2 * std, 2 * std)) for std in stds]
     selector = detector.rpn_head.proposals

@@ -13,6 +13,7 @@ from torch import nn
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.boxes import BoxConvention
 from zoo.models.heads.anchor_head import flatten_anchors
+from zoo.models.heads.box_head import LecunTwoFcBoxHead
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -125,6 +126,19 @@ def test_fpn_adds_up_and_halves() -> None:
     assert [spec.stride for spec in neck.out_specs] == [4, 8, 16]
 
 
+def test_first_weights_may_be_drawn_by_inputs_alone() -> None:
+    # 512 inputs and 64 outputs: a bound of sqrt(3 / 512), or of sqrt(6 / 576).
+    for init, bound in (("lecun", math.sqrt(3 / 512)), ("xavier", math.sqrt(6 / 576))):
+        neck = FPN([FeatureSpec(512, 4)], channels=64, lateral_init=init)  # type: ignore[arg-type] # both exist
+        assert conv_of(neck, "laterals.0").weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
+        assert conv_of(neck, "outputs.0").weight.abs().max().item() == pytest.approx(math.sqrt(6 / 9 / 128), rel=1e-2)
+    head = LecunTwoFcBoxHead(in_channels=128, pooled_size=2, num_classes=3, num_boxes=3, channels=64)
+    assert head.fc1.weight.abs().max().item() == pytest.approx(math.sqrt(3 / 512), rel=1e-3)
+    assert head.fc2.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 128), rel=1e-2)
+    with pytest.raises(ValueError, match="init: 'kaiming' is none of xavier, lecun"):
+        FPN([FeatureSpec(8, 4)], channels=8, lateral_init="kaiming")  # type: ignore[arg-type] # on purpose
+
+
 def test_pooler_levels() -> None:
     pooler = RoiPooler([FeatureSpec(1, stride) for stride in (4, 8, 16, 32)], output_size=7)
     sides = [10, 111, 112, 224, 448, 5000]
@@ -205,9 +219,19 @@ def test_normalizer_knows_what_boxes_are_clipped_to(extent: Any, expected: tuple
     assert geometry.size == (5, 7)
 
 
+def test_training_may_clip_to_something_else() -> None:
+    normalizer = PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(32), "padded", training_extent="scaled")
+    resized = Sample(torch.zeros(5, 7, 3), 0, original_size=(12, 18), scale=(0.4, 0.4))
+    for training, expected in ((True, (4.8, 7.2)), (False, (32, 32))):
+        (geometry,) = normalizer.train(training)([resized], torch.device("cpu")).geometries
+        assert geometry.extent == pytest.approx(expected)
+
+
 def test_normalizer_knows_three_extents() -> None:
     with pytest.raises(ValueError, match="extent: 'image'"):
         PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(1), "image")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="training_extent: 'image'"):
+        PixelNormalizer([0] * 3, [1] * 3, "rgb", PadToMultiple(1), training_extent="image")  # type: ignore[arg-type]
 
 
 def test_normalizer_keeps_bgr() -> None:

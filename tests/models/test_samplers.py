@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, Matches
-from zoo.models.samplers import AllSampler, LibraSampler, RandomSampler
+from zoo.models.samplers import AllSampler, FullSampler, LibraSampler, RandomSampler
 
 LABELS = torch.zeros(4, dtype=torch.int64)
 
@@ -143,3 +144,32 @@ def test_libra_tops_up_with_positives_of_any_class() -> None:
     sampled = LibraSampler(32, 0.25, balance_classes=True)(matches_of(gt_inds), torch.arange(5))
     assert len(sampled.positive) == len(set(sampled.positive.tolist())) == 8
     assert sampled.positive[-4:].tolist() == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "expected"),
+    [
+        (100, 1000, (32, 96)),
+        (5, 1000, (5, 123)),
+        (100, 3, (32, 96)),  # drawn again
+        (0, 3, (0, 128)),
+        (5, 0, (128, 0)),
+        (0, 0, (0, 0)),
+    ],
+)
+def test_full_is_always_the_same_number(positives: int, negatives: int, expected: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matches = many(positives, negatives)
+    sampled = FullSampler(128, 0.25)(matches, LABELS)
+    assert (len(sampled.positive), len(sampled.negative)) == expected
+    assert bool((matches.gt_inds[sampled.positive] >= 0).all())
+    assert bool((matches.gt_inds[sampled.negative] == NEGATIVE).all())
+    if negatives:
+        assert len(set(sampled.positive.tolist())) == len(sampled.positive), "objects come once"
+
+
+def test_full_draws_background_again_even_where_there_is_enough() -> None:
+    torch.manual_seed(0)
+    negative = FullSampler(128, 0.25)(many(0, 200), LABELS).negative
+    assert len(set(negative.tolist())) < len(negative) == 128
+    assert negative.tolist() == sorted(negative.tolist())

@@ -13,11 +13,14 @@ from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.data.detections import Detections
 from zoo.models.anchors import CentredAnchors
-from zoo.models.assigners.max_iou import IGNORED, NEGATIVE
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+from zoo.models.boxes import BoxConvention
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.anchor_head import AnchorOutputs, ValidAnchors
+from zoo.models.heads.roi_targets import roi_targets
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.losses.regression import BoundedIoULoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+from zoo.models.samplers import AllSampler
 from zoo.types import FeatureSpec, Sample, Size, Target
 
 LOSSES = ["loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"]
@@ -170,6 +173,14 @@ def test_rpn_losses_are_divided_by_all_that_is_sampled() -> None:
 def test_rpn_divisor_counts_at_least_one_of_each_kind() -> None:
     losses = tiny_rpn().losses(anchor_outputs(3, 4), [NO_OBJECTS], [geometry((24, 32))])
     assert float(losses["loss_rpn_cls"]) == pytest.approx(12 * np.log(2) / 13, rel=1e-5)
+
+
+def test_ground_truth_of_one_pixel_is_no_region_where_pixels_are_skipped() -> None:
+    target = Target(torch.tensor([[5.0, 5, 5, 5], [0, 0, 9, 9]]), torch.tensor([1, 2]))
+    for skip, labels in ((True, [2, 3]), (False, [1, 2, 3])):
+        assigner = MaxIoUAssigner(0.5, 0.5, convention=BoxConvention(inclusive=True), skip_pixels=skip)
+        chosen = roi_targets(torch.tensor([[20.0, 20, 30, 30]]), target, assigner, AllSampler(), num_classes=3)
+        assert chosen.labels.tolist() == labels
 
 
 def test_ground_truth_comes_before_the_proposals(detector: TwoStageDetector) -> None:

@@ -52,6 +52,7 @@ ROW = {
     "protocol.normalize.channels",
     "protocol.normalize.divisor",
     "protocol.normalize.extent",
+    "protocol.normalize.training_extent",
     "protocol.normalize.padding._target_",
     "protocol.normalize.padding.divisor",
     "protocol.normalize.padding.fill",

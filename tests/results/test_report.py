@@ -184,7 +184,7 @@ def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
         add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
     page = read(results)
     assert f"mmdet_a (trained, 3 seeds) {ABSENT} box NUMERIC +0.10" in page.text
-    assert "trained here, 3 seeds: within ±0.39" in page.text
+    assert "trained here, 3 seeds: within ±1.54, not below" in page.text
     assert page.text.count("mmdet_a (trained, 3 seeds)") >= 3, "matrix, heading and plot"
     assert "mmdet_a_trained_3_seeds" in page.ids
 

@@ -14,7 +14,7 @@ from conftest import ENTRY
 from made_up import MACHINE, cell, make_catalogue, make_entry, make_record
 
 from zoo import bench, cli
-from zoo.results.diff import render_diff
+from zoo.results.diff import diff_rows, render_diff
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record, Times
 from zoo.results.seeds import aggregate_seeds, label, rows, spread, with_other_seeds
@@ -54,7 +54,7 @@ def test_seeds_of_one_recipe_are_one_row() -> None:
     outcome = judge(row, ENTRY_A)["box_AP"]
     assert outcome.verdict == "NUMERIC"
     assert outcome.measured == pytest.approx(37.5)
-    assert outcome.reason == "trained here, 3 seeds: within ±0.39"  # 1.96 * 0.15 * sqrt(4 / 3) + 0.05
+    assert outcome.reason == "trained here, 3 seeds: within ±1.54, not below"  # 4.303 * 0.3 * sqrt(4 / 3) + 0.05
     # One seed alone would have passed at 37.85, the mean of three does not.
     apart = aggregate_seeds([trained(0, 37.8), trained(1, 37.85), trained(2, 37.9)])[0]
     assert judge(trained(0, 37.85), ENTRY_A)["box_AP"].verdict == "NUMERIC"
@@ -112,12 +112,12 @@ def test_trainings_that_are_cut_short_have_seeds_too(tmp_path: Path) -> None:
 
 def test_the_diff_shows_mean_and_spread(tmp_path: Path) -> None:
     file_all(tmp_path, trained(0, 37.2), trained(2, 37.8), trained(1, 37.5))
-    text = render_diff(rows(tmp_path), {"mmdet_a": ENTRY_A})
+    text = render_diff(diff_rows(rows(tmp_path), {"mmdet_a": ENTRY_A}))
     (line,) = [line for line in text.splitlines() if "box_AP" in line]
     cells = [part.strip() for part in line.strip("|").split("|")]
     assert cells == [
         *("mmdet_a (trained, 3 seeds)", "box_AP", "37.4", "README.md", "37.500 ± 0.300", "+0.100", "NUMERIC"),
-        "trained here, 3 seeds: within ±0.39",
+        "trained here, 3 seeds: within ±1.54, not below",
     ]
 
 

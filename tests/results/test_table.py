@@ -96,6 +96,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "onnx_p50_ms": "",
         "onnx_on": "",
         "published_train_memory_gb": "",
+        "published_train_memory_mb": "",
         "train_memory_gb": "",
         "memory_gb": "1.235",
         "memory_kind": "device",

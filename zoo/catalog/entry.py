@@ -44,6 +44,8 @@ METRICS = {
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",
+    "train_memory_mb": "MB",
+    "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
 }
@@ -90,6 +92,8 @@ class PublishedCell:
         source: the document that prints it; two sources may disagree.
         line: line number in the source, from 1; None where it has no lines.
         hardware: device that a speed or a memory figure was taken on; None for other metrics.
+        publisher: who prints it, where it is not the zoo itself: others' claims are shown, and do not judge the row.
+        protocol: how they measured it, where it is not the row's own way.
     """
 
     metric: Annotated[str, OneOf(METRICS)]
@@ -97,6 +101,8 @@ class PublishedCell:
     source: str
     line: int | None = None
     hardware: str | None = None
+    publisher: str | None = None
+    protocol: str | None = None
 
     @property
     def value(self) -> float:

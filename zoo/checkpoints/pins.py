@@ -9,7 +9,7 @@ everybody measures the same bytes and a silently replaced file is noticed:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,10 +80,44 @@ class Pins:
         with disk_errors(self._write.parent, name, elsewhere="results.dir=DIR"), locked(self._write, name):
             pins = _load(self._write)
             pin = next((pins[url] for url in urls if url in pins), new)
-            pins = {**dict.fromkeys(urls, pin), **pins}
-            text = json.dumps({url: asdict(pins[url]) for url in sorted(pins)}, indent=2, sort_keys=True)
-            write_atomically(self._write, text + "\n")
+            self._store({**dict.fromkeys(urls, pin), **pins})
         return pin
+
+    def refuse_conflicts(self) -> None:
+        """Look whether these lock files agree.
+
+        Raises:
+            CheckpointError: two of them have another file under one address, or one is no lock file.
+        """
+        known: dict[str, tuple[Path, Pin]] = {}
+        for path in self._read:
+            for url, pin in _load(path).items():
+                first, other = known.setdefault(url, (path, pin))
+                if other.sha256 != pin.sha256:
+                    raise CheckpointError(
+                        f"{url} delivered two files: {other.sha256}, pinned on {other.pinned} ({first}), "
+                        f"and {pin.sha256}, pinned on {pin.pinned} ({path})",
+                        next_step=f"find out which is the published one, and take the other out of its {LOCK_FILE}",
+                    )
+
+    def gather(self) -> None:
+        """Write the pins of all of these lock files into the one for new pins, of one address the earliest.
+
+        Raises:
+            CheckpointError, DownloadError: as `add` does.
+        """
+        name = self._write.name
+        with disk_errors(self._write.parent, name, elsewhere="results.dir=DIR"), locked(self._write, name):
+            pins: dict[str, Pin] = {}
+            for path in self._read:
+                for url, pin in _load(path).items():
+                    pins[url] = min(pins.get(url, pin), pin, key=lambda pin: pin.pinned)
+            if pins != _load(self._write):
+                self._store(pins)
+
+    def _store(self, pins: Mapping[str, Pin]) -> None:
+        text = json.dumps({url: asdict(pins[url]) for url in sorted(pins)}, indent=2, sort_keys=True)
+        write_atomically(self._write, text + "\n")
 
 
 def _load(path: Path) -> dict[str, Pin]:

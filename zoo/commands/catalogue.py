@@ -19,7 +19,7 @@ from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError
-from zoo.results.verdict import printed, source_of
+from zoo.results.ladder import printed, source_of
 from zoo.terminal import Layout
 
 

@@ -13,6 +13,7 @@ from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import UsageError, ZooError
 from zoo.results.diff import compare_records, diff_rows, entries_of, flat_rows, passes, render_comparison, render_diff
+from zoo.results.gather import gather_evidence
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 from zoo.results.seeds import aggregate_seeds
@@ -43,15 +44,14 @@ def _diff(options: argparse.Namespace) -> int:
         return _diff_records(options.which, options.format)
     root = options.results_dir
     ledger = Ledger(root)
-    records = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
-    if options.which:
-        records = _matching(records, options.which)
+    everything = [*aggregate_seeds(ledger.records()), *ledger.attempts()]
+    records = _matching(everything, options.which) if options.which else everything
     if not records:
         raise _no_records(root)
-    entries = entries_of(records)
-    rows = diff_rows(records, entries)
+    entries = entries_of(everything)
+    rows = diff_rows(records, entries, gather_evidence(everything, entries))
     if options.format == "table":
-        print(render_diff(records, entries, width_of(sys.stdout)), end="")
+        print(render_diff(rows, width_of(sys.stdout)), end="")
     else:
         print_rows(flat_rows(rows), options.format)
     return 0 if passes(rows) else 1

@@ -98,8 +98,9 @@ def _rules(entry: Entry) -> Rules:
 
 def _verdicts(score: Score, entry: Entry, rules: Rules) -> dict[str, Verdict]:
     """What is published of each number, and how the two compare."""
+    from zoo.results.ladder import NOT_COMPARED, printed, verdict
+    from zoo.results.published import published_cells
     from zoo.results.record import Verdict
-    from zoo.results.verdict import NOT_COMPARED, printed, published_cells, verdict
 
     found = {}
     for metric, cells in published_cells(entry).items():
@@ -161,7 +162,7 @@ COMMANDS = (
     Command(
         name="score",
         theme="results",
-        about="AP of detections of your own, after a look for the classic mistakes",
+        about="AP of your own detections, after a look for the classic mistakes",
         run=_score,
         arguments=_arguments,
     ),

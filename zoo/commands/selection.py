@@ -15,7 +15,7 @@ def select(patterns: Sequence[str] = ()) -> list[Entry]:
     Raises:
         UsageError: a pattern that nothing fits.
     """
-    from zoo.results.verdict import catalogue_key
+    from zoo.results.published import catalogue_key
 
     names = entry_names()
     zoos = {name.split("_", 1)[0] for name in names}

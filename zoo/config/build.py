@@ -298,7 +298,7 @@ def _with_losses(parts: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: a loss that has no place: it must not be left out in silence.
     """
     heads = copy.deepcopy(dict(parts.get("head") or {}))
-    slots = heads.pop("loss_slots", {})
+    slots = heads.pop("loss_slots", None) or {}
     losses = parts.get("loss") or {}
     idle = sorted(losses.keys() - slots.keys())
     if idle:

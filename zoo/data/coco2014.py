@@ -116,10 +116,11 @@ class EquivalentSplit:
 
     def _no_annotations(self, root: Path) -> DataError:
         files = [self._annotations_of_2017, *([self.annotations] if self.annotations else [])]
-        message = f"{root}: no annotations of {self.name}, neither {' nor '.join(files)}"
-        halves = [f"instances_{year}.json" for year in self.years]
-        if all((root / "annotations" / half).is_file() for half in halves):
-            message = f"{message}; {' and '.join(halves)} do not say which images those are"
+        message = f"{root}: no annotations of {self.name}, looked for {' and '.join(files)}"
+        years = [f"instances_{year}.json" for year in self.years]
+        there = [name for name in years if (root / "annotations" / name).is_file()]
+        if there:
+            message = f"{message}; which images those are cannot be told from {' and '.join(there)}"
         step = f"add {self._annotations_of_2017} of COCO 2017: it has the same images, whose files may stay as they are"
         return DataError(message, next_step=step)
 

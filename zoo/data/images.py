@@ -65,8 +65,8 @@ def as_bgr(image: Image, size: Size | None = None) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
-def reason(error: cv2.error) -> str:
-    """What OpenCV says went wrong, without its own file and line."""
+def reason(error: Exception) -> str:
+    """What an error says went wrong; of OpenCV's, without its own file and line."""
     return str(getattr(error, "err", "") or error).strip()
 
 

@@ -14,7 +14,7 @@ import torch
 
 from zoo.data.images import as_bgr, reason
 from zoo.data.resamplers import Floats, OpenCvBilinear, Pixels, Resampler
-from zoo.data.size_rules import SizeRule
+from zoo.data.size_rules import Resize, SizeRule
 from zoo.errors import DataError
 from zoo.types import Image, Sample, Size
 
@@ -40,6 +40,10 @@ class HostNormalizer:
         return normalized
 
 
+class ResizeError(ValueError):
+    """An image is too thin to be resized: nothing would be left of it."""
+
+
 class Preprocess:
     """A file or an RGB array to a sample: decoded, normalised where that comes first, resized.
 
@@ -57,6 +61,17 @@ class Preprocess:
         self.resampler = resampler or OpenCvBilinear()
         self.normalizer = normalizer
 
+    def resize(self, pixels: Pixels, resize: Resize) -> Pixels:
+        """Decoded pixels (H, W, 3), BGR, resized, and normalised before that where the protocol does so.
+
+        Raises:
+            ResizeError: a side of the result has no pixel.
+            cv2.error: OpenCV cannot do it.
+        """
+        if min(resize.size) < 1:
+            raise ResizeError("a side without a pixel")
+        return self.resampler(pixels if self.normalizer is None else self.normalizer(pixels), resize)
+
     def __call__(self, image: Image, image_id: int = 0, size: Size | None = None) -> Sample:
         """The sample of an image; its batch shape is that of a batch of its own.
 
@@ -72,8 +87,8 @@ class Preprocess:
         found = (pixels.shape[0], pixels.shape[1])
         resize = self.size_rule(found)
         try:
-            resized = self.resampler(pixels if self.normalizer is None else self.normalizer(pixels), resize)
-        except cv2.error as error:
+            resized = self.resize(pixels, resize)
+        except (cv2.error, ResizeError) as error:
             name = f"the image of id {image_id}" if isinstance(image, np.ndarray) else str(image)
             message = f"{name}: {found[1]} x {found[0]} pixels cannot be resized to {resize.size[1]} x {resize.size[0]}"
             next_step = "leave the image out: the original cannot take it either"

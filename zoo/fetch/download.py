@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+out_of_reach: set[str] = set()
+"""Hosts that no try for an earlier file reached; until one answers, a try for each further file is enough (a sweep)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
@@ -104,6 +107,7 @@ def download(
                     failures.append((url, failure))
                     if len(failures) < len(urls) and not deadline.passed:
                         log.info("%s: %s: %s; asking the next address", label, host_of(url), failure)
+    out_of_reach.update(host_of(url) for url, failure in failures if failure.unreached)
     raise _nobody_delivered(label, failures, expect, instead)
 
 
@@ -221,8 +225,9 @@ class _Transfer:
                 farthest = max(farthest, self.part.size)
                 if not failure.retry:
                     raise
-                if failures >= self.policy.attempts:
-                    raise Failure(f"{failure}, {failures} times", wrong_file=failure.wrong_file) from None
+                if failures >= self.policy.attempts or (failure.unreached and host_of(url) in out_of_reach):
+                    told = f"{failure}, {failures} times" if failures > 1 else str(failure)
+                    raise Failure(told, wrong_file=failure.wrong_file, unreached=failure.unreached) from None
                 self.deadline.check()
                 wait = self.policy.wait(failures, failure.retry_after)
                 if failures == 1:
@@ -239,6 +244,7 @@ class _Transfer:
             offset = self.part.hasher.digest().size  # hashed before the request: a server does not wait for that
             headers |= {"Range": f"bytes={offset}-", "If-Range": version}
         with get(self.session, url, headers, self.policy) as response:
+            out_of_reach.discard(host_of(url))
             if response.status_code == 416 and offset:
                 self._check_complete(response, offset)
             else:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from queue import Empty, Queue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin
 
 from zoo.fetch.cache import CHUNK
@@ -46,6 +46,7 @@ class Failure(Exception):  # noqa: N818 - it ends an attempt, not the program
         retry_after: seconds that the server asks to wait before.
         wrong_file: whether it offers or brought another file than the expected one.
         slow: whether it brought what it brought too slowly.
+        unreached: whether there was no connection to it.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Failure(Exception):  # noqa: N818 - it ends an attempt, not the program
         retry_after: float | None = None,
         wrong_file: bool = False,
         slow: bool = False,
+        unreached: bool = False,
     ) -> None:
         super().__init__(reason)
         self.retry = retry
         self.retry_after = retry_after
         self.wrong_file = wrong_file
         self.slow = slow
+        self.unreached = unreached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +162,27 @@ def get(session: Session, url: str, headers: Mapping[str, str], policy: RetryPol
     Raises:
         Failure: there is no answer, or only redirects.
     """
+    with _answer(session, "GET", url, headers, policy) as response:
+        yield response
+
+
+def head(session: Session, url: str, policy: RetryPolicy) -> Response:
+    """What a server says of a file without sending it: the status and headers behind all redirects.
+
+    Raises:
+        Failure: as `get` does.
+    """
+    with _answer(session, "HEAD", url, {"Accept-Encoding": "identity"}, policy) as response:
+        return response
+
+
+@contextmanager
+def _answer(
+    session: Session, method: Literal["GET", "HEAD"], url: str, headers: Mapping[str, str], policy: RetryPolicy
+) -> Iterator[Response]:
     end = policy.clock() + policy.answer_timeout
     for _ in range(_MOST_REDIRECTS + 1):
-        response = _request(session, url, headers, policy, end)
+        response = _request(session, method, url, headers, policy, end)
         with response:
             if response.status_code not in _REDIRECTS or "Location" not in response.headers:
                 yield response
@@ -170,14 +191,16 @@ def get(session: Session, url: str, headers: Mapping[str, str], policy: RetryPol
     raise Failure("redirects in a circle, or without end")
 
 
-def _request(session: Session, url: str, headers: Mapping[str, str], policy: RetryPolicy, end: float) -> Response:
+def _request(
+    session: Session, method: str, url: str, headers: Mapping[str, str], policy: RetryPolicy, end: float
+) -> Response:
     """One request, redirects not followed."""
     answer: Queue[Response | Exception] = Queue()
 
     def ask() -> None:
         try:
             timeout = (policy.connect_timeout, policy.read_timeout)
-            answer.put(session.get(url, headers=dict(headers), stream=True, timeout=timeout))
+            answer.put(session.request(method, url, headers=dict(headers), stream=True, timeout=timeout))
         except Exception as error:
             answer.put(error)
 
@@ -253,13 +276,18 @@ def check_answer(response: Response, policy: RetryPolicy) -> None:
         raise Failure(status, retry=True, retry_after=retry_after)
     if code not in (200, 206):
         raise Failure(status)
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
+    if announces_web_page(response):
         raise web_page()
     encodings = {name.strip().lower() for name in response.headers.get("Content-Encoding", "").split(",")}
     if encodings & _COMPRESSIONS:
         # We have asked for the file as it is. Some kilobytes may unpack to all the room that a disk has.
         raise Failure(f"sends the file compressed ({', '.join(sorted(encodings & _COMPRESSIONS))}), not as it is")
+
+
+def announces_web_page(response: Response) -> bool:
+    """Whether the headers of an answer say that it is HTML."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml")
 
 
 def web_page() -> Failure:
@@ -344,7 +372,7 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, kinds.Timeout | below.ReadTimeoutError):
         return Failure("does not answer in time", retry=True)
     if isinstance(error, kinds.ConnectionError):
-        return Failure(f"no connection ({inner})", retry=True)
+        return Failure(f"no connection ({inner})", retry=True, unreached=True)
     if isinstance(error, below.HTTPError | HTTPException):
         return Failure(f"the connection broke ({inner})", retry=True)
     if isinstance(error, kinds.InvalidHeader):
@@ -364,4 +392,6 @@ def _innermost(error: BaseException) -> str:
         if not isinstance(below, BaseException):
             break
         inner = below
-    return re.sub(r".*\[Errno -?\d+\] ", "", str(inner).rpartition("): ")[2])
+    text = str(inner).rpartition("): ")[2]
+    bare = re.sub(r".*\[Errno -?\d+\] ", "", text)
+    return bare if bare == text else bare.removesuffix(")")  # urllib3 puts such an error into brackets of its own

@@ -49,9 +49,13 @@ MEASUREMENT = Measurement(
     version=1,
     run=_run,
     refuses=_refuses,
-    metrics={"train_memory_gb": Metric(key="train_memory_gb", hardware_bound=True)},
+    metrics={
+        "train_memory_gb": Metric(key="train_memory_gb", hardware_bound=True),
+        "train_memory_mb": Metric(key="train_memory_gb", scale=1024, hardware_bound=True),
+    },
     columns=(
         Column(name="published_train_memory_gb", keys=("train_memory_gb",), published=True),
+        Column(name="published_train_memory_mb", keys=("train_memory_mb",), published=True),
         Column(name="train_memory_gb", keys=("train_memory_gb",), decimals=1),
     ),
     optional=True,

@@ -81,6 +81,30 @@ class RandomSampler:
         return Sampled(positive, negative)
 
 
+class FullSampler:
+    """Always the same number, as faster-rcnn.pytorch draws regions.
+
+    Positives up to a fraction, without replacement, and negatives for the rest, with replacement even where there would
+    be enough of them. Where there are no negatives, all are positives, with replacement. Where there is neither,
+    nothing is sampled; the original stops there.
+
+    Args:
+        num_samples: candidates an image.
+        positive_fraction: largest fraction of positives, as long as there are negatives.
+    """
+
+    def __init__(self, num_samples: int, positive_fraction: float) -> None:
+        self.num_samples = num_samples
+        self.max_positives = round(num_samples * positive_fraction)
+
+    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
+        positive, negative = _where(matches.gt_inds >= 0), _where(matches.gt_inds == NEGATIVE)
+        if not len(negative):
+            return Sampled(_draw_again(positive, self.num_samples), negative)
+        positive = _draw(positive, self.max_positives)
+        return Sampled(positive, _draw_again(negative, self.num_samples - len(positive)))
+
+
 class LibraSampler:
     """As many negatives of every range of overlaps (Pang et al., "Libra R-CNN", 2019), as PaddleDetection draws them.
 
@@ -152,10 +176,15 @@ def _draw(indices: Tensor, max_count: int, replacement: bool = False) -> Tensor:
     if len(indices) <= max_count:
         return indices
     if replacement:
-        chosen = torch.randint(len(indices), (max_count,), device=indices.device)
-    else:
-        chosen = torch.randperm(len(indices), device=indices.device)[:max_count]
-    return indices[chosen].sort().values
+        return _draw_again(indices, max_count)
+    return indices[torch.randperm(len(indices), device=indices.device)[:max_count]].sort().values
+
+
+def _draw_again(indices: Tensor, count: int) -> Tensor:
+    """So many of indices (N,), in their order, each of which may come again; none of none."""
+    if not len(indices):
+        return indices
+    return indices[torch.randint(len(indices), (count,), device=indices.device)].sort().values
 
 
 def _topped_up(drawn: Tensor, candidates: Tensor, count: int) -> Tensor:

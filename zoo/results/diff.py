@@ -7,7 +7,7 @@ between rows of the same zoo may be read across.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,22 +16,13 @@ from typing import Any
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, entry_names, read_entry
 from zoo.errors import UsageError
 from zoo.measure.measurement import metrics
+from zoo.results.bias import Bias, find_biases
+from zoo.results.evidence import NOTHING, Evidence
+from zoo.results.ladder import ALARMS, BLOCKED, FAILED, LADDER, NOT_COMPARED, digits, source_of
+from zoo.results.published import catalogue_key, hardware_bound, machine_of, measured_on, published_cells
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import label, spread
-from zoo.results.verdict import (
-    ALARMS,
-    BLOCKED,
-    FAILED,
-    NOT_COMPARED,
-    catalogue_key,
-    digits,
-    hardware_bound,
-    judge,
-    machine_of,
-    measured_on,
-    published_cells,
-    source_of,
-)
+from zoo.results.verdict import judge
 from zoo.terminal import ABSENT, PLAIN, Layout, table
 
 
@@ -51,7 +42,7 @@ def entries_of(records: Iterable[Record]) -> dict[str, Entry]:
     return {name: read_entry(name) for name in sorted(names & set(entry_names()))}
 
 
-def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry]) -> list[Row]:
+def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry], evidence: Evidence = NOTHING) -> list[Row]:
     """Every published number of the records' entries with its verdict, in catalogue order.
 
     A record without any (a changed composition, a row that left the catalogue) has one line too.
@@ -67,7 +58,7 @@ def diff_rows(records: Iterable[Record], entries: Mapping[str, Entry]) -> list[R
         if entry is None or not entry.published or (record.identity.changes and record.status == "measured"):
             rows.append(Row(record, ABSENT, (), _without_cells(record, entry)))
             continue
-        verdicts = judge(record, entry)
+        verdicts = judge(record, entry, evidence)
         rows.extend(Row(record, metric, cells, verdicts[metric]) for metric, cells in published_cells(entry).items())
     return rows
 
@@ -83,29 +74,41 @@ def _without_cells(record: Record, entry: Entry | None) -> Verdict:
 
 
 def passes(rows: Sequence[Row]) -> bool:
-    """Whether a diff holds something and nothing that somebody has to look at."""
-    return bool(rows) and not any(row.outcome.verdict in ALARMS for row in rows)
+    """Whether a diff holds something and nothing that somebody has to look at, in a row or over all rows of a zoo."""
+    return bool(rows) and not any(row.outcome.verdict in ALARMS for row in rows) and not biases(rows)
 
 
-def render_diff(records: Iterable[Record], entries: Mapping[str, Entry], width: int | None = None) -> str:
+def biases(rows: Iterable[Row]) -> list[Bias]:
+    """The metrics in which the rows of a zoo lie to one side of the published numbers; see `zoo.results.bias`."""
+    deltas: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        record, delta = row.record, row.outcome.delta
+        own = not record.trained and not record.identity.conditions
+        if delta is not None and own and row.outcome.verdict in LADDER:
+            deltas[machine_of(record), record.zoo, row.metric].setdefault(record.entry, delta)
+    return find_biases({key: list(values.values()) for key, values in deltas.items()})
+
+
+def render_diff(rows: Iterable[Row], width: int | None = None) -> str:
     """The diff of a results folder as text, machine by machine.
 
     Args:
-        records: what was measured.
-        entries: rows that the records are of, by name.
+        rows: as `diff_rows` gives them.
         width: columns of the terminal; None for any, and then the tables are Markdown.
     """
-    parts = []
-    for hardware, group in groupby(diff_rows(records, entries), key=lambda row: machine_of(row.record)):
-        rows = list(group)
-        judged = [row for row in rows if not hardware_bound(row.metric)]
+    parts, everything = [], list(rows)
+    found = biases(everything)
+    for hardware, group in groupby(everything, key=lambda row: machine_of(row.record)):
+        here = list(group)
+        judged = [row for row in here if not hardware_bound(row.metric)]
         counts = Counter(row.outcome.verdict for row in judged)
         summary = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         parts.append(f"Measured on {hardware}: {summary or 'no accuracy'}")
         parts.append(_table([_judged_line(row) for row in judged], width, _JUDGED_LAYOUT))
-        speed = list(_speed_lines(rows))
+        parts += [bias.sentence for bias in found if bias.group[0] == hardware]
+        speed = list(_speed_lines(here))
         if speed:
-            parts.append("Speed and memory (compare the ratios, not the numbers: the machines differ)")
+            parts.append("Speed and memory (the machines differ: ratios are held beside those of the zoo's other rows)")
             parts.append(_table(speed, width, _SPEED_LAYOUT))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -116,7 +119,7 @@ def flat_rows(rows: Iterable[Row]) -> list[dict[str, str]]:
 
 
 _JUDGED_LAYOUT = Layout(group="entry", below=("reason", "source"))
-_SPEED_LAYOUT = Layout(group="entry", below=("published on", "on"))
+_SPEED_LAYOUT = Layout(group="entry", below=("reason", "published on", "on"))
 
 
 def _judged_line(row: Row) -> dict[str, str]:
@@ -143,31 +146,22 @@ def _judged_line(row: Row) -> dict[str, str]:
 
 
 def _speed_lines(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """Both speeds with their machines; ratios to the first row of the same zoo that has both."""
-    base: dict[tuple[str, str, str, str | None], tuple[str, float, float]] = {}
+    """Both speeds with their machines, the ratio of the two, and how the verdict finds it among the zoo's others."""
     for row in (row for row in rows if hardware_bound(row.metric) and row.record.status == "measured"):
-        ours, place = row.outcome.measured, measured_on(row.record, row.metric)
+        ours, outcome = row.outcome.measured, row.outcome
         for cell in row.cells:
-            key = (row.record.zoo, row.metric, place, cell.hardware)
-            ratios = [ABSENT, ABSENT]
-            if ours:
-                if key in base:
-                    ratios = [f"{ours / base[key][1]:.2f}x", f"{cell.value / base[key][2]:.2f}x"]
-                elif cell.value:
-                    base[key] = (label(row.record), ours, cell.value)
-                    ratios = ["1.00x", "1.00x"]
             unit = METRICS[cell.metric]
-            absent = BLOCKED if row.outcome.verdict == BLOCKED else ABSENT
-            shown = absent if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}"
+            absent = BLOCKED if outcome.verdict == BLOCKED else ABSENT
             yield {
                 "entry": label(row.record),
                 "metric": row.metric,
-                "measured": shown,
-                "on": place,
+                "measured": absent if ours is None else f"{ours:.{max(cell.decimals, 2)}f} {unit}",
+                "on": measured_on(row.record, row.metric),
                 "published": f"{cell.text} {unit}",
                 "published on": cell.hardware or "unnamed",
-                "measured ratio": ratios[0],
-                "published ratio": ratios[1],
+                "ratio": ABSENT if not ours or not cell.value else f"{ours / cell.value:.2f}",
+                "verdict": outcome.verdict,
+                "reason": " ".join((outcome.reason or "").split()) if outcome.verdict in LADDER else "",
             }
 
 

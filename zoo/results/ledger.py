@@ -84,7 +84,7 @@ class Ledger:
         if record.status != "measured":
             return folder / f"{name}+{record.status}.json"
         path = folder / f"{name}.json"
-        there = _readable(path)
+        there = readable(path)
         if there is None or subject_of(there) == subject_of(record):
             return path
         return folder / f"{name}-{digest(subject_of(record))[:8]}.json"
@@ -102,7 +102,7 @@ class Ledger:
         if record.name is None:
             return
         for path in sorted(self.local.glob(f"*/{record.name}.json")):
-            there = _readable(path)
+            there = readable(path)
             if there is None:
                 continue
             differs = different_run(there, record)
@@ -164,7 +164,7 @@ class Ledger:
             with lock:
                 self._move_old_layout()
                 path = self.path(record)
-                before = _readable(path)
+                before = readable(path)
                 merged, notes = (record, _set_aside(path)) if before is None else merge(before, record)
                 merged.write(path)
                 if record.belongs_to_the_row:
@@ -176,11 +176,60 @@ class Ledger:
             notes = (*notes, f"called {path.stem}: `{self.forget_command(path.stem)}` takes it away")
         return Filed(path, merged, notes)
 
+    def join(self, record: Record) -> Filed | None:
+        """File a record of another results folder. Of two of one identity the later stands, whichever comes first.
+
+        A run that could not measure a row says nothing of one that was measured after it.
+
+        Returns:
+            What became of it; None where nothing had to be changed.
+
+        Raises:
+            ZooError: the disk refuses.
+        """
+        with result_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".ledger.lock"):
+                path = self.path(record)
+                there = readable(path)
+                if there is None:
+                    if self._measured_since(record):
+                        return None
+                    merged, notes = record, _set_aside(path)
+                else:
+                    earlier, later = sorted((there, record), key=lambda run: run.times.finished or "")
+                    merged, notes = merge(earlier, later)
+                    if merged == there:
+                        return None
+                merged.write(path)
+                if record.belongs_to_the_row:
+                    self._forget_attempts(record)
+        return Filed(path, merged, notes)
+
+    def move_old_layout(self) -> None:
+        """Put every record where the present layout has it, as `file` does. Raises ZooError where the disk refuses."""
+        with result_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".ledger.lock"):
+                self._move_old_layout()
+
+    def _measured_since(self, attempt: Record) -> bool:
+        """Whether a run that measured nothing was followed by one of the same row that did."""
+        rows = map(readable, (self.root / str(attempt.hardware_id)).glob(f"{attempt.entry}*.json"))
+        return any(row is not None and _is_attempt_before(attempt, row) for row in rows)
+
     def records(self) -> list[Record]:
         """The records of rows, sorted by machine and file name."""
-        old = [path for path in self._old_layout() if path.parent.parent != self.root]
-        found = _read_all((*sorted(self.root.glob("*/*.json")), *old))
-        return [record for record in found.values() if record.belongs_to_the_row]
+        return list(self.filed().values())
+
+    def filed(self) -> dict[Path, Record]:
+        """The same by their files.
+
+        Raises:
+            UsageError: a record is damaged.
+        """
+        found = _read_all((*sorted(self.root.glob("*/*.json")), *self._old_layout()))
+        return {path: record for path, record in found.items() if record.belongs_to_the_row}
 
     def attempts(self) -> list[Record]:
         """Everything that is under a name of its own: changed, partial, other data or weights, blocked, failed."""
@@ -199,10 +248,8 @@ class Ledger:
     def _forget_attempts(self, record: Record) -> None:
         """Remove what says that a row could not be measured, now that it was."""
         for path in (self.local / str(record.hardware_id)).glob(f"{record.entry}+*.json"):
-            earlier = _readable(path)
-            if earlier is None or earlier.status == "measured" or earlier.identity.changes or earlier.other_weights:
-                continue
-            if (earlier.trained, earlier.identity.conditions) == (record.trained, record.identity.conditions):
+            attempt = readable(path)
+            if attempt is not None and _is_attempt_before(attempt, record):
                 path.unlink()
 
     def _old_layout(self) -> list[Path]:
@@ -212,13 +259,13 @@ class Ledger:
     def _move_old_layout(self) -> None:
         """Put every record that lies elsewhere where it belongs; damaged ones stay where they are."""
         for path in (*sorted(self.root.glob("*/*.json")), *self._old_layout()):
-            record = _readable(path)
+            record = readable(path)
             if record is None or record.hardware is None:
                 continue
             target = self.path(record)
             if target == path:
                 continue
-            there = _readable(target)
+            there = readable(target)
             (record if there is None else merge(record, there)[0]).write(target)
             path.unlink()
             for folder in takewhile(lambda folder: folder != self.folder, path.parents):  # where they are empty now
@@ -250,6 +297,11 @@ def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:
             elif (old.images or 0) > (new.images or 0):
                 chosen = before
                 notes.append(f"{name} kept: the record before has it of {old.images} images, this run of {new.images}")
+            elif (old.images or 0) == (new.images or 0) and old.finished > new.finished:
+                chosen = before
+                notes.append(
+                    f"{name} kept: the record before measured it at {old.finished}, this run at {new.finished}"
+                )
         parts[name] = chosen.parts[name]
         measured |= {key: chosen.measured[key] for key in parts[name].values if key in chosen.measured}
     protocol = after.protocol
@@ -273,6 +325,17 @@ def _different_subject(before: Record, after: Record) -> str | None:
     if rows[0] != rows[1] and None not in (rows[0][1], rows[1][1]):
         return "the row was composed otherwise"
     return None
+
+
+def _is_attempt_before(attempt: Record, row: Record) -> bool:
+    """Whether a run tried to measure the row of a record, could not, and ended before that was measured."""
+    return (
+        attempt.status != "measured"
+        and not (attempt.name or attempt.identity.changes or attempt.other_weights)
+        and (attempt.entry, attempt.trained, attempt.identity.conditions)
+        == (row.entry, row.trained, row.identity.conditions)
+        and (attempt.times.finished or "") <= (row.times.finished or "")
+    )
 
 
 def all_records(folder: Path) -> Iterator[Record]:
@@ -307,7 +370,7 @@ def _set_aside(path: Path) -> tuple[str, ...]:
     return (f"{path} was no record that can be read: it is kept as {aside.name}",)
 
 
-def _readable(path: Path) -> Record | None:
+def readable(path: Path) -> Record | None:
     """The record in a file; None where there is none, or one that says nothing (damaged)."""
     try:
         return Record.read(path) if path.is_file() else None

@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING
 from zoo.catalog.entry import Entry, read_entries
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements, metrics
+from zoo.results.evidence import NOTHING, Evidence
+from zoo.results.gather import gather_evidence
+from zoo.results.ladder import FAILED, printed
+from zoo.results.published import catalogue_key, machine_of, published_cells
 from zoo.results.record import ProtocolRecord, Record, Times, Verdict
 from zoo.results.seeds import label, rows, spread
-from zoo.results.verdict import FAILED, catalogue_key, judge, machine_of, printed, published_cells
+from zoo.results.verdict import judge
 from zoo.runtime.provenance import Code
 from zoo.terminal import ABSENT
 
@@ -69,22 +73,27 @@ _LEGEND = f"""\
   other data, or a changed composition) stand beside the published number, never against it."""
 
 
-def frame(records: Sequence[Record], entries: Mapping[str, Entry]) -> pd.DataFrame:
+def frame(records: Sequence[Record], entries: Mapping[str, Entry], evidence: Evidence = NOTHING) -> pd.DataFrame:
     """Records as rows of text, in catalogue order: the columns of the CSV."""
     import pandas as pd
 
     ordered = sorted(records, key=lambda record: catalogue_key(record.zoo, record.label))
-    return pd.DataFrame([_row(record, entries.get(record.entry)) for record in ordered])
+    return pd.DataFrame([_row(record, entries.get(record.entry), evidence) for record in ordered])
 
 
-def _whole_frame(records: Sequence[Record], entries: Mapping[str, Entry], hardware: str) -> pd.DataFrame:
+def _whole_frame(
+    records: Sequence[Record], entries: Mapping[str, Entry], hardware: str, evidence: Evidence
+) -> pd.DataFrame:
     """The records of a machine, and a row for each entry of the catalogue that has none there."""
     import pandas as pd
 
     there = {record.entry for record in records if record.is_the_row_itself}
     missing = [entry for name, entry in entries.items() if name not in there]
     lines = [(catalogue_key(entry.zoo, entry.name), _missing_row(entry, hardware)) for entry in missing]
-    lines += [(catalogue_key(record.zoo, record.label), _row(record, entries.get(record.entry))) for record in records]
+    lines += [
+        (catalogue_key(record.zoo, record.label), _row(record, entries.get(record.entry), evidence))
+        for record in records
+    ]
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
 
 
@@ -141,10 +150,11 @@ def _texts(results_dir: Path) -> dict[Path, str]:
     """Path -> text of all tables."""
     records = sorted(rows(results_dir), key=machine_of)
     entries = {entry.name: entry for entry in read_entries()} if records else {}
+    evidence = gather_evidence(records, entries)
     texts = {}
     for hardware, group in groupby(records, key=machine_of):
         found = list(group)
-        table = _whole_frame(found, entries, hardware)
+        table = _whole_frame(found, entries, hardware, evidence)
         csv = str(table.to_csv(index=False, lineterminator="\n"))
         # Not with_suffix: a machine's name may hold a dot.
         texts[results_dir / "tables" / f"{hardware}.csv"] = csv
@@ -175,8 +185,8 @@ def _markdown(hardware: str, table: pd.DataFrame, csv: str, measured: int) -> st
     return "\n\n".join([*parts, _LEGEND]) + "\n"
 
 
-def _row(record: Record, entry: Entry | None) -> dict[str, str]:
-    verdicts = judge(record, entry) if entry is not None else {}
+def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> dict[str, str]:
+    verdicts = judge(record, entry, evidence) if entry is not None else {}
     checkpoint, data, protocol = record.checkpoint, record.data, record.protocol
     return {
         "entry": label(record),

@@ -1,9 +1,7 @@
-"""Verdicts: measured beside published, and why the two differ.
+"""Verdicts: measured beside published, and why the two differ, made anew whenever a record is read.
 
-In AP points, with p the published number, u half a unit of its last printed decimal, m the measured
-number and d the noise floor of the machine, the ladder is: EXACT |m-p| <= u; NUMERIC <= u+d;
-EXPLAINED, where one named switch of the protocol would bring m inside; else DRIFT. CONFLICT stands
-before the ladder: the documents that print the number disagree among themselves.
+The ladder of a number is `zoo.results.ladder`, the switch that accounts for a difference `zoo.results.attribution`,
+what other records contribute `zoo.results.evidence`; this module says first whether the two may be compared at all.
 """
 
 from __future__ import annotations
@@ -11,174 +9,136 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import TypeAlias
 
-from zoo.catalog.entry import ZOO_ORDER, Entry, PublishedCell
+from zoo.catalog.entry import Entry, PublishedCell
 from zoo.measure.measurement import metrics
+from zoo.results.attribution import attribute
+from zoo.results.evidence import NOTHING, Evidence, row_key
+from zoo.results.ladder import (
+    BLOCKED,
+    COMPARED,
+    DRIFT,
+    EXPLAINED,
+    FAILED,
+    NOT_ASKED,
+    NOT_COMPARED,
+    NUMERIC,
+    OTHER_WEIGHTS,
+    PARTIAL,
+    TRAINING_SIGMA,
+    carriers,
+    digits,
+    in_conflict,
+    printed,
+    trained_verdict,
+    verdict,
+    within,
+)
+from zoo.results.published import (
+    hardware_bound,
+    measured_on,
+    measured_value,
+    published_cells,
+    unlike_apart_from_data,
+)
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import per_seed
 
-EXACT = "EXACT"
-NUMERIC = "NUMERIC"
-EXPLAINED = "EXPLAINED"
-DRIFT = "DRIFT"
-CONFLICT = "CONFLICT"
-BLOCKED = "BLOCKED"
-FAILED = "FAILED"
-PARTIAL = "PARTIAL"
-OTHER_WEIGHTS = "OTHER-WEIGHTS"
-NOT_COMPARED = "NOT-COMPARED"
-NOT_ASKED = "NOT-ASKED"
-
-COMPARED = frozenset({EXACT, NUMERIC, EXPLAINED, DRIFT, CONFLICT})
-"""The verdicts that come of a comparison."""
-
-ALARMS = frozenset({DRIFT, CONFLICT, BLOCKED, FAILED})
-"""The verdicts that somebody has to look at; one of them makes `zoo diff` exit with 1."""
-
-NOISE = 0.05
-NOISE_CAP = 0.10
-TRAINING_SIGMA = 0.15
-"""Spread of the final AP over training seeds, where an entry's own is not known."""
-
-ONNX_LATENCY = "onnx_latency_ms"
-"""The metric of those cells of `latency_ms` that were published for ONNX on a CPU: another program runs the network."""
-
 COMPLEXITY = ("params_m", "flops_b")
 
-# Binary floats: 37.45 - 37.4 comes out a little above 0.05. The slack is far below any printed digit.
-_SLACK = 1e-9
+RATIO_TOLERANCE = {"train_memory_gb": 0.15, "train_memory_mb": 0.15}
+"""How far the ratio of measured to published may lie from its zoo's median, as a share of it."""
+
+SPEED_TOLERANCE = 0.30
+"""The same of every other number of the machine."""
 
 
-def verdict(
-    measured: float,
-    cells: Sequence[PublishedCell],
-    *,
-    noise: float = NOISE,
-    switched: Mapping[str, float] = {},
-) -> Verdict:
-    """Judge a measured number by the published cells of the same metric.
-
-    Args:
-        measured: our number.
-        cells: one cell a source. The first is the row's own; the others must agree with it.
-        noise: measured noise floor (A/A runs), in the metric's unit; at most `NOISE_CAP`.
-        switched: name of one protocol switch -> what is measured with that switch alone changed.
-
-    Raises:
-        ValueError: no cells, or a noise floor that would wave real faults through.
-    """
-    if not cells:
-        raise ValueError("a verdict needs at least one published cell")
-    if not 0.0 <= noise <= NOISE_CAP:
-        raise ValueError(f"noise floor {noise} is outside 0 to {NOISE_CAP}")
-    cell = cells[0]
-    if _disagree(cells):
-        return Verdict(CONFLICT, printed(cells), measured, None, _conflict_reason(measured, cells, noise))
-    delta = measured - cell.value
-    if _within(measured, cell, 0.0):
-        return Verdict(EXACT, cell.text, measured, delta)
-    if _within(measured, cell, noise):
-        return Verdict(NUMERIC, cell.text, measured, delta, f"within the noise floor of {noise:g}")
-    inside = {name: value for name, value in switched.items() if _within(value, cell, noise)}
-    if inside:
-        name = min(inside, key=lambda name: (abs(inside[name] - cell.value), name))
-        return Verdict(EXPLAINED, cell.text, measured, delta, f"with {name}: {digits(inside[name], cell)}")
-    return Verdict(DRIFT, cell.text, measured, delta)
-
-
-def trained_verdict(values: Sequence[float], cell: PublishedCell, sigma: float = TRAINING_SIGMA) -> Verdict:
-    """Judge a model that was trained here: both numbers are draws of one random variable.
-
-    Inside the interval the verdict is NUMERIC, never EXACT: an equal digit is luck, not identity.
-
-    Args:
-        values: final AP, one a seed.
-        cell: the published number, itself one draw.
-        sigma: standard deviation over seeds.
-    """
-    if not values:
-        raise ValueError("a trained verdict needs the result of at least one seed")
-    k = len(values)
-    mean = math.fsum(values) / k
-    margin = 1.96 * sigma * math.sqrt(1 + 1 / k) + cell.half_unit
-    inside = abs(mean - cell.value) <= margin + _SLACK
-    seeds = "1 seed" if k == 1 else f"{k} seeds"
-    reason = f"trained here, {seeds}: {'within' if inside else 'outside'} ±{margin:.2f}"
-    return Verdict(NUMERIC if inside else DRIFT, cell.text, mean, mean - cell.value, reason)
-
-
-def judge(
-    record: Record,
-    entry: Entry,
-    *,
-    noise: float = NOISE,
-    switched: Mapping[str, Mapping[str, float]] = {},
-) -> dict[str, Verdict]:
-    """One verdict for each metric that the entry publishes, made from the record alone.
+def judge(record: Record, entry: Entry, evidence: Evidence = NOTHING) -> dict[str, Verdict]:
+    """One verdict for each metric that the entry publishes.
 
     Args:
         record: the run, complete but for its verdicts.
         entry: the row it is a run of.
-        noise: see `verdict`; of the accuracy metrics.
-        switched: metric -> switch -> value, see `verdict`.
+        evidence: what other records say.
     """
-    found = {}
-    for metric, cells in published_cells(entry).items():
-        judged = _judge_metric(record, entry, metric, cells, noise, switched.get(metric, {}))
-        found[metric] = _with_equivalence(judged, record, metric)
-    return found
+    outcomes = unattributed(record, entry, evidence)
+    if not record.trained:
+        cells, key = published_cells(entry), row_key(record)
+        noise = {metric: evidence.noise_of(record, entry, metric) for metric in cells}
+        trials, further_rows = evidence.trials.get(key, ()), evidence.further_rows.get(key, {})
+        outcomes = attribute(outcomes, cells, trials, noise, further_rows)
+    return {metric: _with_equivalence(outcome, record, metric) for metric, outcome in outcomes.items()}
 
 
-def hardware_bound(metric: str) -> bool:
-    """Whether a metric belongs to the machine it was measured on, so that only ratios may be compared."""
-    _, place = metrics().get(metric, (None, None))
-    return place is not None and place.hardware_bound
-
-
-def published_cells(entry: Entry) -> dict[str, tuple[PublishedCell, ...]]:
-    """The cells that are judged together, by the metric they are measured as, in table order."""
-    found: dict[str, tuple[PublishedCell, ...]] = {}
-    for metric in entry.published_metrics:
-        for cell in entry.cells(metric):
-            name = ONNX_LATENCY if metric == "latency_ms" and _on_cpu_by_onnx(cell) else metric
-            found[name] = (*found.get(name, ()), cell)
-    return found
-
-
-def _on_cpu_by_onnx(cell: PublishedCell) -> bool:
-    return {"CPU", "ONNX"} <= set((cell.hardware or "").replace(",", " ").split())
+def unattributed(record: Record, entry: Entry, evidence: Evidence = NOTHING) -> dict[str, Verdict]:
+    """The verdicts of `judge` before any trial is asked what accounts for a difference."""
+    return {
+        metric: _judge_metric(record, entry, metric, cells, evidence)
+        for metric, cells in published_cells(entry).items()
+    }
 
 
 def _judge_metric(
-    record: Record,
-    entry: Entry,
-    metric: str,
-    cells: Sequence[PublishedCell],
-    noise: float,
-    switched: Mapping[str, float],
+    record: Record, entry: Entry, metric: str, cells: Sequence[PublishedCell], evidence: Evidence
 ) -> Verdict:
     measured = measured_value(record, metric)
     apart = _not_this_row(record, entry)
     if measured is None:
         name, reason = apart or _not_measured(record, metric)
         return Verdict(name, printed(cells), None, None, reason)
-    apart = apart or _not_comparable(record, metric, cells, measured)
+    bound = hardware_bound(metric)
+    apart = apart or _not_comparable(record, metric, measured)
     if apart is not None:
         name, reason = apart
         return Verdict(name, printed(cells), measured, None, reason)
+    if bound:
+        return _ratio(record, metric, cells, measured, evidence)
     if metric in COMPLEXITY:  # counted, not measured: nothing but rounding may part the two
-        return verdict(measured, cells, noise=0.0, switched={**_counted_otherwise(record, metric), **switched})
-    if record.trained and not _disagree(cells):
+        return _counted(record, metric, verdict(measured, cells, noise=0.0), cells[0])
+    if record.trained and not in_conflict(carriers(cells)):
         return trained_verdict(per_seed(record, metric), cells[0], entry.seed_sigma.get(metric, TRAINING_SIGMA))
-    return verdict(measured, cells, noise=noise, switched=switched)
+    return verdict(measured, cells, noise=evidence.noise_of(record, entry, metric))
+
+
+def _ratio(record: Record, metric: str, cells: Sequence[PublishedCell], measured: float, evidence: Evidence) -> Verdict:
+    """A number of the machine: its ratio to the published one, beside that of the zoo's other rows."""
+    place = measured_on(record, metric)
+    tolerance = RATIO_TOLERANCE.get(metric, SPEED_TOLERANCE)
+    for cell in cells:
+        usual = evidence.usual_ratio(record, metric, cell)
+        if usual is None or not cell.value:
+            continue
+        median, rows = usual
+        share = measured / cell.value / median
+        reason = (
+            f"{measured / cell.value:.2f} of {cell.text} on {cell.hardware or 'unnamed hardware'}; the median of the "
+            f"zoo's {rows} rows on {place} is {median:.2f}: {share:.2f} of it, "
+            f"{'within' if abs(share - 1) <= tolerance else 'outside'} ±{tolerance:.0%}"
+        )
+        return Verdict(NUMERIC if abs(share - 1) <= tolerance else DRIFT, printed(cells), measured, None, reason)
+    theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in cells}))
+    return Verdict(NOT_COMPARED, printed(cells), measured, None, f"published for {theirs}, measured on {place}")
+
+
+def _counted(record: Record, metric: str, outcome: Verdict, cell: PublishedCell) -> Verdict:
+    """A count that differs, where the counting that the published table names accounts for it."""
+    other = record.measured.get("flops_published_counting") if metric == "flops_b" else None
+    if outcome.verdict != DRIFT or not isinstance(other, Mapping):
+        return outcome
+    counted = other["flops"] * 1e-9
+    if not within(counted, cell, 0.0):
+        return outcome
+    return replace(
+        outcome, verdict=EXPLAINED, reason=f"with the counting of {other['counter']}: {digits(counted, cell)}"
+    )
 
 
 def _with_equivalence(judged: Verdict, record: Record, metric: str) -> Verdict:
     """A verdict; where it compares numbers of a split that is taken as another one, its reason says so."""
     data = record.data
-    if judged.verdict not in COMPARED or metric in COMPLEXITY or data is None or data.equivalent is None:
+    of_split = metric not in COMPLEXITY and not hardware_bound(metric)
+    if judged.verdict not in COMPARED or not of_split or data is None or data.equivalent is None:
         return judged
     taken = f"{data.split} is taken as {data.equivalent}: {data.evidence}"
     return replace(judged, reason="; ".join(filter(None, (judged.reason, taken))))
@@ -206,13 +166,13 @@ def _not_measured(record: Record, metric: str) -> _Apart:
     return (BLOCKED, reason) if reason else (NOT_ASKED, "the run did not measure it")
 
 
-def _not_comparable(record: Record, metric: str, cells: Sequence[PublishedCell], measured: float) -> _Apart | None:
+def _not_comparable(record: Record, metric: str, measured: float) -> _Apart | None:
     """A number that was measured under other conditions than the published one."""
     if not math.isfinite(measured):
         return FAILED, "the measured value is not a finite number"
-    if hardware_bound(metric):
-        theirs = " and ".join(sorted({cell.hardware or "unnamed hardware" for cell in cells}))
-        return NOT_COMPARED, f"published for {theirs}, measured on {measured_on(record, metric)}"
+    if hardware_bound(metric):  # neither images nor the values of weights make a machine faster
+        unlike = unlike_apart_from_data(record)
+        return (NOT_COMPARED, f"measured with {', '.join(unlike)}") if unlike else None
     return _other_conditions(record, of_split=metric not in COMPLEXITY)
 
 
@@ -225,8 +185,7 @@ def _other_conditions(record: Record, *, of_split: bool) -> _Apart | None:
     """
     data, found = record.data, []
     unlike = [item for item in record.identity.unlike_published if not item.startswith("data.limit=")]
-    if not of_split:
-        unlike = [item for item in unlike if not item.startswith("data.")]
+    unlike = unlike if of_split else unlike_apart_from_data(record)
     if unlike:
         found.append((NOT_COMPARED, f"measured with {', '.join(unlike)}"))
     if of_split and data is not None and not data.known:
@@ -243,75 +202,3 @@ def _other_conditions(record: Record, *, of_split: bool) -> _Apart | None:
     if not found:
         return None
     return found[0][0], "; ".join(reason for _, reason in found)
-
-
-def measured_value(record: Record, metric: str) -> float | None:
-    """A record's value of a published metric, in the unit that tables print it in."""
-    _, place = metrics().get(metric, (None, None))
-    value = None if place is None else record.number(place.key)
-    return None if value is None or place is None else value * place.scale
-
-
-def _counted_otherwise(record: Record, metric: str) -> Mapping[str, float]:
-    """The same work by the counting of the published table, where the protocol names one."""
-    other = record.measured.get("flops_published_counting") if metric == "flops_b" else None
-    return {f"the counting of {other['counter']}": other["flops"] * 1e-9} if isinstance(other, Mapping) else {}
-
-
-def printed(cells: Sequence[PublishedCell]) -> str:
-    """Published cells as one text: the number; all of them where they differ, or one of each hardware."""
-    if _disagree(cells):
-        return " / ".join(dict.fromkeys(cell.text for cell in cells))
-    by_hardware = {cell.hardware: cell.text for cell in reversed(cells) if cell.hardware is not None}
-    return " / ".join(reversed(by_hardware.values())) if len(by_hardware) > 1 else cells[0].text
-
-
-def source_of(cell: PublishedCell) -> str:
-    """Where a cell was read: "README.md:25"."""
-    return cell.source if cell.line is None else f"{cell.source}:{cell.line}"
-
-
-def machine_of(record: Record) -> str:
-    """The machine of a record, as tables name it."""
-    return record.hardware_id or "no machine"
-
-
-def measured_on(record: Record, metric: str) -> str:
-    """What a number of a record holds for: its machine, or the CPU and the program that an exported network ran on."""
-    onnx = record.measured.get(ONNX_LATENCY) if metric == ONNX_LATENCY else None
-    if not isinstance(onnx, Mapping):
-        return machine_of(record)
-    threads = f"{onnx['threads']} thread{'s' if onnx['threads'] > 1 else ''}"
-    return f"{onnx['cpu']}, onnxruntime {onnx['onnxruntime']}, {threads}"
-
-
-def catalogue_key(zoo: str, name: str) -> tuple[int, str, str]:
-    """Sorts rows as the catalogue has them: the zoos in their order, then by name."""
-    return (ZOO_ORDER.index(zoo) if zoo in ZOO_ORDER else len(ZOO_ORDER), zoo, name)
-
-
-def _within(value: float, cell: PublishedCell, noise: float) -> bool:
-    return abs(value - cell.value) <= cell.half_unit + noise + _SLACK
-
-
-def _disagree(cells: Sequence[PublishedCell]) -> bool:
-    """Whether two sources print different numbers; 37.4 and 37.42 are one number, rounded.
-
-    Two of different hardware are two numbers, not one in dispute.
-    """
-    return any(
-        abs(a.value - b.value) > max(a.half_unit, b.half_unit) + _SLACK
-        for a, b in combinations(cells, 2)
-        if a.hardware == b.hardware or None in (a.hardware, b.hardware)
-    )
-
-
-def _conflict_reason(measured: float, cells: Sequence[PublishedCell], noise: float) -> str:
-    says = ", ".join(f"{source_of(cell)} prints {cell.text}" for cell in cells)
-    agreeing = dict.fromkeys(cell.text for cell in cells if _within(measured, cell, noise))
-    return f"{says}; measured agrees with {' and '.join(agreeing) or 'none of them'}"
-
-
-def digits(value: float, cell: PublishedCell) -> str:
-    """A measured number with two digits more than the published one has."""
-    return f"{value:.{cell.decimals + 2}f}"

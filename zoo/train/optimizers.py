@@ -67,7 +67,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 def _rate_and_decay(name: str, config: OptimizerConfig) -> tuple[float, bool]:
     """The factor of a parameter's learning rate, and whether the rules leave it decayed."""
     rules = [rule for rule in config.groups.values() if any(fnmatchcase(name, p) for p in rule.parameters)]
-    return math.prod(rule.lr_mult for rule in rules), all(rule.decay for rule in rules)
+    return math.prod((rule.lr_mult for rule in rules), start=1.0), all(rule.decay for rule in rules)
 
 
 def _refuse_idle_rules(model: nn.Module, config: OptimizerConfig) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.data.augment.settings import MosaicSettings, MultiScale, RatioGroups
+from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -138,7 +138,8 @@ class Schedule:
             The learning rate then does not follow the batch size.
         gradients: "mean" averages the gradients of a step over its micro-batches, as the frameworks of many GPUs do;
             "sum" adds them up over its images, each with the losses of its micro-batch (Ultralytics).
-        multi_scale: scales of the training images, in mmdetection's style.
+        multi_scale: scales of the training images, in mmdetection's style, or with a pipeline in PaddleDetection's.
+        pipeline: the operations on training images and their order, in PaddleDetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
         ratio_groups: fixed groups of images instead, resized as in the evaluation, in faster-rcnn.pytorch's style.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
@@ -164,6 +165,7 @@ class Schedule:
     accumulate_to: int | None = None
     gradients: Literal["mean", "sum"] = "mean"
     multi_scale: MultiScale | None = None
+    pipeline: PipelineSettings | None = None
     mosaic: MosaicSettings | None = None
     ratio_groups: RatioGroups | None = None
     crop: int | None = None
@@ -179,6 +181,8 @@ class Schedule:
             raise ValueError("decay and mosaic go by epochs, and the length is given in iterations")
         if sum(views is not None for views in (self.multi_scale, self.mosaic, self.ratio_groups)) != 1:
             raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
+        if self.pipeline is not None and (self.multi_scale is None or self.crop is not None):
+            raise ValueError("a pipeline comes with multi_scale and without crop")
         if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
             raise ValueError("decay comes with a warm-up of the kind groups and without milestones, or not at all")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
-from zoo.data.augment import jwyang, mmdet, ultralytics
+from zoo.data.augment import jwyang, mmdet, paddle, ultralytics
 from zoo.data.augment.jwyang import RatioGroupedSet
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
@@ -196,7 +196,18 @@ def _views(
         groups, transform = schedule.ratio_groups, detector.transform
         grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
         return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
-    if schedule.multi_scale is not None:
+    if schedule.multi_scale is not None and schedule.pipeline is not None:
+        dataset = paddle.training_set(
+            ground_truth,
+            files,
+            schedule.pipeline,
+            multi_scale=schedule.multi_scale,
+            transform=detector.transform,
+            inclusive=bool(detector.protocol.get("boxes", {}).get("inclusive")),
+            seed=seed,
+            masks=masks,
+        )
+    elif schedule.multi_scale is not None:
         scales, crop = schedule.multi_scale, schedule.crop
         dataset = mmdet.training_set(ground_truth, files, multi_scale=scales, crop=crop, seed=seed, masks=masks)
     elif schedule.mosaic is not None and schedule.epochs is not None:

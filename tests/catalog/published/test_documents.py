@@ -78,18 +78,24 @@ def test_ultralytics() -> None:
 def test_jwyang() -> None:
     cells, issues = read_document(JWYANG, "README.md")
     assert brief(cells) == [
-        ("jwyang_faster_rcnn_r101_s600_10e", "train_memory_gb", "9.050", "Titan X (Pascal)"),
+        ("jwyang_faster_rcnn_r101_s600_10e", "hours_per_epoch", "5", "8 Titan X (Pascal)"),
+        ("jwyang_faster_rcnn_r101_s600_10e", "train_memory_mb", "9050", "Titan X (Pascal)"),
         ("jwyang_faster_rcnn_r101_s600_10e", "box_AP", "30.5", None),
-        ("jwyang_faster_rcnn_vgg16_s800_6e", "train_memory_gb", "7.050", "Titan X (Pascal)"),
+        ("jwyang_faster_rcnn_vgg16_s800_6e", "hours_per_epoch", "4", "8 Titan X (Pascal)"),
+        ("jwyang_faster_rcnn_vgg16_s800_6e", "train_memory_mb", "7050", "Titan X (Pascal)"),
         ("jwyang_faster_rcnn_vgg16_s800_6e", "box_AP", "25.0", None),
+        (None, "hours_per_epoch", "4", "8 Titan X (Pascal)"),
         (None, "box_AP", "25.0", None),
     ]
-    assert cells[0].raw == "9,050 MB"
+    assert cells[1].raw == "9,050 MB"
     assert [(issue.line, issue.problem) for issue in issues] == [
         (3, "column 'mem/gpu': a unit in the cell (MB)"),
         (3, "column 'mem/gpu': thousands separators"),
+        (3, "column 'time/epoch': a unit in the cell (hr)"),
         (4, "column 'mem/gpu': a unit in the cell (MB)"),
+        (4, "column 'time/epoch': a unit in the cell (hr)"),
         (5, "a row that names no known model: 'Other'"),
+        (5, "column 'time/epoch': a unit in the cell (hr)"),
     ]
 
 

@@ -15,7 +15,7 @@ from zoo.catalog.published.documents import PublishedNumber, read_document
 from zoo.catalog.published.evidence import COLUMNS, Evidence, gather, read_evidence, write_evidence
 from zoo.catalog.published.layouts import layouts
 from zoo.errors import ZooError
-from zoo.results.verdict import CONFLICT, verdict
+from zoo.results.ladder import CONFLICT, verdict
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "results" / "published"

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hydra.utils import instantiate
 from labeled_images import annotation, make
-from parity import GOLDEN
+from parity import GOLDEN, SHARED, golden, needs_coco, needs_shared
+from parity import sample as values_at
 
-from zoo.data.augment.jwyang import RatioGroupedSet, fit_to_group, training_set
+from zoo.config.compose import compose
+from zoo.data.augment.jwyang import LABELS, RatioGroupedSet, fit_to_group, is_left, resized, training_set
 from zoo.data.augment.ratio_groups import Window, crop_window, fixed_groups, ratio_of_group
 from zoo.data.augment.settings import RatioGroups
+from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.images import decode
 from zoo.data.loader import TrainLoader
@@ -22,7 +26,6 @@ from zoo.data.preprocess import HostNormalizer, Preprocess
 from zoo.data.resamplers import OpenCvBilinearByFactor
 from zoo.data.sampler import FixedGroupSampler, SampleIndex
 from zoo.data.size_rules import ByFactor
-from zoo.errors import DataError
 from zoo.types import Sample, Target
 
 SETTINGS = RatioGroups(narrowest=0.5, widest=2.0, max_objects=50)
@@ -48,6 +51,7 @@ def boxes_of(name: str, image: int) -> npt.NDArray[np.float32]:
 def test_groups() -> None:
     assert fixed_groups(CLIPPED, BATCH).ravel().tolist() == list(range(len(RATIOS) // BATCH * BATCH))
     assert fixed_groups(np.array([2.0, 0.5, 1.0, 0.5, 1.0]), 2).tolist() == [[1, 3], [2, 4]]
+    assert fixed_groups(np.array([2.0, 0.5]), 5).tolist() == [[1, 1, 1, 0, 0]]
 
 
 @pytest.mark.parametrize("image", range(len(RATIOS)))
@@ -67,8 +71,7 @@ def test_its_own_answers(image: int) -> None:
     sample, found = fit_to_group(loaded, boxes, ratio, is_long=is_long, generator=MiddleGenerator())  # type: ignore[arg-type]
     assert sample.batch_shape == tuple(ANSWERS["canvas"][image])
     assert list(sample.pixels.shape[:2]) == ANSWERS["filled"][image].tolist()
-    kept = found[(found[:, 0] != found[:, 2]) & (found[:, 1] != found[:, 3])]
-    np.testing.assert_array_equal(kept, boxes_of("boxes_out", image))
+    np.testing.assert_array_equal(found[is_left(found)], boxes_of("boxes_out", image))
 
 
 def test_a_window_begins_everywhere_in_its_range() -> None:
@@ -170,7 +173,23 @@ def test_steps_come_in_order_and_again_after_a_resume(tmp_path: Path) -> None:
         assert len({sample.batch_shape for part in step for sample, _ in part}) == 1
 
 
-def test_too_few_images_for_a_step(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="1 images and their mirror images do not fill a batch of 16") as raised:
-        made(tmp_path, [(30, 40)], annotation(1, [4, 5, 10, 9]), batch_size=16)
-    assert "batch_size=2" in str(raised.value.next_step)
+@needs_coco
+@needs_shared
+def test_real_images_are_those_of_its_losses() -> None:
+    """Pixels, boxes and labels of two images in the group of ratio 1 that its losses were taken of, to the bit."""
+    case = golden("jwyang/jwyang_res101", "loss")
+    config = compose("jwyang_faster_rcnn_r101_s600_6e")
+    transform = instantiate(config["protocol"]["transform"], _convert_="all")
+    truth = CocoGroundTruth.load(SHARED / "coco" / "annotations" / "instances_val2017.json")
+    files = [SHARED / "coco" / "val2017" / name for name in truth.file_names]
+    images = LabeledImages(truth.with_categories(config["data"]["classes"]), files, LABELS)
+    inputs: list[torch.Tensor] = []
+    for image_id, padded, count in zip(case["image_order"], case["gt_boxes"], case["num_boxes"], strict=True):
+        loaded = images.load(images.image_ids.tolist().index(int(image_id)))
+        sample, boxes = resized(loaded, int(image_id), transform)
+        sample, boxes = fit_to_group(sample, boxes, np.float32(1), is_long=False, generator=np.random.default_rng(0))
+        assert [*(sample.batch_shape or ()), np.float32(sample.scale[0])] == case["im_info"][len(inputs)].tolist()
+        np.testing.assert_array_equal(boxes[is_left(boxes)], padded[: int(count), :4])
+        assert (loaded.labels[is_left(boxes)] + 1).tolist() == padded[: int(count), 4].tolist()
+        inputs.append(sample.pixels.permute(2, 0, 1))
+    np.testing.assert_array_equal(values_at(torch.stack(inputs)), case["input_sample"])

@@ -42,6 +42,8 @@ UNITS = MappingProxyType(
         "images/s": {"fps": 0, "images/s": 0, "img/s": 0},
         "ms": {"ms": 0, "s": 3},
         "GB": {"gb": 0, "g": 0, "mb": -3},
+        "MB": {"mb": 0, "m": 0, "gb": 3},
+        "h": {"h": 0, "hr": 0, "hrs": 0, "hours": 0},
         "M": {"m": 0, "k": -3},
         "B": {"b": 0, "g": 0, "gflops": 0, "m": -3},
     }

@@ -18,6 +18,13 @@ BRANCHES = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3", "bran
 
 OF_THE_OPTIMIZER = "state of the optimizer"
 
+BESIDE_WEIGHTS: KeyMap = (
+    Drop("{*variable}_velocity_0", OF_THE_OPTIMIZER),
+    Drop("learning_rate_{number}", OF_THE_OPTIMIZER),
+    Drop("@LR_DECAY_COUNTER@", OF_THE_OPTIMIZER),
+)
+"""Rules for what archives of one file a variable hold besides."""
+
 
 def conv_norm(conv: str, norm: str, target: str) -> KeyMap:
     """Rules for a convolution with its normalisation."""
@@ -82,9 +89,6 @@ KEY_MAP: KeyMap = (
     *box_head(0, ""),
     *box_head(1, "_2"),
     *box_head(2, "_3"),
-    # Archives of one file a variable have those of the optimizer too
-    Drop("{*variable}_velocity_0", OF_THE_OPTIMIZER),
-    Drop("learning_rate_{number}", OF_THE_OPTIMIZER),
-    Drop("@LR_DECAY_COUNTER@", OF_THE_OPTIMIZER),
+    *BESIDE_WEIGHTS,
     Zeros("{*norm}.num_batches_tracked", COUNTED),
 )

@@ -5,9 +5,32 @@ The last stage goes to the backbone, or to the RoI head where that has it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zoo.checkpoints.convert import COUNTED, Drop, Fresh, KeyMap, Rename
 
 NEW = "a layer that a classification network does not have"
+WHOLE_IMAGES = "classifies whole images"
+
+NEW_LAYERS: KeyMap = (
+    Fresh("neck.{*p}", NEW),
+    Fresh("rpn_head.{*p}", NEW),
+    Fresh("roi_head.stages.{stage}.box_head.{layer}.{p}", NEW),
+    Fresh("roi_head.mask_head.{*p}", NEW),
+    Fresh("dense_head.{*p}", NEW),
+    Fresh("backbone.{*layer}.conv_offset.{p}", NEW),
+)
+"""Rules for the layers of a detector that begin anew."""
+
+
+def backbone_rules(of_detector: KeyMap) -> tuple[Rename, ...]:
+    """The rules of a detector's files for its backbone, whose last stage may be the RoI head's instead."""
+    last, shared = "backbone.layer4.", "roi_head.stages.0.shared.blocks."
+    rules = (rule for rule in of_detector if isinstance(rule, Rename) and rule.target.startswith("backbone."))
+    return tuple(
+        replace(rule, otherwise=rule.target.replace(last, shared)) if rule.target.startswith(last) else rule
+        for rule in rules
+    )
 
 
 def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
@@ -31,12 +54,8 @@ KEY_MAP: KeyMap = (
     Rename("bn1.{p}", "backbone.stem.norm.{p}"),
     *_blocks("layer4", "backbone.layer4", "roi_head.stages.0.shared.blocks"),
     *_blocks("{layer}", "backbone.{layer}"),
-    Drop("fc.{p}", "classifies whole images"),
+    Drop("fc.{p}", WHOLE_IMAGES),
     Drop("conv1.bias", "what the normalisation after it takes the place of"),
     Fresh("{*layer}.num_batches_tracked", COUNTED),
-    Fresh("neck.{*p}", NEW),
-    Fresh("rpn_head.{*p}", NEW),
-    Fresh("roi_head.stages.{stage}.box_head.{layer}.{p}", NEW),
-    Fresh("roi_head.mask_head.{*p}", NEW),
-    Fresh("dense_head.{*p}", NEW),
+    *NEW_LAYERS,
 )

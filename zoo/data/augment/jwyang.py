@@ -11,51 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from zoo.data.augment.labels import Bools, Floats, Ints, LabelRules, Objects, has_area, rule
+from zoo.data.augment.labeled_image import LabeledImage
+from zoo.data.augment.labels import (
+    Bools,
+    Floats,
+    Ints,
+    LabelRules,
+    Objects,
+    has_area,
+    inclusive_boxes,
+    is_in_image,
+    shows,
+)
 from zoo.data.augment.ratio_groups import canvas_of, crop_window, fixed_groups, ratio_of_group
 from zoo.data.augment.settings import RatioGroups
 from zoo.data.augment.source import LabeledImages
 from zoo.data.augment.training_set import Example
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.sampler import SampleIndex
-from zoo.errors import DataError, ZooError
+from zoo.errors import ZooError
 from zoo.types import Sample, Target, Transform
-
-
-def inclusive_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -> npt.NDArray[np.float64]:
-    """COCO's boxes (A, 4), xywh, as corners that lie in their images, both included.
-
-    Boxes beyond the right or the bottom of their image have corners in the wrong order.
-
-    Args:
-        boxes: float64 (A, 4).
-        widths: of the image of each, (A,), or of their one image.
-        heights: likewise.
-    """
-    first = np.maximum(boxes[:, :2], 0)
-    ends = np.stack((widths, heights), axis=-1) - 1
-    return np.concatenate((first, np.minimum(ends, first + np.maximum(boxes[:, 2:] - 1, 0))), axis=1)
-
-
-@rule("outside their image")
-def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
-    """Whether the box of each annotation (A,) begins in its image."""
-    sizes = (ground_truth.widths[ground_truth.image_index], ground_truth.heights[ground_truth.image_index])
-    corners = inclusive_boxes(ground_truth.boxes, *sizes)
-    ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
-    return ordered
-
-
-@rule("without an object")
-def has_objects(ground_truth: CocoGroundTruth) -> Bools:
-    """Whether each image (I,) has an object."""
-    found = np.zeros(len(ground_truth), dtype=bool)
-    found[ground_truth.image_index[has_area(ground_truth) & is_in_image(ground_truth)]] = True
-    return found
 
 
 def read_whole_pixels(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
@@ -69,7 +47,7 @@ def read_whole_pixels(ground_truth: CocoGroundTruth, image: int, annotations: In
     )
 
 
-LABELS = LabelRules(images=(has_objects,), objects=(has_area, is_in_image), read=read_whole_pixels)
+LABELS = LabelRules(images=(shows((has_area, is_in_image)),), objects=(has_area, is_in_image), read=read_whole_pixels)
 
 
 def mirror(boxes: Floats, width: int) -> Floats:
@@ -91,9 +69,6 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
 
     Attributes:
         groups: int64 (groups, B), numbers of entries: those below I are images, those from I on mirror images.
-
-    Raises:
-        DataError: there are not enough images for one group.
     """
 
     def __init__(
@@ -107,9 +82,6 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
         self._ratios = widths / heights  # (2I,)
         clipped = self._ratios.clip(settings.narrowest, settings.widest)
         self.groups = fixed_groups(clipped, batch_size)
-        if not len(self.groups):
-            message = f"{len(images)} images and their mirror images do not fill a batch of {batch_size}"
-            raise DataError(message, next_step=f"give batch_size={2 * len(images)} at most, or more images")
         self._group_ratios = np.ones(len(clipped), dtype=np.float32)
         for group in self.groups:
             self._group_ratios[group] = ratio_of_group(clipped[group])
@@ -127,18 +99,22 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
     def _example(self, index: SampleIndex) -> Example:
         mirrored, image = divmod(index.image, len(self.images))
         loaded = self.images.load(image)
-        pixels, boxes = loaded.pixels, loaded.boxes
         if mirrored:
-            pixels, boxes = pixels[:, ::-1], mirror(boxes, loaded.size[1])
-        sample = self.transform(np.ascontiguousarray(pixels[:, :, ::-1]), int(self.images.image_ids[image]))
-        boxes = (boxes * np.tile(sample.scale, 2)).astype(np.float32)  # the product in float64
+            loaded = replace(loaded, pixels=loaded.pixels[:, ::-1], boxes=mirror(loaded.boxes, loaded.size[1]))
+        sample, boxes = resized(loaded, int(self.images.image_ids[image]), self.transform)
         generator = np.random.default_rng((self.seed, index.epoch, index.position))
         order = generator.permutation(len(boxes))
         ratio = self._group_ratios[index.image]
         is_long = not self.settings.narrowest <= self._ratios[index.image] <= self.settings.widest
         sample, boxes = fit_to_group(sample, boxes[order], ratio, is_long=is_long, generator=generator)
-        kept = np.flatnonzero((boxes[:, 0] != boxes[:, 2]) & (boxes[:, 1] != boxes[:, 3]))[: self.settings.max_objects]
+        kept = np.flatnonzero(is_left(boxes))[: self.settings.max_objects]
         return sample, Target(torch.from_numpy(boxes[kept]), torch.from_numpy(loaded.labels[order][kept]))
+
+
+def resized(image: LabeledImage, image_id: int, transform: Transform) -> tuple[Sample, Floats]:
+    """The sample of an image as the evaluation takes it, and its boxes (G, 4) in the sample's pixels."""
+    sample = transform(np.ascontiguousarray(image.pixels[:, :, ::-1]), image_id)
+    return sample, (image.boxes * np.tile(sample.scale, 2)).astype(np.float32)  # a product in float64
 
 
 def fit_to_group(
@@ -164,6 +140,12 @@ def fit_to_group(
     return replace(sample, pixels=pixels, batch_shape=canvas), boxes
 
 
+def is_left(boxes: Floats) -> Bools:
+    """Whether something is left of each box (G,): its corners are in other rows and in other columns of pixels."""
+    left: Bools = np.all(boxes[:, :2] != boxes[:, 2:], axis=1)
+    return left
+
+
 def training_set(
     ground_truth: CocoGroundTruth,
     files: Sequence[Path],
@@ -184,7 +166,7 @@ def training_set(
         seed: seed of the views.
 
     Raises:
-        DataError: no image is left to train on, or not enough for a step.
+        DataError: no image is left to train on.
     """
     images = LabeledImages(ground_truth, files, LABELS)
     return RatioGroupedSet(images, settings, transform, batch_size=batch_size, seed=seed)

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.augment.masks import AnnotatedMasks, Bitmaps, Window
+from zoo.data.augment.masks import AnnotatedMasks, Bitmaps, Polygons, Window
 from zoo.data.augment.outlines import fill_outlines
+from zoo.data.resamplers import Pixels
 from zoo.data.size_rules import letterbox_offset
 from zoo.types import Size
 
@@ -29,7 +30,7 @@ class LabeledImage:
     """Pixels and the objects to be found in them. Operations leave it as it is and return another one.
 
     Attributes:
-        pixels: uint8 (H, W, 3), BGR.
+        pixels: (H, W, 3), BGR: uint8, or float32 once they are normalised.
         labels: int64 (G,), positions in the class list.
         boxes: float32 (G, 4), in pixels.
         outlines: float32 (G, P, 2), x and y in pixels, possibly beyond the image; P is 0 where none were read.
@@ -38,11 +39,11 @@ class LabeledImage:
         scale: (x, y) factors from pixels of the file to these.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     labels: npt.NDArray[np.int64]
     boxes: Floats
     outlines: Floats
-    masks: AnnotatedMasks | None = None
+    masks: AnnotatedMasks | Polygons | None = None
     original_size: Size | None = None
     scale: tuple[float, float] = (1.0, 1.0)
 
@@ -65,15 +66,19 @@ class LabeledImage:
             masks=self.masks and self.masks.select(objects),
         )
 
-    def hflip(self) -> LabeledImage:
-        """Flipped left to right."""
+    def hflip(self, *, inclusive: bool = False) -> LabeledImage:
+        """Flipped left to right.
+
+        Args:
+            inclusive: whether the far corner of a box is a pixel of it, so that x becomes width - 1 - x.
+        """
         width = self.size[1]
         outlines = self.outlines.copy()
         outlines[:, :, 0] = np.float32(width) - outlines[:, :, 0]
         return replace(
             self,
-            pixels=cv2.flip(self.pixels, 1).astype(np.uint8, copy=False),
-            boxes=hflip_boxes(self.boxes, width),
+            pixels=cv2.flip(self.pixels, 1),
+            boxes=hflip_boxes(self.boxes, width - inclusive),
             outlines=outlines,
             masks=self.masks and self.masks.hflip(),
         )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.augment.masks import AnnotatedMasks
+from zoo.data.augment.masks import AnnotatedMasks, Polygons
 from zoo.data.coco import CocoGroundTruth
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -74,13 +74,13 @@ class Objects:
         labels: int64 (G,), positions in the class list.
         boxes: float32 (G, 4), xyxy.
         outlines: float32 (G, P, 2), x and y; P is 0 where the style does not read them.
-        masks: masks of the objects; None where their outlines are filled instead.
+        masks: masks of the objects; None where their outlines are filled instead, or nobody asks for them.
     """
 
     labels: Ints
     boxes: Floats
     outlines: Floats
-    masks: AnnotatedMasks | None = None
+    masks: AnnotatedMasks | Polygons | None = None
 
 
 @rule("without a segmentation")
@@ -137,6 +137,18 @@ def is_annotated(ground_truth: CocoGroundTruth) -> Bools:
     return annotated
 
 
+def shows(objects: tuple[Rule, ...]) -> Rule:
+    """The rule that an image (I,) has an annotation that fulfils all rules of objects."""
+
+    def has_object(ground_truth: CocoGroundTruth) -> Bools:
+        fulfilled, _ = _first_faults(objects, ground_truth, np.ones(len(ground_truth.areas), dtype=bool))
+        shown = np.zeros(len(ground_truth), dtype=bool)
+        shown[ground_truth.image_index[fulfilled]] = True
+        return shown
+
+    return Rule(has_object, "without an object")
+
+
 @rule("crowds")
 def is_single(ground_truth: CocoGroundTruth) -> Bools:
     """Whether each annotation (A,) is of one object, not of a crowd."""
@@ -173,6 +185,30 @@ def is_in_sight(ground_truth: CocoGroundTruth) -> Bools:
     visible_height = np.minimum(y + height, image_height) - np.maximum(y, 0)
     visible: Bools = (visible_width > 0) & (visible_height > 0)
     return visible
+
+
+def inclusive_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -> npt.NDArray[np.float64]:
+    """COCO's boxes (A, 4), xywh, as corners that lie in their images, both included.
+
+    Boxes beyond the right or the bottom of their image have corners in the wrong order.
+
+    Args:
+        boxes: float64 (A, 4).
+        widths: of the image of each, (A,), or of their one image.
+        heights: likewise.
+    """
+    first = np.maximum(boxes[:, :2], 0)
+    ends = np.stack((widths, heights), axis=-1) - 1
+    return np.concatenate((first, np.minimum(ends, first + np.maximum(boxes[:, 2:] - 1, 0))), axis=1)
+
+
+@rule("outside their image")
+def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
+    """Whether the box of each annotation (A,) begins in its image."""
+    sizes = (ground_truth.widths[ground_truth.image_index], ground_truth.heights[ground_truth.image_index])
+    corners = inclusive_boxes(ground_truth.boxes, *sizes)
+    ordered: Bools = np.all(corners[:, 2:] >= corners[:, :2], axis=1)
+    return ordered
 
 
 @rule("without polygons")

@@ -1,4 +1,4 @@
-"""Ground-truth masks as bitmaps, resized, cropped and flipped together with their image.
+"""Ground-truth masks, as bitmaps or as polygons, resized, cropped and flipped together with their image.
 
 Legend: G objects of one image.
 """
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.rle import decode
+from zoo.data.rle import decode, from_segmentation
+from zoo.errors import DataError
 from zoo.types import Rle, Size
 
 Bitmaps: TypeAlias = npt.NDArray[np.uint8]
@@ -72,6 +73,64 @@ class AnnotatedMasks:
 
     def _then(self, step: Callable[[Bitmaps], Bitmaps]) -> AnnotatedMasks:
         return replace(self, steps=(*self.steps, step))
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """The masks of objects as polygons, which stay exact whatever is done to the image.
+
+    Attributes:
+        objects: of each object (G) its polygons, float32 (L, 2), x and y in pixels, possibly beyond the image.
+        size: size of the image.
+    """
+
+    objects: tuple[tuple[npt.NDArray[np.float32], ...], ...]
+    size: Size
+
+    @classmethod
+    def of(cls, ground_truth: CocoGroundTruth, annotations: npt.NDArray[np.int64], size: Size) -> Polygons:
+        """The polygons of annotations (G,) of an image of a size.
+
+        Raises:
+            DataError: an annotation has none.
+        """
+        objects = []
+        for annotation in annotations.tolist():
+            polygons = ground_truth.segmentations[annotation]
+            if not isinstance(polygons, list) or not polygons:
+                message = f"annotation {ground_truth.annotation_ids[annotation]} has no polygons to train masks on"
+                raise DataError(message, next_step="train boxes only, or use annotations whose masks are polygons")
+            objects.append(tuple(np.array(polygon, dtype=np.float32).reshape(-1, 2) for polygon in polygons))
+        return cls(tuple(objects), size)
+
+    def select(self, objects: npt.NDArray[np.bool_ | np.int64]) -> Polygons:
+        """Some of the masks."""
+        return replace(self, objects=tuple(self.objects[i] for i in np.arange(len(self.objects))[objects]))
+
+    def resize(self, size: Size) -> Polygons:
+        """The masks at another size."""
+        (height, width), (new_height, new_width) = self.size, size
+        factors = np.array((new_width / width, new_height / height), dtype=np.float32)
+        return replace(self._each(lambda points: points * factors), size=size)
+
+    def crop(self, window: Window) -> Polygons:
+        """The masks as seen in a window."""
+        top, left, height, width = window
+        corner = np.array((left, top), dtype=np.float32)
+        return replace(self._each(lambda points: points - corner), size=(height, width))
+
+    def hflip(self) -> Polygons:
+        """The masks flipped left to right."""
+        end, sign = np.array((self.size[1], 0), dtype=np.float32), np.array((-1, 1), dtype=np.float32)
+        return self._each(lambda points: end + sign * points)
+
+    def bitmaps(self) -> Bitmaps:
+        """Bitmaps (G, H, W)."""
+        segmentations = [[points.ravel().tolist() for points in polygons] for polygons in self.objects]
+        return rasterize([from_segmentation(segmentation, self.size) for segmentation in segmentations], self.size)
+
+    def _each(self, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]) -> Polygons:
+        return replace(self, objects=tuple(tuple(map(change, polygons)) for polygons in self.objects))
 
 
 def rasterize(encodings: Sequence[Rle], size: Size) -> Bitmaps:

@@ -92,13 +92,15 @@ class RandomHFlip:
 
     Attributes:
         probability: probability of a flip.
+        inclusive: whether the far corner of a box is a pixel of it.
     """
 
     probability: float
+    inclusive: bool = False
 
     def __call__(self, image: LabeledImage, generator: np.random.Generator) -> LabeledImage:
         """The image, flipped or as it is."""
-        return image.hflip() if generator.random() < self.probability else image
+        return image.hflip(inclusive=self.inclusive) if generator.random() < self.probability else image
 
 
 @dataclass(frozen=True, slots=True)

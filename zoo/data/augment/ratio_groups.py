@@ -23,11 +23,15 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 def fixed_groups(ratios: npt.NDArray[np.float64], size: int) -> Ints:
     """Entries of neighbouring ratios in groups, (N // B, B), narrowest first; what fills no group is left out.
 
+    Of fewer entries than one group has, each comes several times.
+
     Args:
         ratios: ratio of each entry, (N,). Of equal ones the first comes first.
         size: B.
     """
     order = np.argsort(ratios, kind="stable")
+    if len(order) < size:
+        order = order[np.sort(np.arange(size) % len(order))]
     return order[: len(order) // size * size].reshape(-1, size)
 
 

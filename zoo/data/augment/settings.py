@@ -32,6 +32,31 @@ class MultiScale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """How training views are made of images resized as the protocol does it: the `pipeline` block of a schedule.
+
+    Boxes are read as the protocol's box convention has them.
+
+    Attributes:
+        order: the operations in their order: "flip", "resize" (normalisation included where the protocol has that
+            first) and possibly "auto_augment".
+        flip: probability of a flip, left to right.
+        require_area: whether annotations without an area are left out.
+        round_before_limit: whether the longer side is compared with its limit after rounding, where the protocol
+            resizes by a factor; None leaves it as the protocol has it.
+    """
+
+    order: tuple[Literal["flip", "resize", "auto_augment"], ...]
+    flip: Share = 0.5
+    require_area: bool = True
+    round_before_limit: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.order.count("resize") != 1 or len(set(self.order)) < len(self.order):
+            raise ValueError("order has resize once, and nothing twice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MosaicSettings:
     """How training views are made: the `mosaic` block of a schedule.
 

@@ -11,9 +11,11 @@ import torch
 from torch.utils.data import Dataset
 
 from zoo.data.augment.labeled_image import LabeledImage
+from zoo.data.augment.masks import Polygons
 from zoo.data.augment.operations import Operation, apply
 from zoo.data.augment.source import LabeledImages
 from zoo.data.images import reason
+from zoo.data.preprocess import ResizeError
 from zoo.data.sampler import SampleIndex
 from zoo.errors import DataError, ZooError
 from zoo.types import Sample, Size, Target
@@ -31,7 +33,7 @@ class TrainingSet(Dataset[Example | ZooError]):
         images: what is trained on.
         operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
         seed: seed of the views.
-        masks: whether targets have masks.
+        masks: whether targets have masks, or polygons where those are read.
         batch_shape: (height, width) that all views are padded to; None takes the largest of each batch.
         by_orientation: whether only views of one orientation share a batch.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
@@ -89,11 +91,11 @@ class TrainingSet(Dataset[Example | ZooError]):
         raise DataError(message, next_step="raise schedule.crop, or check the boxes of the annotations")
 
     def _view(self, operations: Sequence[Operation], image: int, generator: np.random.Generator) -> LabeledImage:
-        """An image after operations. Raises DataError, naming it, where OpenCV refuses one of them."""
+        """An image after operations. Raises DataError, naming it, where one of them cannot be done."""
         loaded = self.images.load(image)
         try:
             return apply(operations, loaded, generator)
-        except cv2.error as error:
+        except (cv2.error, ResizeError) as error:
             height, width = loaded.size
             message = f"{self.images.files[image]}: no training view can be made of {width} x {height} pixels"
             raise DataError(
@@ -109,6 +111,8 @@ class TrainingSet(Dataset[Example | ZooError]):
             batch_shape=self.batch_shape,
         )
         target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
-        if self.masks:
+        if self.masks and isinstance(view.masks, Polygons):
+            target.polygons = [[torch.from_numpy(points) for points in polygons] for polygons in view.masks.objects]
+        elif self.masks:
             target.masks = torch.from_numpy(view.bitmaps())
         return sample, target

@@ -45,6 +45,8 @@ class MaxIoUAssigner:
         reassign: a low-quality match goes to the box that makes it positive, even away from another that it overlaps
             more, and to the last of several (mmdetection); otherwise to the box that it overlaps most.
         convention: of candidates and boxes.
+        skip_pixels: a box of a single pixel, where corners are pixels, overlaps nothing, and such a candidate is
+            ignored: what fills up dense batches are boxes of zeros (faster-rcnn.pytorch).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class MaxIoUAssigner:
         min_pos_iou: float | None = None,
         convention: BoxConvention = EXCLUSIVE,
         reassign: bool = True,
+        skip_pixels: bool = False,
     ) -> None:
         if negative_iou > positive_iou:
             raise ValueError(f"negative_iou: {negative_iou} is above positive_iou, {positive_iou}")
@@ -62,14 +65,17 @@ class MaxIoUAssigner:
         self.min_pos_iou = min_pos_iou
         self.convention = convention
         self.reassign = reassign
+        self.skip_pixels = skip_pixels
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor, boxes: Tensor) -> Matches:
         """Match candidates (N, 4) with ground-truth boxes (G, 4); without ground truth everything is negative."""
+        skipped = self.skipped(candidates)
         if not len(candidates) or not len(boxes):
-            gt_inds = torch.full((len(candidates),), NEGATIVE, dtype=torch.int64, device=candidates.device)
-            return Matches(gt_inds, candidates.new_zeros(len(candidates)), gt_inds == NEGATIVE)
+            gt_inds = torch.where(skipped, IGNORED, NEGATIVE)
+            return Matches(gt_inds, candidates.new_zeros(len(candidates)), ~skipped)
         overlaps = self.convention.iou(candidates, boxes)  # (N, G)
+        overlaps[:, self.skipped(boxes)] = 0
         best, nearest = overlaps.max(dim=1)  # among equals the first box
         background = best < self.negative_iou
         gt_inds = torch.where(best < self.positive_iou, IGNORED, nearest)
@@ -77,7 +83,13 @@ class MaxIoUAssigner:
         if self.min_pos_iou is not None:
             low_quality = _low_quality_matches(overlaps, self.min_pos_iou)
             gt_inds = torch.where(low_quality >= 0, low_quality if self.reassign else nearest, gt_inds)
-        return Matches(gt_inds, best, background)
+        return Matches(torch.where(skipped, IGNORED, gt_inds), best, background & ~skipped)
+
+    def skipped(self, boxes: Tensor) -> Tensor:
+        """Which of boxes (N, 4) match nothing whatever they overlap, bool (N,)."""
+        if not self.skip_pixels:
+            return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        return (self.convention.size(boxes) == 1).all(dim=1)
 
 
 def _low_quality_matches(overlaps: Tensor, minimum: float) -> Tensor:

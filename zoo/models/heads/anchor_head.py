@@ -65,6 +65,7 @@ class AnchorHead(nn.Module):
         divisor: name of what both are divided by, or a number: so many an image.
         valid_anchors: those that an image is trained on.
         background: each anchor has a logit of background too, behind those of the classes.
+        box_divisor: what the box loss is divided by, where that is another.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AnchorHead(nn.Module):
         divisor: DivisorName | int,
         valid_anchors: ValidAnchors = "padded",
         background: bool = False,
+        box_divisor: DivisorName | int | None = None,
     ) -> None:
         super().__init__()
         if len(widths := {spec.channels for spec in in_specs}) > 1:  # its layers are shared by all levels
@@ -94,6 +96,7 @@ class AnchorHead(nn.Module):
         self.class_loss = class_loss
         self.box_loss = box_loss
         self.divisor = find_divisor(divisor)
+        self.box_divisor = self.divisor if box_divisor is None else find_divisor(box_divisor)
         if valid_anchors not in get_args(ValidAnchors):
             raise ValueError(f"valid_anchors: {valid_anchors!r} is none of {', '.join(get_args(ValidAnchors))}")
         self.valid_anchors = valid_anchors
@@ -127,8 +130,11 @@ class AnchorHead(nn.Module):
             classification.append(self.class_loss(flatten_anchors(logit, self.columns)[valid], labels[valid]))
             references, deltas = anchors.expand_as(level.boxes)[positive], flatten_anchors(delta, 4)[positive]
             regression.append(self.box_loss.loss_from_deltas(self.coder, references, deltas, level.boxes[positive]))
-        divisor = self.divisor(*assigned.counts)
-        return torch.stack(classification) / divisor, torch.stack(regression) / divisor
+        counts = assigned.counts
+        return (
+            torch.stack(classification) / self.divisor(*counts),
+            torch.stack(regression) / self.box_divisor(*counts),
+        )
 
     def assign(
         self,

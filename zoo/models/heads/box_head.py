@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.models.layers.init import init_uniform
+
 
 class TwoFcBoxHead(nn.Module):
     """Two fully connected layers shared by classification and regression (Lin et al., 2017).
@@ -46,6 +48,18 @@ class TwoFcBoxHead(nn.Module):
         x = self.dropout(F.relu(self.fc1(pooled.flatten(1))))
         x = self.dropout(F.relu(self.fc2(x)))
         return self.logits(x), self.deltas(x)
+
+
+class LecunTwoFcBoxHead(TwoFcBoxHead):
+    """The same; the range of its first layer's first weights is by inputs alone, as PaddleDetection has it.
+
+    Args:
+        options: those of `TwoFcBoxHead`.
+    """
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
+        init_uniform(self.fc1.weight, "lecun")
 
 
 class AveragedBoxHead(nn.Module):

@@ -62,7 +62,8 @@ def roi_targets(
     """
     factors = proposals.new_tensor(scale).repeat(2)
     boxes, candidates = target.boxes / factors, torch.cat((target.boxes, proposals))  # (G, 4), (G + P, 4)
-    matches = _with_ground_truth(assigner(proposals / factors, boxes), target.labels < num_classes)
+    may_be_drawn = (target.labels < num_classes) & ~assigner.skipped(boxes)
+    matches = _with_ground_truth(assigner(proposals / factors, boxes), may_be_drawn)
     sampled = sampler(matches, target.labels)
     is_object = target.labels[matches.gt_inds[sampled.positive]] < num_classes
     positive = sampled.positive[is_object]
@@ -79,13 +80,13 @@ def roi_targets(
     )
 
 
-def _with_ground_truth(matches: Matches, is_object: Tensor) -> Matches:
+def _with_ground_truth(matches: Matches, may_be_drawn: Tensor) -> Matches:
     """Matches of proposals, (P,), and in front of them the ground-truth boxes, (G,), each with itself."""
-    themselves = torch.arange(len(is_object), device=is_object.device)
+    themselves = torch.arange(len(may_be_drawn), device=may_be_drawn.device)
     return Matches(
-        torch.cat((themselves.where(is_object, IGNORED), matches.gt_inds)),
+        torch.cat((themselves.where(may_be_drawn, IGNORED), matches.gt_inds)),
         torch.cat((torch.ones_like(themselves, dtype=matches.overlaps.dtype), matches.overlaps)),
-        torch.cat((torch.zeros_like(is_object), matches.background)),
+        torch.cat((torch.zeros_like(may_be_drawn), matches.background)),
     )
 
 

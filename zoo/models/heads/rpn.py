@@ -44,6 +44,7 @@ class RpnHead(AnchorHead):
         valid_anchors: those that an image is trained on.
         scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit"; or "softmax" of an
             anchor's two logits, of an object and of background, as Ren et al. had it.
+        box_divisor: what the box loss is divided by, where that is another.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RpnHead(AnchorHead):
         channels: int | None = None,
         valid_anchors: ValidAnchors = "padded",
         scores: Scores = "sigmoid",
+        box_divisor: DivisorName | int | None = None,
     ) -> None:
         if scores not in get_args(Scores):
             raise ValueError(f"scores: {scores!r} is none of {', '.join(get_args(Scores))}")
@@ -68,6 +70,7 @@ class RpnHead(AnchorHead):
             *(in_specs, 1, anchors, coder, assigner, sampler, class_loss, box_loss, divisor),
             valid_anchors=valid_anchors,
             background=scores == "softmax",
+            box_divisor=box_divisor,
         )
         self.proposals = proposals
         self.training_proposals = training_proposals

@@ -33,6 +33,7 @@ class PixelNormalizer(nn.Module):
         padding: the border.
         extent: what boxes in input pixels are clipped to.
         divisor: 255 brings bytes to [0, 1]; None leaves them as they are.
+        training_extent: what they are clipped to in training; None: the same.
     """
 
     def __init__(
@@ -43,16 +44,19 @@ class PixelNormalizer(nn.Module):
         padding: Padding,
         extent: ExtentRule = "size",
         divisor: float | None = None,
+        training_extent: ExtentRule | None = None,
     ) -> None:
         super().__init__()
-        if extent not in get_args(ExtentRule):
-            raise ValueError(f"extent: {extent!r} is none of {', '.join(get_args(ExtentRule))}")
+        for name, rule in (("extent", extent), ("training_extent", training_extent or extent)):
+            if rule not in get_args(ExtentRule):
+                raise ValueError(f"{name}: {rule!r} is none of {', '.join(get_args(ExtentRule))}")
         if channels not in ("rgb", "bgr"):
             raise ValueError(f"channels: {channels!r} is neither 'rgb' nor 'bgr'")
         self.mean, self.std = tuple(mean), tuple(std)
         self.swap = channels == "rgb"
         self.padding = padding
         self.extent = extent
+        self.training_extent = training_extent or extent
         self.divisor = divisor
         self._constants: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
@@ -80,9 +84,8 @@ class PixelNormalizer(nn.Module):
         padded_size = self.padding.padded_size(sample)
         (height, width), (x, y) = sample.original_size, sample.scale
         extents = {"size": size, "scaled": (height * y, width * x), "padded": padded_size}
-        return ImageGeometry(
-            size, extents[self.extent], sample.scale, sample.original_size, padded_size, offset=(left, top)
-        )
+        extent = extents[self.training_extent if self.training else self.extent]
+        return ImageGeometry(size, extent, sample.scale, sample.original_size, padded_size, offset=(left, top))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, std and border, (3, 1, 1) each."""

@@ -12,7 +12,7 @@ from torch import Tensor
 EPSILON = torch.finfo(torch.float32).eps
 """Added to every divisor by mmdetection."""
 
-DivisorName = Literal["sampled", "sampled_per_image", "positives"]
+DivisorName = Literal["sampled", "sampled_per_image", "sampled_in_last", "positives"]
 """A divisor, as a head's configuration names it."""
 
 
@@ -24,6 +24,11 @@ def sampled(positives: Tensor, negatives: Tensor) -> float:
 def sampled_per_image(positives: Tensor, negatives: Tensor) -> float:
     """Everything sampled, each image counting for at least one positive and one negative: of the first stage."""
     return int(positives.clamp(min=1).sum()) + int(negatives.clamp(min=1).sum()) + EPSILON
+
+
+def sampled_in_last(positives: Tensor, negatives: Tensor) -> float:
+    """What was sampled in the last image, for each image: of faster-rcnn.pytorch's first stage, by an oversight."""
+    return len(positives) * max(int(positives[-1] + negatives[-1]), 1)
 
 
 def positives(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others divide by these too
@@ -41,6 +46,7 @@ Divisor = Callable[[Tensor, Tensor], float]
 DIVISORS: dict[DivisorName, Divisor] = {
     "sampled": sampled,
     "sampled_per_image": sampled_per_image,
+    "sampled_in_last": sampled_in_last,
     "positives": positives,
 }
 """The divisors that exist, by name."""

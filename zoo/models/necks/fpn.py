@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.models.layers.init import UniformInit, init_uniform
 from zoo.types import FeatureSpec
 
 
@@ -20,12 +21,19 @@ class FPN(nn.Module):
         in_specs: of the maps it gets, fine to coarse.
         channels: of every output.
         start: the first so many maps are left out, as RetinaNet leaves out c2.
+        lateral_init: range of the laterals' first weights: by inputs and outputs ("xavier"), or by inputs ("lecun").
 
     Attributes:
         out_specs: channels and stride of each output: p2 to p6, or fewer with `start`.
     """
 
-    def __init__(self, in_specs: Sequence[FeatureSpec], channels: int = 256, start: int = 0) -> None:
+    def __init__(
+        self,
+        in_specs: Sequence[FeatureSpec],
+        channels: int = 256,
+        start: int = 0,
+        lateral_init: UniformInit = "xavier",
+    ) -> None:
         super().__init__()
         self.start = start
         in_specs = in_specs[start:]
@@ -34,7 +42,7 @@ class FPN(nn.Module):
         strides = [spec.stride for spec in in_specs]
         self.out_specs = tuple(FeatureSpec(channels, stride) for stride in (*strides, strides[-1] * 2))
         for conv in (*self.laterals, *self.outputs):
-            nn.init.xavier_uniform_(conv.weight)
+            init_uniform(conv.weight, lateral_init if conv.kernel_size == (1, 1) else "xavier")
             nn.init.zeros_(conv.bias)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -18,13 +18,15 @@ from zoo.catalog.entry import METRICS, Entry, entry_names, resolve
 from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
 from zoo.results.diff import Row, diff_rows, entries_of
+from zoo.results.gather import gather_evidence
 from zoo.results.identity import slug
+from zoo.results.ladder import NOISE, digits, source_of
 from zoo.results.ledger import Ledger
+from zoo.results.published import catalogue_key, machine_of
 from zoo.results.record import Record
 from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot, verdict_class
 from zoo.results.seeds import aggregate_seeds, label
 from zoo.results.table import frame
-from zoo.results.verdict import NOISE, catalogue_key, digits, machine_of, source_of
 from zoo.schema import plain
 from zoo.terminal import ABSENT
 
@@ -133,9 +135,10 @@ def render_page(records: Sequence[Record], entries: Mapping[str, Entry]) -> str:
 
 def _runs(records: Sequence[Record], entries: Mapping[str, Entry]) -> Iterator[Run]:
     """Machine by machine, each in catalogue order."""
-    for _, lines in groupby(diff_rows(records, entries), key=lambda line: machine_of(line.record)):
+    evidence = gather_evidence(records, entries)
+    for _, lines in groupby(diff_rows(records, entries, evidence), key=lambda line: machine_of(line.record)):
         groups = [tuple(group) for _, group in groupby(lines, key=lambda line: id(line.record))]
-        table = frame([group[0].record for group in groups], entries)
+        table = frame([group[0].record for group in groups], entries, evidence)
         for group, row in zip(groups, table.to_dict("records"), strict=True):
             yield Run(group[0].record, {str(name): text for name, text in row.items()}, group)
 

@@ -13,9 +13,10 @@ LAYOUT = Layout(
     zoo="jwyang",
     columns={
         "map": Column("box_AP"),
-        "mem/gpu": Column("train_memory_gb", "Titan X (Pascal)"),
+        "time/epoch": Column("hours_per_epoch", "8 Titan X (Pascal)"),
+        "mem/gpu": Column("train_memory_mb", "Titan X (Pascal)"),
     },
-    others=frozenset({"model", "#gpus", "batch size", "lr", "lr_decay", "max_epoch", "time/epoch"}),
+    others=frozenset({"model", "#gpus", "batch size", "lr", "lr_decay", "max_epoch"}),
     key_column="model",
     key=re.compile(r"(?<![^/()\s])([^/()\s]+)\.pth|^([\w-]+)$"),
     entries={

@@ -1,0 +1,1 @@
+"""What was measured, in the formats of others: one file a format, found by what its `EXPORT` says."""
