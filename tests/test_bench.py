@@ -27,7 +27,7 @@ from zoo.measure.measurement import Measurement, measurement
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
-QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]
+QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=2"]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert 0 <= measured["box_AP"] <= 100
     assert measured["fps"] > 0
     assert measured["latency_ms"]["p95"] >= measured["latency_ms"]["p50"] > 0
-    assert measured["timed"] == {"rounds": 3, "images": 1}
+    assert measured["timed"] == {"rounds": 2, "images": 1}
     assert measured["memory"]["kind"] == "host"
     assert measured["memory"]["peak_allocated_bytes"] > 4 * 41_753_056, "the weights, and more"
     assert measured["params"] == 41_753_056
