@@ -51,6 +51,7 @@ def make_record(
     data: str = "coco2017",
     images: int | None = 5000,
     annotations: str = ANNOTATIONS,
+    files: str | None = None,
     partial: bool = False,
     known: bool = True,
     hardware: str | Hardware | None = MACHINE,
@@ -79,6 +80,7 @@ def make_record(
         data: name of the data set.
         images: number of images; None for a run that did not get so far.
         annotations: sha256 of the annotation file.
+        files: sha256 of annotations and images; None where the images were not hashed.
         partial: whether the images are a part of the split.
         known: whether the annotations are the split's own.
         hardware: machine; None for a run that did not get so far.
@@ -96,7 +98,13 @@ def make_record(
     images_of = None
     if images is not None:
         images_of = DataRecord(
-            name=data, split="val2017", images=images, annotations_sha256=annotations, partial=partial, known=known
+            name=data,
+            split="val2017",
+            images=images,
+            annotations_sha256=annotations,
+            files_sha256=files,
+            partial=partial,
+            known=known,
         )
     return Record(
         entry=entry,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_lines import last_wins
 
 from zoo import bench
 from zoo.catalog.entry import entry_names, read_entry
@@ -43,7 +44,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(entry: str, *overrides: str) -> dict[str, Any]:
     where = ["device=cpu", "results.dir=results", "hydra.run.dir=run", "measure=[accuracy,complexity]"]
-    assert bench.main([f"entry={entry}", *where, *overrides]) == 0
+    assert bench.main(last_wins(f"entry={entry}", *where, *overrides)) == 0
     record: dict[str, Any] = json.loads(Path("run/record.json").read_text(encoding="utf-8"))
     return record
 

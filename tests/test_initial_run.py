@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from class_names import class_names
+from command_lines import last_wins
 from conftest import ENTRY
 from file_server import FileServer
 from torch import Tensor
@@ -65,7 +66,7 @@ def run(coco: Path, folder: str, url: str, sha256: str, *arguments: str) -> tupl
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     fixed = [f"entry={ENTRY}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={coco}", *same, *SMALL]
     file = [f'initial.urls=["{url}"]', f'initial.sha256_prefix="{sha256[:8]}"']
-    status = bench.main([*fixed, *file, f"hydra.run.dir={folder}", "results.dir=results", *arguments])
+    status = bench.main(last_wins(*fixed, *file, f"hydra.run.dir={folder}", "results.dir=results", *arguments))
     return status, json.loads(Path(folder, "record.json").read_text(encoding="utf-8"))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_lines import last_wins
 from made_up import make_record
 
 from zoo import bench, pipeline
@@ -56,13 +57,13 @@ def where(few_shapes: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return open_split(*names, **{**settings, "num_images": None, "known": known})
 
     monkeypatch.setattr(splits, "open_split", open_few)
-    monkeypatch.setattr(splits, "is_whole", lambda *_: None)
+    monkeypatch.setattr(splits, "known_files", lambda *_: None)
     return [f"data.root={few_shapes}", "device=cpu", "results.dir=results"]
 
 
 def run(where: list[str], name: str) -> Record:
     """The record of one run, as it left it in its folder."""
-    assert bench.main([f"entry={ENTRY}", *where, f"hydra.run.dir={name}", *RUNS[name]]) == 0
+    assert bench.main(last_wins(f"entry={ENTRY}", *where, f"hydra.run.dir={name}", *RUNS[name])) == 0
     return Record.read(Path(name) / "record.json")
 
 
@@ -104,7 +105,7 @@ def test_settings_that_say_what_the_row_says_change_nothing(where: list[str]) ->
     records = {}
     for folder, overrides in (("plain", []), ("said", said)):
         fixed = [f"entry={ENTRY}", *where, f"hydra.run.dir={folder}", "measure=[complexity]"]
-        assert bench.main([*fixed, *overrides]) == 0
+        assert bench.main(last_wins(*fixed, *overrides)) == 0
         records[folder] = Record.read(Path(folder) / "record.json")
     assert records["said"].identity == records["plain"].identity
     assert len(list(Path("results").rglob("*.json"))) == 1
@@ -114,7 +115,8 @@ def test_settings_that_say_what_the_row_says_change_nothing(where: list[str]) ->
 
 
 def evaluate(where: list[str], folder: str, *overrides: str) -> int:
-    return bench.main([f"entry={ENTRY}", *where, f"hydra.run.dir={folder}", "measure=[complexity]", *overrides])
+    fixed = [f"entry={ENTRY}", *where, f"hydra.run.dir={folder}", "measure=[complexity]"]
+    return bench.main(last_wins(*fixed, *overrides))
 
 
 def filed() -> list[str]:

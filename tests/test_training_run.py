@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_lines import last_wins
 from conftest import ENTRY
 
 from zoo import bench
@@ -42,7 +43,7 @@ def run(coco: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     fixed = [f"entry={ENTRY}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={coco}", *same]
     where = [f"hydra.run.dir={folder}", f"results.dir={folder.parent}/results"]
-    status = bench.main([*fixed, *where, *SMALL, *arguments])
+    status = bench.main(last_wins(*fixed, *where, *SMALL, *arguments))
     return status, json.loads((folder / "record.json").read_text(encoding="utf-8"))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_lines import last_wins
 
 from zoo import bench
 
@@ -35,7 +36,7 @@ def run(coco: Path, folder: Path, *arguments: str, entry: str = "ultralytics_yol
     same = ["data.train.annotations=annotations/instances_val2017.json", "data.train.images=val2017"]
     fixed = [f"entry={entry}", "run=train", "device=cpu", "measure=[accuracy]", f"data.root={coco}", *same, *SMALL]
     where = [f"hydra.run.dir={folder}", f"results.dir={folder.parent}/results"]
-    status = bench.main([*fixed, *where, *arguments])
+    status = bench.main(last_wins(*fixed, *where, *arguments))
     record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     assert (status, record["reason"]) == (0, None)
     return record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from cases import CASE_OF_KEYS, CASES
 from parity import shapes
@@ -11,6 +13,14 @@ from zoo.catalog.keys import GROUP, KeyList, find_key_list
 from zoo.checkpoints.convert import FIXED, REPEATED
 from zoo.checkpoints.fetch_checkpoint import EMBEDDED, PACKAGE
 from zoo.config.check import check_entry
+
+
+def test_every_row_of_the_published_tables_is_there() -> None:
+    counts = Counter(name.partition("_")[0] for name in entry_names())
+    counts.pop("shapes")
+    assert counts == {"mmdet": 36, "paddle": 12, "ultralytics": 10, "jwyang": 5}
+    assert counts.total() == 63
+
 
 NOT_PUBLISHED = ["jwyang_faster_rcnn_vgg16_s800_6e"]
 """Rows whose checkpoint was never published."""
@@ -64,6 +74,7 @@ def test_no_list_is_idle() -> None:
         ("mmdet_mask_rcnn_r50_fpg_crop640_50e", 82_669_616),
         ("mmdet_retinanet_r50_fpg_chn128_crop640_50e", 40_328_756),
         ("paddle_faster_rcnn_r34_fpn_1x", 38_796_640),
+        ("jwyang_faster_rcnn_r101_s600_10e", 48_077_849),  # without the 8,196 of a box of the background
         ("ultralytics_yolov8n", 3_157_184),  # as Ultralytics counts, but for the 16 constants of the distributions
         ("ultralytics_yolov8x_seg", 71_827_872),
     ],

@@ -62,6 +62,11 @@ def test_a_sweep_is_a_sweep_wherever_it_is_said() -> None:
     assert given.sweep_dir is not None
 
 
+def test_what_is_said_twice_is_said_once() -> None:
+    given = check(["entry=shapes_yolov8_p", "seed=1", "seed=1", "entry=shapes_yolov8_p"]).given
+    assert given == ["entry=shapes_yolov8_p", "seed=1"]
+
+
 WRONG = [
     (["run"], "no entry named"),
     (["run", "yolov8_q"], "no entry 'yolov8_q'; closest:"),
@@ -86,6 +91,10 @@ WRONG = [
     (["run", YOLO, "neck.bloks=3"], "no setting 'neck.bloks' (closest: neck.blocks"),
     (["run", YOLO, "neck.blocks=many"], "neck.blocks: 'many' is not a number, as the row's own 1"),
     (["run", YOLO, "entry=shapes_retinanet_r10_fpn"], "entry is given twice"),
+    (["run", YOLO, "seed=1", "seed=2"], "seed is given twice: seed=1 and seed=2"),
+    (["run", YOLO, "seed=1", "++seed=2"], "seed is given twice: seed=1 and ++seed=2"),
+    (["run", YOLO, "data=shapes", "data=folder"], "data is given twice: data=shapes and data=folder"),
+    (["run", YOLO, "seed=0,1", "-m", "seed=2"], "seed is given twice"),
     (["run", YOLO, "device", "cpu"], "device is a setting, not an entry"),
     (["run", YOLO, "--device", "cpu"], "no option '--device'"),
     (["run", YOLO, "seed=0,1"], "seed=0,1 is several values"),

@@ -124,6 +124,19 @@ def test_the_seed_of_a_training_is_repeated() -> None:
     assert found.identity.conditions == ("seed=3",)
 
 
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [("/home/me/private/mine.pth", "mine.pth"), ("~/private/mine.pth", "mine.pth"), ("mine/a.pth", "mine/a.pth")],
+)
+def test_a_record_names_no_folder_of_the_machine(given: str, recorded: str) -> None:
+    asked = settings(checkpoint__path=given, data__root=given, results__dir=given)
+    config = asked.new_record().protocol.config
+    assert config["checkpoint"] == {"path": recorded, "url": None}
+    assert config["results"] == {"dir": recorded}
+    assert config["data"] == {**CONFIG["data"], "root": recorded}, "what is relative to the root stays"
+    assert asked.config["checkpoint"]["path"] == given
+
+
 def test_the_record_before_anything_is_measured() -> None:
     record = settings(seed=3).new_record()
     assert (record.entry, record.zoo, record.status, record.seed) == (ENTRY, "mmdet", "failed", 3)

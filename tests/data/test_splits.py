@@ -50,6 +50,16 @@ def test_images_turned_upside_down_are_other_data(shapes: Path) -> None:
     assert "other images than shapes val" in str(split.difference)
 
 
+def test_a_record_says_of_which_pixels_it_is(shapes: Path) -> None:
+    """Of a part of a split too, and of data whose images nobody knows."""
+    before = opened(shapes, ["data.limit=3"])
+    assert before.files_sha256 == opened(shapes, ["data.limit=3"]).files_sha256
+    with before.files[1].open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    assert before.files_sha256 != opened(shapes, ["data.limit=3"]).files_sha256
+
+
 def test_images_of_another_folder_are_held_against_the_same_hash(shapes: Path) -> None:
     (shapes / "val").rename(shapes / "pictures")
     assert opened(shapes, ["data.images=pictures"]).known

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from command_lines import last_wins
 
 from zoo import bench
 from zoo.measure.onnx_latency import onnx_latency
@@ -57,7 +58,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit status and record."""
     where = ["device=cpu", "measure=[onnx_latency]", "results.dir=results", "hydra.run.dir=run"]
-    status = bench.main([*where, *arguments])
+    status = bench.main(last_wins(*where, *arguments))
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))
 
 

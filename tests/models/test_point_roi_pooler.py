@@ -84,6 +84,17 @@ def test_many_regions_are_as_few() -> None:
     assert pooler()((feature,), rois[:0]).shape == (0, 3, 7, 7)
 
 
+def test_a_region_that_is_no_number_gives_none() -> None:
+    torch.manual_seed(0)
+    feature, rois = torch.randn(2, 3, 6, 8), regions().float()
+    lost = rois.clone()
+    lost[0, 1:] = torch.nan
+    lost[1, 4] = torch.inf
+    found = pooler()((feature,), lost)
+    assert not found[:2].isfinite().all(dim=(1, 2, 3)).any()
+    assert torch.equal(found[2:], pooler()((feature,), rois)[2:])
+
+
 def test_gradients() -> None:
     torch.manual_seed(0)
     feature = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)

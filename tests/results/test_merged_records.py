@@ -89,6 +89,19 @@ def test_numbers_of_two_subjects_are_never_put_together(
     assert Ledger(tmp_path).records() == [new]
 
 
+def test_numbers_of_other_images_are_never_put_together(tmp_path: Path) -> None:
+    old, new = accuracy(files="a" * 64), speed(files="b" * 64)
+    file_all(tmp_path, old)
+    filed = Ledger(tmp_path).file(new)
+    assert filed.record == new
+    assert filed.notes == ("accuracy of the record before replaced: its images were other images",)
+
+
+def test_a_record_of_before_images_were_hashed_is_added_to(tmp_path: Path) -> None:
+    file_all(tmp_path, accuracy())
+    assert set(Ledger(tmp_path).file(speed(files="b" * 64)).record.parts) == {"accuracy", "speed"}
+
+
 def test_a_new_version_replaces_its_own_part_alone(tmp_path: Path) -> None:
     old = accuracy(measured={"box_AP": 37.41, **SPEED}, versions={"speed": 1})
     new = speed(8, versions={"speed": 2})

@@ -119,6 +119,15 @@ def test_commands_repeat_the_run(results: Path) -> None:
     assert "make reproduce MODEL=a ARGS='neck=pafpn '\"'\"'note=a b$$c'\"'\"''" in text
 
 
+def test_commands_name_weights_and_data_of_ones_own(results: Path) -> None:
+    config = {"checkpoint": {"path": "mine.pth", "url": None}, "data": {"root": "my-data"}}
+    own = {"hash_evidence": "other weights", "overrides": ["data=folder"], "config": config}
+    add(results, "mmdet_a", known=False, weights="1" * 64, **own)
+    assert "MODEL=a ARGS='data=folder checkpoint.path=mine.pth data.root=my-data'" in read(results).text
+    add(results, "mmdet_b", weights="1" * 64, **own)
+    assert "MODEL=b ARGS='data=folder checkpoint.path=mine.pth'" in read(results).text, "known data is fetched"
+
+
 def test_what_a_record_says_is_text(results: Path) -> None:
     hardware = make_hardware("h200", device=HOSTILE)
     name = "data.split=<script>x&y"

@@ -267,6 +267,7 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
         categories=data.classes,
         known=data.annotations_sha256,
         sizes=data.annotations_size,
+        hash_images=not training,  # a training set may have many gigabytes
     )
 
 

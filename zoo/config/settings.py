@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 
 from zoo import schema
 from zoo.catalog.entry import Checkpoint, Entry, entry_names, read_entry
+from zoo.checkpoints.fetch_checkpoint import portable_path
 from zoo.config.compose import PART_GROUPS, compose
 from zoo.config.overrides import check_kinds
+from zoo.config.paths import PATH_SETTINGS
 from zoo.data.folder import complete
 from zoo.errors import UsageError
 from zoo.measure.measurement import measurement
@@ -293,12 +295,26 @@ class RunSettings:
             zoo=self.entry.zoo,
             identity=self.identity,
             overrides=list(self.overrides),
-            protocol=ProtocolRecord(name=protocol["name"], version=protocol["version"], config=dict(self.config)),
+            protocol=ProtocolRecord(
+                name=protocol["name"], version=protocol["version"], config=_without_folders(self.config)
+            ),
             code=code_state(),
             times=Times(started=now()),
             seed=self.asked.seed,
             name=self.asked.name,
         )
+
+
+def _without_folders(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration whose paths name no folder of this machine: records are for everybody."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found[key] = _without_folders(value, f"{prefix}{key}.")
+        else:
+            path = Path(value).expanduser() if value is not None and f"{prefix}{key}" in PATH_SETTINGS else None
+            found[key] = portable_path(path) if path is not None and path.is_absolute() else value
+    return found
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.coco2014 import EQUIVALENT, EquivalentSplit, image_ids_sha256
-from zoo.data.dataset import DatasetLocation, is_whole, open_dataset
+from zoo.data.dataset import DatasetLocation, hash_files, known_files, open_dataset
 from zoo.data.folder import missing_images
 from zoo.errors import DataError
 
@@ -28,7 +28,7 @@ class Split:
         name: name of the split.
         ground_truth: annotations.
         files: image files, in the order of the annotations.
-        files_sha256: hash over every byte of the split; None where not every file was hashed.
+        files_sha256: hash over annotations and images; None where the images were not hashed.
         difference: what tells annotations or images from the split's own, in words; None where every byte that is
             known is the same: of the annotations, and of embedded data of the images too.
         partial: whether these are a part of the split.
@@ -65,6 +65,7 @@ def open_split(
     categories: Collection[str],
     known: Mapping[str, str],
     sizes: Mapping[str, tuple[int, int]],
+    hash_images: bool = False,
 ) -> Split:
     """Open a split of a data set.
 
@@ -81,6 +82,7 @@ def open_split(
             of the split (`known`), its file may lack any of them.
         known: split -> sha256 of its annotation file.
         sizes: split -> bytes and number of annotations of that file, for the words in which another differs.
+        hash_images: whether to hash every image, so that a record says of which pixels its numbers are.
 
     Raises:
         DataError: the annotations are damaged or lack a class, none of the classes is one of theirs, or images are
@@ -104,7 +106,11 @@ def open_split(
     ground_truth = whole if limit is None else whole.subset(limit)
     files = _image_files(location.root, images, ground_truth, equivalent)
     partial = len(ground_truth) < max(len(whole), num_images or 0)
-    if root is not None and not partial and difference is None and is_whole(name, split, file, files) is False:
+    expected_files = None if partial or difference is not None else known_files(name, split)
+    files_sha256 = location.files_sha256
+    if files_sha256 is None and (hash_images or expected_files is not None):
+        files_sha256 = hash_files(file, files)
+    if None not in (files_sha256, expected_files) and files_sha256 != expected_files:
         difference = f"{location.root / images} has other images than {name} {split}, by their sha256"
         _log.warning("warning: %s", difference)
     return Split(
@@ -112,7 +118,7 @@ def open_split(
         name=split,
         ground_truth=ground_truth,
         files=files,
-        files_sha256=location.files_sha256,
+        files_sha256=files_sha256,
         difference=difference,
         partial=partial,
         equivalent=None if equivalent is None else equivalent.split,

@@ -48,12 +48,8 @@ def make_metric(
     )
 
 
-def accuracy(subject: Subject) -> dict[str, Json]:
-    """Evaluate a detector and write its predictions to the folder of the run.
-
-    Returns:
-        COCO's numbers; nothing in another process than the first.
-    """
+def evaluated(subject: Subject) -> Accuracy | None:
+    """The metric after every image went through the detector; None in another process than the first."""
     from zoo.data.loader import image_loader
     from zoo.run.evaluate import evaluate as detect_all
 
@@ -64,7 +60,17 @@ def accuracy(subject: Subject) -> dict[str, Json]:
     )
     images = len(subject.dataset)
     detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
-    if not context.is_main:
+    return metric if context.is_main else None
+
+
+def accuracy(subject: Subject) -> dict[str, Json]:
+    """Evaluate a detector and write its predictions to the folder of the run.
+
+    Returns:
+        COCO's numbers; nothing in another process than the first.
+    """
+    metric = evaluated(subject)
+    if metric is None:
         return {}
     metric.write_predictions(subject.run_dir / "predictions.json")
     return metric.result()

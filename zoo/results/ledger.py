@@ -326,6 +326,9 @@ def _different_subject(before: Record, after: Record) -> str | None:
     data = [record.data.annotations_sha256 if record.data else None for record in (before, after)]
     if data[0] != data[1]:
         return "its data was other data"
+    images = {record.data.files_sha256 for record in (before, after) if record.data} - {None}
+    if len(images) > 1:
+        return "its images were other images"
     rows = [(record.identity.scheme, record.identity.row) for record in (before, after)]
     if rows[0] != rows[1] and None not in (rows[0][1], rows[1][1]):
         return "the row was composed otherwise"

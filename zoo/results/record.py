@@ -81,7 +81,7 @@ class DataRecord:
         split: split of it.
         images: number of images.
         annotations_sha256: hash of the annotation file.
-        files_sha256: hash over every byte of the split; None where not every file was hashed.
+        files_sha256: hash over annotations and images; None where the images were not hashed.
         partial: whether these are a part of the split.
         known: whether the annotations are known to be the split's own.
         difference: what tells them from the split's own, in words; None where they are known.

@@ -22,18 +22,9 @@ from typing import Any, TypeVar
 
 from zoo.errors import UsageError
 from zoo.schema.constraints import Constraint, Minimum, OneOf, Pattern
+from zoo.schema.dataclass_fields import REQUIRED, default_of, descriptions_of, hints_of
 from zoo.schema.json_text import parse_json
-from zoo.schema.nodes import (
-    REQUIRED,
-    Definitions,
-    MisfitError,
-    default_of,
-    descriptions_of,
-    dotted,
-    hints_of,
-    node_of,
-    plain,
-)
+from zoo.schema.nodes import Definitions, MisfitError, dotted, node_of, plain
 
 __all__ = [
     "REQUIRED",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.catalog.published.documents import LARGEST_DOCUMENT, read_document, read_file
+from zoo.catalog.published.documents import LARGEST_DOCUMENT, MOST_LINES, read_document, read_file
 from zoo.catalog.published.markdown import MAX_BROKEN, MAX_COLUMNS, read_tables
 from zoo.catalog.published.numbers import is_number_or_blank, plain, read_number
 from zoo.errors import ZooError
@@ -68,4 +68,12 @@ def test_a_file_without_end(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(LARGEST_DOCUMENT + 1)
     with pytest.raises(ZooError, match=r"README\.md: more than 4 MiB, which no Markdown file has"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_without_end(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(f"|{end}".encode() * (MOST_LINES + 1))
+    with pytest.raises(ZooError, match=r"README\.md: more than 50,000 lines, which no Markdown file has"):
         read_file(path)

@@ -150,6 +150,16 @@ def test_pixels_are_rgb_inside_and_bgr_outside(monkeypatch: pytest.MonkeyPatch) 
     assert found.boxes.dtype == np.float32
 
 
+def test_boxes_beyond_the_image_are_cut_and_those_without_a_pixel_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy_of(monkeypatch, Step("Flip_Only_BBoxes", 3.0, 10), Step("Equalize_Only_BBoxes", 3.0, 8))
+    monkeypatch.setattr(autoaugment, "IMAGE_CHANCE", 1.0)
+    image = make_image((20, 30), 100, (-4, 2, 9, 50), (30, 4, 30, 9), (40, 4, 50, 9))
+    found = AutoAugment()(image, np.random.default_rng(0))
+    assert found.boxes.tolist() == [[0, 2, 9, 20], [30, 4, 30, 9], [30, 4, 30, 9]]
+    assert (found.pixels[2:, :10] == 100).all()  # what is of one level stays so
+    assert (found.pixels[:2] == 102).all()
+
+
 def test_images_without_objects_are_left_alone() -> None:
     image = make_image((10, 10), 7)
     assert AutoAugment()(image, np.random.default_rng(0)) is image

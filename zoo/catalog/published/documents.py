@@ -17,6 +17,9 @@ from zoo.errors import UsageError, ZooError
 LARGEST_DOCUMENT = 4 * 2**20
 """Bytes of a Markdown file; the longest README of a zoo has some ten kB."""
 
+MOST_LINES = 50_000
+"""Lines of a Markdown file; the longest README of a zoo has some hundred."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedNumber:
@@ -72,6 +75,9 @@ def read_file(path: Path) -> tuple[list[PublishedNumber], list[Issue]]:
         raise ZooError(message, next_step="name a Markdown file, such as a README.md") from None
     if len(data) > LARGEST_DOCUMENT:
         message = f"{path}: more than {LARGEST_DOCUMENT >> 20} MiB, which no Markdown file has"
+        raise ZooError(message, next_step="name a Markdown file, such as a README.md")
+    if max(data.count(b"\n"), data.count(b"\r")) > MOST_LINES:
+        message = f"{path}: more than {MOST_LINES:,} lines, which no Markdown file has"
         raise ZooError(message, next_step="name a Markdown file, such as a README.md")
     text = data.decode("utf-8-sig", errors="replace")
     cells, issues = read_document(text, str(path))

@@ -101,7 +101,7 @@ class AutoAugment:
             return image
         extent = np.array(image.size * 2, dtype=np.float32)
         pixels = np.ascontiguousarray(image.pixels[:, :, ::-1])  # RGB
-        boxes = image.boxes[:, [1, 0, 3, 2]] / extent
+        boxes = (image.boxes[:, [1, 0, 3, 2]] / extent).clip(0, 1)
         for step in POLICY[generator.integers(len(POLICY))]:
             if generator.random() < IMAGE_CHANCE:
                 pixels, boxes = run(step, pixels, boxes, generator)

@@ -107,7 +107,7 @@ def in_boxes(
     """An operation on what is inside of boxes, one after another, each an image of its own.
 
     Every value outside of a box that is chosen grows by 1, and 255 becomes 0: the original pads the crop with ones
-    before it adds it to the rest.
+    before it adds it to the rest. A box without a pixel is passed over.
 
     Args:
         pixels: the image.
@@ -117,9 +117,9 @@ def in_boxes(
     """
     height, width = pixels.shape[:2]
     for box in boxes.astype(np.float64):
-        if chosen():
-            top, left, bottom, right = (int(side) for side in box * (height, width, height, width))
-            window = slice(top, min(bottom, height - 1) + 1), slice(left, min(right, width - 1) + 1)
+        top, left, bottom, right = (int(side) for side in box * (height, width, height, width))
+        window = slice(top, min(bottom, height - 1) + 1), slice(left, min(right, width - 1) + 1)
+        if pixels[window].size and chosen():
             inside = operation(pixels[window])
             pixels = pixels + np.uint8(1)
             pixels[window] = inside

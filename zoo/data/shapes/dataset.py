@@ -78,11 +78,13 @@ def digest(root: Path, split: Split) -> str | None:
 
 def digest_of(annotations: Path, images: Iterable[Path]) -> str:
     """The same over an annotation file and images, wherever they lie. Raises OSError where one cannot be read."""
-    total = hashlib.sha256()
-    for path in (annotations, *sorted(images)):
-        content = path.read_bytes()
-        total.update(f"{path.name} {len(content)}\n".encode())
-        total.update(content)
+    total, paths = hashlib.sha256(), [annotations, *sorted(images)]
+    with progress("hash", total=len(paths), unit="files") as bar:
+        for path in paths:
+            content = path.read_bytes()
+            total.update(f"{path.name} {len(content)}\n".encode())
+            total.update(content)
+            bar.update()
     return total.hexdigest()
 
 

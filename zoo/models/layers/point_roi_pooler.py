@@ -71,7 +71,8 @@ class PointRoiPooler:
         numbers = torch.arange(self.output_size + 1, dtype=near.dtype, device=near.device)
         places = start[:, None] + numbers * step[:, None]  # (R, P)
         inside = (places >= 0) & (places < length)
-        low = places.floor().clamp(0, max(length - 2, 0))
+        # A place that is no number, of a model that has diverged, is no cell either: its sample is no number.
+        low = places.floor().nan_to_num(nan=0.0).clamp(0, max(length - 2, 0))
         share = places - low  # of the second cell; from 1 to 2 beyond the last but one
         cells = torch.stack((low, (low + 1).clamp(max=length - 1)), dim=-1).long()
         return cells, torch.stack((1 - share, share), dim=-1) * inside[..., None]

@@ -231,7 +231,22 @@ def _command(run: Run) -> str:
     short = name.removeprefix(f"{record.zoo}_")
     if name in entry_names() and resolve(short)[0] == name:
         name = short
-    overrides = shlex.join(record.overrides)
+    overrides = shlex.join((*record.overrides, *_places(record)))
     # make reads a dollar sign before the shell does.
     arguments = f" ARGS={shlex.quote(overrides)}".replace("$", "$$") if overrides else ""
     return f"make reproduce MODEL={shlex.quote(name)}{arguments}"
+
+
+def _places(record: Record) -> list[str]:
+    """Where weights and data lie that no address leads to: file or folder by their name, for the reader to complete.
+
+    Their hashes are among the facts of the run.
+    """
+    found = []
+    for block, key in (("checkpoint", "path"), ("checkpoint", "url"), ("data", "root")):
+        asked = record.protocol.config.get(block)
+        value = asked.get(key) if isinstance(asked, Mapping) else None
+        known = block == "data" and record.data is not None and record.data.known  # is fetched where it is not there
+        if value is not None and not known:
+            found.append(f"{block}.{key}={value}")
+    return found
