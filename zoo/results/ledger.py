@@ -306,16 +306,19 @@ def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:
 def _keeps(name: str, old: Part, new: Part) -> tuple[bool, str | None]:
     """Whether a measurement of the record before stays, and a sentence on what was kept or replaced.
 
-    More images are more than a later time, and the later of two versions is the one that counts.
+    The newer of two versions counts, then the one of more images, then the later one.
     """
-    if old.version == new.version and (old.images or 0) != (new.images or 0):
+    if old.version != new.version:
+        if old.version > new.version:
+            return True, f"{name} kept: the record before has it in version {old.version}, this run in {new.version}"
+        return False, f"{name} of version {old.version} replaced by version {new.version}"
+    if (old.images or 0) != (new.images or 0):
         keep = (old.images or 0) > (new.images or 0)
         note = f"{name} kept: the record before has it of {old.images} images, this run of {new.images}"
         return keep, note if keep else None
     if old.finished > new.finished:  # of a record from elsewhere: a run of this machine is always the later one
         return True, f"{name} kept: the record before measured it at {old.finished}, this run at {new.finished}"
-    replaced = f"{name} of version {old.version} replaced by version {new.version}"
-    return False, replaced if old.version != new.version else None
+    return False, None
 
 
 def _different_subject(before: Record, after: Record) -> str | None:
