@@ -307,6 +307,16 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
     assert "Traceback" not in error
 
 
+def test_the_summary_says_why_a_job_ended_before_it_had_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/val.json").write_text("{", encoding="utf-8")
+    sweep = ["--multirun", "entry=shapes_yolov8_p", "seed=0,1", "data=folder", "data.root=mine"]
+    assert bench.main([*sweep, "results.dir=results", "hydra.sweep.dir=sweep"]) == 1
+    table = capsys.readouterr().out.partition("reason\n")[2]
+    assert table.count("mine/val.json is not valid JSON") == 2
+    assert "0 of 2 measured" in table
+
+
 def test_a_name_without_its_zoo(tiny_coco: Path) -> None:
     status, record = run("checkpoint.path=absent.pth")
     assert (status, record["entry"]) == (1, ENTRY)
