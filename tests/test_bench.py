@@ -13,6 +13,8 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from command_lines import last_wins
@@ -62,9 +64,24 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return error, error.strip().splitlines()[-1]
 
 
+@pytest.fixture
+def strip_coco(tiny_coco: Path) -> Path:
+    """The same with a first image so wide that the row's own size rule makes few pixels of it."""
+    root = shutil.copytree(tiny_coco, Path("strip").absolute())
+    annotations = root / "annotations" / "instances_val2017.json"
+    document = json.loads(annotations.read_text(encoding="utf-8"))
+    document["images"][0] |= {"height": 48, "width": 640}
+    annotations.write_text(json.dumps(document), encoding="utf-8")
+    path = root / "val2017" / document["images"][0]["file_name"]
+    pixels = cv2.imread(str(path))
+    assert pixels is not None
+    cv2.imwrite(str(path), np.tile(pixels, (1, 10, 1)))
+    return root
+
+
 @pytest.mark.long
-def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=1")
+def test_the_row_itself(strip_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, record = run(f"data.root={strip_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=1")
     assert status == 0
     assert record["entry"] == ENTRY
     assert record["status"] == "measured"
