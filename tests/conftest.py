@@ -47,9 +47,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for what the processes of this session make once and share."""
+    """A folder for what the processes of this session make once and share, as they share compiled modules."""
     if not is_worker(config):
         os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="zoo-tests-")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of many processes would compile everything anew
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

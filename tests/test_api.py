@@ -13,6 +13,8 @@ from conftest import ENTRY
 
 import zoo
 from zoo.data.images import decode
+from zoo.data.preprocess import Preprocess
+from zoo.data.size_rules import KeepRatio
 from zoo.errors import CheckpointError, DataError, UsageError
 
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
@@ -46,6 +48,7 @@ def test_load_and_predict(faster_rcnn_pth: Path, tiny_coco: Path) -> None:
         pyramid = model.neck(features)
     assert [f.shape[-1] for f in features] == [16, 8, 4, 2]
     assert [f.shape[-1] for f in pyramid] == [16, 8, 4, 2, 1]
+    model.transform = Preprocess(KeepRatio(128, 96))  # a small input is enough for what follows
     file = tiny_coco / "val2017" / "000000000001.png"
     array = decode(file)[:, :, ::-1]
     by_path, by_array = model.predict([file, array])

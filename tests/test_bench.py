@@ -13,6 +13,8 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from command_lines import last_wins
@@ -27,7 +29,7 @@ from zoo.measure.measurement import Measurement, measurement
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
-QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=3"]
+QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=2"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +64,24 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return error, error.strip().splitlines()[-1]
 
 
+@pytest.fixture
+def strip_coco(tiny_coco: Path) -> Path:
+    """The same with a first image so wide that the row's own size rule makes few pixels of it."""
+    root = shutil.copytree(tiny_coco, Path("strip").absolute())
+    annotations = root / "annotations" / "instances_val2017.json"
+    document = json.loads(annotations.read_text(encoding="utf-8"))
+    document["images"][0] |= {"height": 48, "width": 640}
+    annotations.write_text(json.dumps(document), encoding="utf-8")
+    path = root / "val2017" / document["images"][0]["file_name"]
+    pixels = cv2.imread(str(path))
+    assert pixels is not None
+    cv2.imwrite(str(path), np.tile(pixels, (1, 10, 1)))
+    return root
+
+
 @pytest.mark.long
-def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=1")
+def test_the_row_itself(strip_coco: Path, faster_rcnn_pth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, record = run(f"data.root={strip_coco}", f"checkpoint.path={faster_rcnn_pth}", "data.limit=1")
     assert status == 0
     assert record["entry"] == ENTRY
     assert record["status"] == "measured"
@@ -88,7 +105,7 @@ def test_the_row_itself(tiny_coco: Path, faster_rcnn_pth: Path, capsys: pytest.C
     assert 0 <= measured["box_AP"] <= 100
     assert measured["fps"] > 0
     assert measured["latency_ms"]["p95"] >= measured["latency_ms"]["p50"] > 0
-    assert measured["timed"] == {"rounds": 3, "images": 1}
+    assert measured["timed"] == {"rounds": 2, "images": 1}
     assert measured["memory"]["kind"] == "host"
     assert measured["memory"]["peak_allocated_bytes"] > 4 * 41_753_056, "the weights, and more"
     assert measured["params"] == 41_753_056
@@ -305,6 +322,16 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
     assert message in error
     assert last.startswith("next: ")
     assert "Traceback" not in error
+
+
+def test_the_summary_says_why_a_job_ended_before_it_had_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/val.json").write_text("{", encoding="utf-8")
+    sweep = ["--multirun", "entry=shapes_yolov8_p", "seed=0,1", "data=folder", "data.root=mine"]
+    assert bench.main([*sweep, "results.dir=results", "hydra.sweep.dir=sweep"]) == 1
+    table = capsys.readouterr().out.partition("reason\n")[2]
+    assert table.count("mine/val.json is not valid JSON") == 2
+    assert "0 of 2 measured" in table
 
 
 def test_a_name_without_its_zoo(tiny_coco: Path) -> None:

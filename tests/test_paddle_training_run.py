@@ -137,6 +137,6 @@ def test_without_its_file_a_dry_run_says_so(tiny_coco: Path, monkeypatch: pytest
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with FileServer() as server:
         gone = f"{server.address}/gone.tar"
-        status, record, _ = run(FIRST_DYGRAPH, tiny_coco, f'initial.urls=["{gone}"]', "run.max_steps=1")
+        status, record, _ = run(FIRST_DYGRAPH, tiny_coco, f'initial.urls=["{gone}"]')
     source = record["protocol"]["training"]["init_from"]
     assert (status, source["weights"], source["instead_of"]) == (0, "random init", gone)

@@ -187,7 +187,9 @@ def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
     if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
         try:
             record = _killed(job)
-        except (ZooError, OSError, KeyError):  # a job of another version, or killed while its folder was being made
+        except ZooError as error:  # the job ended by it, before it had a record
+            return job.name, "FAILED", "-", "-", "-", error.message
+        except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
             return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
     numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
     reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record

@@ -20,7 +20,7 @@ from zoo.results.outcome import add_part
 from zoo.results.record import Record
 from zoo.results.table import frame
 
-NAMES = ["accuracy", "speed", "memory", "complexity", "onnx_latency", "train_memory"]
+NAMES = ["accuracy", "noise", "speed", "memory", "complexity", "onnx_latency", "train_memory"]
 QUICK = ("speed.images=1", "speed.warmup=0", "speed.rounds=1")
 
 
@@ -47,6 +47,7 @@ def test_every_measurement_says_what_it_is() -> None:
     assert len(set(columns)) == len(columns)
     assert {name: item.version for name, item in measurements().items()} == {
         "accuracy": None,  # that of the protocol
+        "noise": 1,
         "speed": 1,
         "memory": 2,
         "complexity": 1,
@@ -142,7 +143,7 @@ from zoo.measure.measurement import Column, Measurement
 MEASUREMENT = Measurement(
     name="energy",
     about="energy of one image",
-    order=15,
+    order=14,
     version=1,
     run=lambda subject: {"energy_j": 0.25 * len(subject.dataset)},
     columns=(Column(name="energy", keys=("energy_j",), decimals=3),),
@@ -165,7 +166,7 @@ def energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Measurem
 
 
 def test_a_file_is_all_that_a_measurement_needs(energy: Measurement, few_shapes: Path, tmp_path: Path) -> None:
-    assert list(measurements())[:3] == ["accuracy", "energy", "speed"]
+    assert list(measurements())[:3] == ["accuracy", "energy", "noise"]
     values = energy.run(make_subject("shapes_retinanet_r10_fpn", few_shapes, tmp_path))
     assert values == {"energy_j": 1.0}
     (row,) = frame([make_record(measured=values)], {"mmdet_a": make_entry(cell("37.4"))}).to_dict("records")

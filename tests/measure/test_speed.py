@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 import torch
 from class_names import class_names
+from conftest import ENTRY
+from subjects import SMALL
 
 from zoo.config.build import build_model
+from zoo.config.compose import compose
 from zoo.measure.speed import Speed
 from zoo.run.timing import PhaseTimes, time_phases, timed_samples
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Any]:
+    return compose(ENTRY, SMALL)
 
 
 def test_worked_numbers() -> None:
@@ -40,8 +48,8 @@ def test_reset_forgets() -> None:
     assert speed.result()["fps"] == pytest.approx(2.0)
 
 
-def test_every_image_in_every_round_after_the_warm_up(small_parts: dict[str, object]) -> None:
-    detector = build_model(small_parts, class_names(80)).eval()
+def test_every_image_in_every_round_after_the_warm_up(parts: dict[str, Any]) -> None:
+    detector = build_model(parts, class_names(80)).eval()
     image = np.full((40, 60, 3), 128, dtype=np.uint8)
     samples = [detector.transform(image, i) for i in (1, 2)]
     seen: list[int] = []
@@ -61,10 +69,8 @@ def test_percentiles_are_of_all_images() -> None:
     assert latency == {"p50": pytest.approx(50.0), "p95": pytest.approx(95.0)}
 
 
-def test_every_phase_lies_between_two_synchronisations(
-    small_parts: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    detector = build_model(small_parts, class_names(80)).eval()
+def test_every_phase_lies_between_two_synchronisations(parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = build_model(parts, class_names(80)).eval()
     sample = detector.transform(np.full((40, 60, 3), 128, dtype=np.uint8))
     seen: list[str] = []
 

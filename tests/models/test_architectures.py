@@ -26,9 +26,9 @@ TRAINED = [pytest.param(case, marks=() if case in KINDS else pytest.mark.nightly
 HEIGHT, WIDTH = 64, 96
 BOXES = torch.tensor([[8.0, 8, 48, 48], [56, 16, 88, 60]])
 FEW = (
-    "head.rpn_head.proposals.post_nms_top_n=32",
-    "head.rpn_head.training_proposals.post_nms_top_n=32",
-    "head.roi_head.stages.first.sampler.num_samples=32",
+    "head.rpn_head.proposals.post_nms_top_n=16",
+    "head.rpn_head.training_proposals.post_nms_top_n=16",
+    "head.roi_head.stages.first.sampler.num_samples=16",
 )
 """Overrides of two-stage architectures for small images."""
 

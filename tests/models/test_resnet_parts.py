@@ -142,3 +142,15 @@ def test_basic_blocks_take_a_shortcut_but_no_other_3x3() -> None:
     assert [spec.channels for spec in backbone.out_specs] == [64, 128, 256, 512]
     with pytest.raises(ValueError, match="plain 3x3"), torch.device("meta"):
         ResNet(34, conv3x3=deformable_conv3x3)
+
+
+@torch.no_grad()
+def test_without_a_file_values_do_not_grow_with_the_depth_where_normalisations_stay_as_they_were() -> None:
+    torch.manual_seed(0)
+    network = ResNet(101, out_stages=(3,), norm_trained=False, norm_eval=True).eval()
+    (found,) = network(torch.randn(1, 3, 64, 64))
+    assert 0.05 < float(found.std()) < 5
+    shared = network.next_stage().eval()
+    assert 0.05 < float(shared(found).std()) < 5
+    trained = ResNet(10, width=8)
+    assert {float(module.weight.mean()) for module in trained.modules() if isinstance(module, nn.BatchNorm2d)} == {1.0}

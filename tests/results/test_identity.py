@@ -134,7 +134,8 @@ def every_key() -> list[str]:
     found = list(leaves(config, ""))
     for group in ("data", "run", "protocol"):
         for path in sorted((conf_dir() / group).glob("*.yaml")):
-            found += leaves(read(path), f"{group}.")
+            of_the_whole = "@package _global_" in path.read_text(encoding="utf-8")
+            found += leaves(read(path), "" if of_the_whole else f"{group}.")
     return list(dict.fromkeys(found))
 
 

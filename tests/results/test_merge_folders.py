@@ -64,7 +64,7 @@ def test_runs_of_one_identity_become_one_record_in_any_order(tmp_path: Path, ord
     folders = [results(tmp_path / "a", accuracy()), results(tmp_path / "b", speed())]
     into = tmp_path / "all"
     lines = merge_folders([folders[i] for i in order], into)
-    assert [line.outcome for line in lines] == [["added", "joined"][i] for i in order]
+    assert [line.outcome for line in lines] == [["joined", "added"][i] for i in order], "the latest is filed first"
     (record,) = Ledger(into).records()
     assert record == file_all(tmp_path / "c", accuracy(), speed())
     assert record.measured == {"box_AP": 37.41, **SPEED}
@@ -217,3 +217,23 @@ def test_records_of_an_older_layout_are_found_on_both_sides(tmp_path: Path) -> N
     ]
     assert outcomes(trained(tmp_path / "a", 1), trained(tmp_path / "b", 2), into=into) == ["unchanged", "added"]
     assert files(into) == [f"records/{MACHINE}/mmdet_a+trained+seed-{seed}.json" for seed in (1, 2)]
+
+
+def test_the_latest_run_says_which_weights_a_record_is_of(tmp_path: Path) -> None:
+    folders = [
+        results(tmp_path / "a", accuracy(JANUARY)),
+        results(tmp_path / "b", accuracy(FEBRUARY, weights="1" * 64)),
+        results(tmp_path / "c", speed(MARCH)),
+    ]
+    into = tmp_path / "all"
+    assert outcomes(*folders, into=into) == ["joined", "unchanged", "added"]
+    assert Ledger(into).records()[0].measured == {"box_AP": 37.41, **SPEED}
+    assert outcomes(*folders, into=into) == ["unchanged"] * 3
+
+
+@pytest.mark.parametrize("theirs", [FEBRUARY, JANUARY])
+@pytest.mark.parametrize("version", [1, 3])
+def test_of_two_versions_of_a_measurement_the_newer_stands(tmp_path: Path, theirs: str, version: int) -> None:
+    into = results(tmp_path / "all", accuracy("2026-01-15T00:00:00+00:00", version=version))
+    merge_folders([results(tmp_path / "b", accuracy(theirs, version=2))], into)
+    assert Ledger(into).records()[0].parts["accuracy"].version == max(version, 2)

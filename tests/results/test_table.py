@@ -70,6 +70,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "protocol": "mmdet",
         "protocol_version": "1",
         "precision": "fp32",
+        "noise_box_AP": "",
         "published_box_AP": "37.4",
         "box_AP": "37.41",
         "box_AP50": "58.10",

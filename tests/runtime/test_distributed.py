@@ -30,9 +30,9 @@ SMALL = [
 ]
 
 
-def bench(processes: int, folder: Path, *arguments: str) -> tuple[list[int], dict[str, Any]]:
+def bench(processes: int, folder: Path, *arguments: str, entry: str = ENTRY) -> tuple[list[int], dict[str, Any]]:
     """Exit statuses of so many processes of one run, and the record they leave."""
-    command = [sys.executable, "-m", "zoo.bench", f"entry={ENTRY}", "device=cpu", "measure=[accuracy,complexity]"]
+    command = [sys.executable, "-m", "zoo.bench", f"entry={entry}", "device=cpu", "measure=[accuracy,complexity]"]
     command += [f"hydra.run.dir={folder}", f"results.dir={folder.parent}/results", *arguments]
     shared = {**os.environ, "OMP_NUM_THREADS": "1"}
     environments = [shared]
@@ -64,10 +64,10 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_evaluation(tiny_coco: Path, faster_rcnn_pth: Path, tmp_path: Path) -> None:
-    options = ["protocol.transform.size_rule={long:128,short:96}", f"data.root={tiny_coco}"]
-    options += [f"checkpoint.path={faster_rcnn_pth}", "batch_size=1"]  # a training evaluates in batches of two
-    (_, first), (statuses, second) = (bench(n, tmp_path / f"of_{n}", *options) for n in (1, 2))
+def test_evaluation(few_shapes: Path, tmp_path: Path) -> None:
+    options = [f"data.root={few_shapes}", "data.limit=3"]
+    entry = "shapes_faster_rcnn_r10_fpn"
+    (_, first), (statuses, second) = (bench(n, tmp_path / f"of_{n}", *options, entry=entry) for n in (1, 2))
     assert statuses == [0, 0]
     assert_equal(tmp_path / "of_1", tmp_path / "of_2", ["predictions.json"])
     assert first["measured"] == second["measured"]

@@ -222,6 +222,34 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tiny_co
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000005.pt"]
 
 
+class Breaking(TinyDetector):
+    """At the third step looks something up by what its box layer computes, which may be no number then."""
+
+    calls = 0
+    weight = float("nan")
+
+    def losses(self, batch: Batch, targets: Any) -> dict[str, Tensor]:
+        self.calls += 1
+        if self.calls == 3:
+            torch.nn.init.constant_(self.box.weight, self.weight)
+        found = super().losses(batch, targets)
+        if self.calls >= 3:
+            raise IndexError("index out of range")
+        return found
+
+
+def test_a_step_that_breaks_on_what_is_no_number_says_so(tiny_coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ZooError, match=r"diverged at step 2 .*NaN or infinite values \(in box, precision=fp32\)"
+    ) as error:
+        train(tiny_coco, tmp_path, detector=Breaking(), micro_batch_size=2)
+    assert "lr" in error.value.next_step
+    finite = Breaking()
+    finite.weight = 1.0
+    with pytest.raises(IndexError, match="out of range"):
+        train(tiny_coco, tmp_path / "finite", detector=finite, micro_batch_size=2)
+
+
 def test_weights_that_are_not_numbers_are_never_saved(tiny_coco: Path, tmp_path: Path) -> None:
     detector = TinyDetector()
     detector.register_buffer("statistic", torch.tensor(float("inf")))

@@ -290,24 +290,35 @@ def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:
     notes: list[str] = []
     for name in dict.fromkeys((*after.parts, *before.parts)):
         old, new = before.parts.get(name), after.parts.get(name)
-        chosen = after if old is None else before if new is None else after
+        chosen = before if new is None else after
         if old is not None and new is not None:
-            if old.version != new.version:
-                notes.append(f"{name} of version {old.version} replaced by version {new.version}")
-            elif (old.images or 0) > (new.images or 0):
-                chosen = before
-                notes.append(f"{name} kept: the record before has it of {old.images} images, this run of {new.images}")
-            elif (old.images or 0) == (new.images or 0) and old.finished > new.finished:
-                chosen = before
-                notes.append(
-                    f"{name} kept: the record before measured it at {old.finished}, this run at {new.finished}"
-                )
+            keep, note = _keeps(name, old, new)
+            chosen = before if keep else after
+            notes += [note] if note else []
         parts[name] = chosen.parts[name]
         measured |= {key: chosen.measured[key] for key in parts[name].values if key in chosen.measured}
     protocol = after.protocol
     if parts.get("accuracy") is before.parts.get("accuracy"):
         protocol = dataclasses.replace(protocol, batches=before.protocol.batches)
     return dataclasses.replace(after, parts=parts, measured=measured, protocol=protocol), tuple(notes)
+
+
+def _keeps(name: str, old: Part, new: Part) -> tuple[bool, str | None]:
+    """Whether a measurement of the record before stays, and a sentence on what was kept or replaced.
+
+    The newer of two versions counts, then the one of more images, then the later one.
+    """
+    if old.version != new.version:
+        if old.version > new.version:
+            return True, f"{name} kept: the record before has it in version {old.version}, this run in {new.version}"
+        return False, f"{name} of version {old.version} replaced by version {new.version}"
+    if (old.images or 0) != (new.images or 0):
+        keep = (old.images or 0) > (new.images or 0)
+        note = f"{name} kept: the record before has it of {old.images} images, this run of {new.images}"
+        return keep, note if keep else None
+    if old.finished > new.finished:  # of a record from elsewhere: a run of this machine is always the later one
+        return True, f"{name} kept: the record before measured it at {old.finished}, this run at {new.finished}"
+    return False, None
 
 
 def _different_subject(before: Record, after: Record) -> str | None:

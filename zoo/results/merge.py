@@ -66,8 +66,12 @@ def merge_folders(folders: Sequence[Path], into: Path, *, dry_run: bool = False)
         Pins(read=locks, write=place / LOCK_FILE).gather()
         ledger = Ledger(place)
         ledger.move_old_layout()
-        # By time: what is filed does not depend on which folder is named first.
-        for path in sorted(records, key=lambda path: (records[path].times.finished or "", records[path].to_json())):
+
+        # The latest first: it says which weights and data a record is of, whatever folder is named first.
+        def by_time(path: Path) -> tuple[str, str]:
+            return records[path].times.finished or "", records[path].to_json()
+
+        for path in sorted(records, key=by_time, reverse=True):
             found[path] = _join(ledger, path, records[path])
     return [line for line in found.values() if isinstance(line, MergedFile)]
 

@@ -106,7 +106,7 @@ def _detect(
     hidden = None if context.is_main else True
     with (
         tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress,
-        _refusing_non_finite(detector, precision),
+        refusing_non_finite(detector, precision),
     ):
         for samples in batches:
             yield [sample.image_id for sample in samples], detect(detector, samples, precision)
@@ -114,7 +114,7 @@ def _detect(
 
 
 @contextlib.contextmanager
-def _refusing_non_finite(detector: Detector, precision: str) -> Iterator[None]:
+def refusing_non_finite(detector: Detector, precision: str) -> Iterator[None]:
     """Look at what the neck and every head compute: NaN finds nothing, and would count as an AP of 0.
 
     Raises:

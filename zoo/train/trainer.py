@@ -19,7 +19,7 @@ from tqdm import tqdm
 from zoo.checkpoints.contents import CLASSES
 from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
-from zoo.run.evaluate import autocast
+from zoo.run.evaluate import autocast, refusing_non_finite
 from zoo.runtime.distributed import DistributedContext, no_sync
 from zoo.runtime.seeding import seed_micro_batch
 from zoo.train.config import TrainConfig
@@ -213,8 +213,12 @@ class Trainer:
         number = self.step * self.micro_batches + index * self.context.world_size + self.context.rank
         seed_micro_batch(self.config.seed, number)
         samples, targets = [sample for sample, _ in micro_batch], [target for _, target in micro_batch]
-        with autocast(self.device, self.config.recipe.precision):
-            losses: dict[str, Tensor] = self.network(samples, targets)
+        try:
+            with autocast(self.device, self.config.recipe.precision):
+                losses: dict[str, Tensor] = self.network(samples, targets)
+        except (IndexError, RuntimeError):
+            self._refuse_non_finite(samples, targets)
+            raise
         loss = torch.stack(list(losses.values())).sum()
         values: list[float] = torch.stack((loss, *losses.values())).tolist()
         if not all(map(math.isfinite, values)):
@@ -280,6 +284,21 @@ class Trainer:
         if not self._accumulating:
             return {}
         return {name: p.grad for name, p in self.detector.named_parameters() if p.grad is not None}
+
+    def _refuse_non_finite(self, samples: list[Sample], targets: list[Target]) -> None:
+        """After a forward pass that broke: whether it broke on what is no number, such as a box of NaN.
+
+        Raises:
+            ZooError: it did; the message names the part of the network that computes it first.
+        """
+        precision = self.config.recipe.precision
+        try:
+            with torch.no_grad(), autocast(self.device, precision), refusing_non_finite(self.detector, precision):
+                self.detector(samples, targets)
+        except ZooError as error:
+            raise self._not_finite(error.message) from None
+        except (IndexError, RuntimeError):
+            return
 
     def _not_finite(self, what: str) -> ZooError:
         kept = self.checkpoints.paths()

@@ -190,6 +190,8 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     truth, files = make(tmp_path, [(40, 60)], [annotation(1, [1, 1, 20, 20])])
     with pytest.raises(UsageError, match="auto_augment moves boxes, and the model is trained on masks"):
         views(truth, files, old=False, order=("resize", "auto_augment"), masks=True)
+    with pytest.raises(UsageError, match="auto_augment takes bytes, and the protocol normalises pixels before"):
+        views(truth, files, old=True, order=("resize", "auto_augment"))
     with pytest.raises(UsageError, match="resizes by Letterbox, not to a long and a short side"):
         views(truth, files, old=False, transform=Preprocess(Letterbox(64, 32, 0.5)))
     for order in ((), ("flip",), ("resize", "flip", "flip")):

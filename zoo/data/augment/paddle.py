@@ -144,14 +144,11 @@ def training_set(
 
     Raises:
         DataError: no image is left to train on.
-        UsageError: the protocol does not resize by a long and a short side, or AutoAugment is to change masks.
+        UsageError: the protocol does not resize by a long and a short side, or AutoAugment is to change masks or
+            pixels that are normalised.
     """
-    if masks and "auto_augment" in settings.order:
-        raise UsageError(
-            "schedule.pipeline.order: auto_augment moves boxes, and the model is trained on masks too",
-            next_step="leave it out of the order, or train an entry without masks",
-        )
     assert isinstance(transform, Preprocess)  # noqa: S101 - every protocol's is
+    _check_autoaugment(settings.order, masks=masks, normalizes=transform.normalizer is not None)
     resize = ResizeAsEvaluated(transform, _size_rule(transform, settings), multi_scale, clip=not inclusive)
     steps: dict[str, Operation] = {
         "flip": RandomHFlip(settings.flip, inclusive=inclusive),
@@ -162,6 +159,21 @@ def training_set(
     images = LabeledImages(ground_truth, files, rules)
     operations = {0: [steps[name] for name in settings.order]}
     return TrainingSet(images, operations, seed=seed, masks=masks, by_orientation=False)
+
+
+def _check_autoaugment(order: Sequence[str], *, masks: bool, normalizes: bool) -> None:
+    """Raise UsageError where AutoAugment would change what it cannot, masks or normalised pixels."""
+    if "auto_augment" not in order:
+        return
+    if masks:
+        message = "auto_augment moves boxes, and the model is trained on masks too"
+        next_step = "leave it out of the order, or train an entry without masks"
+    elif normalizes and order.index("resize") < order.index("auto_augment"):
+        message = "auto_augment takes bytes, and the protocol normalises pixels before the resize"
+        next_step = "put auto_augment before resize"
+    else:
+        return
+    raise UsageError(f"schedule.pipeline.order: {message}", next_step=next_step)
 
 
 def _size_rule(transform: Preprocess, settings: PipelineSettings) -> KeepRatio | ByFactor:

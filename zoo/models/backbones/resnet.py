@@ -240,6 +240,8 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage}", self._make_stage(stage))
         self.out_specs = tuple(self._spec(stage) for stage in self.out_stages)
         self._freeze()
+        if not norm_trained:
+            scale_residuals(self, sum(self.counts))
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -268,7 +270,10 @@ class ResNet(nn.Module):
                 f"a head needs the stage after the backbone's last, but out_stages {self.out_stages} are up to the last"
             )
         spec = FeatureSpec(self._spec(stage).channels, self.strides[stage - 1])
-        return NextStage(self._make_stage(stage), spec, self.norm_eval, self.norm_trained)
+        found = NextStage(self._make_stage(stage), spec, self.norm_eval, self.norm_trained)
+        if not self.norm_trained:
+            scale_residuals(found, sum(self.counts))
+        return found
 
     def train(self, mode: bool = True) -> ResNet:
         """Training mode, save for the frozen stages and, with `norm_eval`, the normalisations."""
@@ -301,6 +306,23 @@ class ResNet(nn.Module):
     def _freeze(self) -> None:
         for module in (*self._frozen(), *(() if self.norm_trained else norms(self))):
             module.requires_grad_(False)
+
+
+def scale_residuals(network: nn.Module, blocks: int) -> None:
+    """Scale down what each block adds to its shortcut, for networks whose normalisations stay as they were.
+
+    A file to begin with has scales of its own. Without one nothing would normalise: values would grow with every block,
+    beyond all numbers in a ResNet-101.
+
+    Args:
+        network: its blocks are scaled in place.
+        blocks: number of blocks of the whole network.
+    """
+    for block in network.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+            if isinstance(last.norm, nn.BatchNorm2d):
+                nn.init.constant_(last.norm.weight, blocks**-0.5)
 
 
 class NextStage(nn.Module):
