@@ -121,7 +121,7 @@ COMMANDS = (
     Command(
         name="explain",
         theme="results",
-        about="why a number is not the published one: switches tried one at a time",
+        about="why a number is not the published one, switch by switch",
         run=_explain,
         arguments=_arguments,
     ),

@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.switches import RESCORE, Switch, key_of, read_switches, value_of
-from zoo.measure.score.rescore import Rescoring, StoredRun
 from zoo.results.attribution import Trial
 from zoo.results.evidence import row_key
 from zoo.results.identity import Identity, changed_keys, digest, within
 from zoo.results.record import Part, Record, Times
 from zoo.runtime.provenance import code_state, now
 from zoo.schema import build
+
+if TYPE_CHECKING:
+    from zoo.measure.score.rescore import Rescoring, StoredRun
 
 ACCURACY = "accuracy"
 """The measurement that a trial is made for."""
@@ -78,6 +80,8 @@ def rules_of(switch: Switch, run: StoredRun) -> Rescoring:
     Raises:
         UsageError: it sets a rule that does not exist.
     """
+    from zoo.measure.score.rescore import Rescoring
+
     own = dataclasses.asdict(run.own_rules())
     return build(Rescoring, {**own, **_changes(switch.overrides)}, RESCORE, f"correct the switch {switch.name!r}")
 
