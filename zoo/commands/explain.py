@@ -55,10 +55,9 @@ def _explanation(folder: Path, record: Record, entry: Entry) -> Explanation:
     from zoo.results.explain import Explanation
     from zoo.results.gather import gather_evidence
     from zoo.results.ledger import all_records
-    from zoo.results.trials import trials_of_rows
 
     records = list(all_records(folder))
-    evidence = gather_evidence(records, entries_of(records), trials_of_rows(records))
+    evidence = gather_evidence(records, entries_of(records))
     return Explanation(entry=entry, record=record, evidence=evidence, switches=read_switches(entry.zoo))
 
 

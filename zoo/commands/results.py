@@ -18,7 +18,6 @@ from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
-from zoo.results.trials import trials_of_rows
 from zoo.schema import plain
 from zoo.terminal import width_of
 
@@ -50,8 +49,7 @@ def _diff(options: argparse.Namespace) -> int:
     if not records:
         raise _no_records(root)
     entries = entries_of(everything)
-    evidence = gather_evidence(everything, entries, trials_of_rows(everything))
-    rows = diff_rows(records, entries, evidence)
+    rows = diff_rows(records, entries, gather_evidence(everything, entries))
     if options.format == "table":
         print(render_diff(rows, width_of(sys.stdout)), end="")
     else:

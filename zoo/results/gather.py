@@ -11,6 +11,7 @@ from zoo.results.attribution import Trial, accounting, sign_of
 from zoo.results.evidence import Evidence, noise_floors, row_key, zoo_ratios
 from zoo.results.published import published_cells
 from zoo.results.record import Record
+from zoo.results.trials import trials_of_rows
 from zoo.results.verdict import unattributed
 
 
@@ -22,10 +23,14 @@ def gather_evidence(
     Args:
         records: rows, and whatever else was measured.
         entries: the rows that they are of, by name.
-        trials: `row_key` -> runs of that row with one switch changed.
+        trials: `row_key` -> runs of that row with one switch changed; None for those that are among the records.
+
+    Raises:
+        UsageError: a zoo's list of switches is faulty.
     """
     known = list(records)
-    evidence = Evidence(noise=noise_floors(known, entries), trials=trials or {}, ratios=zoo_ratios(known, entries))
+    trials = trials_of_rows(known) if trials is None else trials
+    evidence = Evidence(noise=noise_floors(known, entries), trials=trials, ratios=zoo_ratios(known, entries))
     return replace(evidence, further_rows=_further_rows(known, entries, evidence)) if trials else evidence
 
 
