@@ -174,6 +174,9 @@ def make_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -
     protocols = folder / "conf" / "protocol"
     protocols.mkdir()
     (protocols / "mmdet.yaml").write_text("name: mmdet\nversion: 3\n", encoding="utf-8")
+    backbones = folder / "conf" / "backbone"
+    backbones.mkdir()
+    (backbones / "resnet50.yaml").write_text("depth: 50\n", encoding="utf-8")
     monkeypatch.setattr(entry_module, "conf_dir", lambda: folder / "conf")
     return entries
 

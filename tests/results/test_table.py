@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from made_up import cell, make_catalogue, make_entry, make_record
 
 from zoo.errors import UsageError, ZooError
 from zoo.results.ledger import Ledger
-from zoo.results.table import check_tables, frame, stale_tables, write_tables
+from zoo.results.table import check_tables, current_folder, frame, stale_tables, write_tables
 from zoo.runtime.provenance import Code
 
 MEASURED: dict[str, Any] = {
@@ -47,7 +47,7 @@ def add(folder: Path, name: str, **changes: Any) -> None:
 
 
 def read_csv(folder: Path, hardware: str = "h200-sxm") -> pd.DataFrame:
-    text = (folder / "tables" / f"{hardware}.csv").read_text(encoding="utf-8")
+    text = (current_folder(folder) / f"{hardware}.csv").read_text(encoding="utf-8")
     return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).set_index("entry", drop=False)
 
 
@@ -104,6 +104,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "params_m": "41.53",
         "gmacs": "207.1",
         "hardware": "h200-sxm",
+        "date": "2026-01-01",
         "commit": "6ff6315a+dirty",
     }
 
@@ -163,23 +164,26 @@ def test_rows_are_in_catalogue_order(results: Path) -> None:
 
 
 def test_markdown_counts_and_names_its_version(results: Path) -> None:
-    csv, markdown = write_tables(results)
+    _, as_json, markdown = write_tables(results)
     text = markdown.read_text(encoding="utf-8")
     assert "2 of 4 rows measured, 2 without a record on this machine.\n" in text
-    version = hashlib.sha256(csv.read_bytes()).hexdigest()[:12]
+    version = current_folder(results).name
+    document = json.loads(as_json.read_text(encoding="utf-8"))
+    assert document["table_version"] == version
+    assert document["rows"] == read_csv(results).to_dict("records")
     assert f"Protocols: mmdet 1. Table version: `{version}`" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len(tables) == 3 * (2 + 4)
     add(results, "mmdet_a", conditions=("precision=bf16",))
     add(results, "paddle_c", trained=True, hash_evidence="none")
-    text = write_tables(results)[1].read_text(encoding="utf-8")
+    text = write_tables(results)[2].read_text(encoding="utf-8")
     told = "2 of 4 rows measured, 2 without a record on this machine. Beside them 2 under other conditions, or trained"
     assert told in text
 
 
 def test_text_cannot_break_the_markdown(results: Path) -> None:
     add(results, "mmdet_b", conditions=("data.split=a|b",))
-    _, markdown = write_tables(results)
+    *_, markdown = write_tables(results)
     assert "measured with data.split=a\\|b" in markdown.read_text(encoding="utf-8")
 
 
@@ -203,8 +207,8 @@ def test_writing_twice_gives_the_same_bytes(results: Path) -> None:
 
 
 def test_check_names_what_is_out_of_date(results: Path) -> None:
-    csv, markdown = results / "tables" / "h200-sxm.csv", results / "tables" / "h200-sxm.md"
-    assert check_tables(results) == [csv, markdown], "missing"
+    csv, as_json, markdown = (current_folder(results) / f"h200-sxm.{kind}" for kind in ("csv", "json", "md"))
+    assert check_tables(results) == [csv, as_json, markdown], "missing"
     write_tables(results)
     markdown.write_text(markdown.read_text(encoding="utf-8") + "edited\n", encoding="utf-8")
     assert check_tables(results) == [markdown]
@@ -215,17 +219,19 @@ def test_check_names_what_is_out_of_date(results: Path) -> None:
 
 def test_each_machine_has_its_own_tables(results: Path) -> None:
     add(results, "mmdet_a", measured={"fps": 4.0}, hardware="cpu")
-    assert [path.name for path in write_tables(results)] == ["cpu.csv", "cpu.md", "h200-sxm.csv", "h200-sxm.md"]
+    assert [path.name for path in write_tables(results)] == [
+        f"{machine}.{kind}" for machine in ("cpu", "h200-sxm") for kind in ("csv", "json", "md")
+    ]
     assert list(read_csv(results, "cpu")["fps"]) == ["4.00", "-", "-", "-"]
 
 
 def test_tables_of_a_machine_without_records_go(results: Path) -> None:
     add(results, "mmdet_a", measured={"fps": 4.0}, hardware="cpu")
     write_tables(results)
-    notes = results / "tables" / "README.md"
+    notes = current_folder(results) / "README.md"
     notes.write_text("about these tables\n", encoding="utf-8")
     (results / "records" / "cpu" / "mmdet_a.json").unlink()
-    gone = [results / "tables" / "cpu.csv", results / "tables" / "cpu.md"]
+    gone = [current_folder(results) / f"cpu.{kind}" for kind in ("csv", "json", "md")]
     assert stale_tables(results) == gone
     assert check_tables(results) == gone
     write_tables(results)
@@ -278,3 +284,12 @@ def test_a_table_that_cannot_be_written_is_an_error_with_a_next_step(results: Pa
     (results / "tables").write_text("in the way", encoding="utf-8")
     with pytest.raises(ZooError, match="cannot write"):
         write_tables(results)
+
+
+def test_tables_of_another_version_stay_as_they_are(results: Path, tmp_path: Path) -> None:
+    first = {path: path.read_bytes() for path in write_tables(results)}
+    protocol = tmp_path / "conf" / "protocol" / "mmdet.yaml"
+    protocol.write_text("name: mmdet\nversion: 4\n", encoding="utf-8")
+    assert all(path.parent != next(iter(first)).parent for path in check_tables(results))
+    write_tables(results)
+    assert {path: path.read_bytes() for path in first} == first

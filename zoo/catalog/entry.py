@@ -238,8 +238,7 @@ def read_entry(name: str) -> Entry:
     if path is None:
         raise unknown_entry(name)
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
-        document = document if isinstance(document, Mapping) else {}
+        document = read_yaml(path)
         entry = Entry.from_mapping(_with_shared(document), _parts(document))
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {error}", next_step="correct the file") from None
@@ -271,7 +270,17 @@ def _zoo_facts(zoo: str) -> dict[str, Any]:
 
 @cache
 def _shared_facts(path: Path) -> dict[str, Any]:
-    return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()))  # noqa: S506 - a safe loader
+    return dict(read_yaml(path))
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """The mapping that a YAML file of the catalogue holds, empty where it holds none.
+
+    Raises:
+        yaml.YAMLError: the file is not YAML.
+    """
+    document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a safe loader
+    return document if isinstance(document, Mapping) else {}
 
 
 def _loader() -> type:

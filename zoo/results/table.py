@@ -1,5 +1,6 @@
-"""Records to tables: one CSV and one Markdown file for each machine, the same bytes every time.
+"""Records to tables: CSV, Markdown and JSON for each machine, the same bytes every time.
 
+They lie under `tables/<version>/` (`zoo.results.version`); folders of other versions are never touched.
 The tables are derived: whoever has the records can write them again, and `zoo table --check` proves
 that the committed ones are what the records say. They hold every row of the catalogue, measured or not. All cells
 are text with fixed decimals. FAILED, BLOCKED, a dash (not asked), a hyphen (no record) and an empty cell (the row
@@ -8,7 +9,7 @@ has no such number) are five different things.
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from zoo.results.published import catalogue_key, machine_of, published_cells
 from zoo.results.record import ProtocolRecord, Record, Times, Verdict
 from zoo.results.seeds import label, rows, spread
 from zoo.results.verdict import judge
+from zoo.results.version import table_version
 from zoo.runtime.provenance import Code
 from zoo.terminal import ABSENT
 
@@ -36,6 +38,9 @@ MISSING = "-"
 """What a table shows of a row that has no record on its machine."""
 
 _MARKER = "<!-- written by `zoo table` from the records; edits are lost -->"
+
+
+_JSON_BEGIN = '{\n "table_version": '
 
 
 def _sections() -> dict[str, tuple[str, ...]]:
@@ -51,7 +56,7 @@ def _sections() -> dict[str, tuple[str, ...]]:
         "Speed, memory, complexity": ("entry", "precision", *others),
         "What was run": (
             *("entry", *_PARTS, "weights", "hash_evidence", "data", "split", "images"),
-            *("protocol", "protocol_version", "commit"),
+            *("protocol", "protocol_version", "date", "commit"),
         ),
     }
 
@@ -133,12 +138,17 @@ def check_tables(results_dir: Path) -> list[Path]:
 def stale_tables(results_dir: Path) -> list[Path]:
     """Tables of machines that no record is of any more. Files of other origin are not looked at."""
     present = {machine_of(record) for record in rows(results_dir)}
-    found = sorted(path for path in (results_dir / "tables").glob("*.*") if path.suffix in (".csv", ".md"))
+    found = sorted(path for path in current_folder(results_dir).glob("*.*") if path.suffix in (".csv", ".md", ".json"))
     return [path for path in found if path.stem not in present and _is_ours(path)]
 
 
+def current_folder(results_dir: Path) -> Path:
+    """Where the tables of the present catalogue are."""
+    return results_dir / "tables" / table_version()
+
+
 def _is_ours(path: Path) -> bool:
-    return (_read(path) or "").startswith((_MARKER, "entry,status,"))
+    return (_read(path) or "").startswith((_MARKER, "entry,status,", _JSON_BEGIN))
 
 
 def _read(path: Path) -> str | None:
@@ -152,18 +162,21 @@ def _texts(results_dir: Path) -> dict[Path, str]:
     entries = {entry.name: entry for entry in read_entries()} if records else {}
     evidence = gather_evidence(records, entries)
     texts = {}
+    folder = current_folder(results_dir)
     for hardware, group in groupby(records, key=machine_of):
         found = list(group)
         table = _whole_frame(found, entries, hardware, evidence)
         csv = str(table.to_csv(index=False, lineterminator="\n"))
-        # Not with_suffix: a machine's name may hold a dot.
-        texts[results_dir / "tables" / f"{hardware}.csv"] = csv
         measured = sum(record.is_the_row_itself for record in found)
-        texts[results_dir / "tables" / f"{hardware}.md"] = _markdown(hardware, table, csv, measured)
+        whole = {"table_version": folder.name, "hardware": hardware, "rows": table.to_dict("records")}
+        # Not with_suffix: a machine's name may hold a dot.
+        texts[folder / f"{hardware}.csv"] = csv
+        texts[folder / f"{hardware}.json"] = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        texts[folder / f"{hardware}.md"] = _markdown(hardware, table, folder.name, measured)
     return texts
 
 
-def _markdown(hardware: str, table: pd.DataFrame, csv: str, measured: int) -> str:
+def _markdown(hardware: str, table: pd.DataFrame, version: str, measured: int) -> str:
     """The tables of a machine; of the rows themselves `measured` are measured."""
     missing = int((table["status"] == "missing").sum())
     others = len(table) - measured - missing
@@ -171,12 +184,11 @@ def _markdown(hardware: str, table: pd.DataFrame, csv: str, measured: int) -> st
     named = table[~table["protocol"].isin([ABSENT, MISSING])]
     protocols = sorted(set(zip(named["protocol"], named["protocol_version"], strict=True)))
     used = ", ".join(f"{name} {number}" for name, number in protocols) or "none"
-    version = hashlib.sha256(csv.encode()).hexdigest()[:12]
     parts = [
         _MARKER,
         f"# Measured on {hardware}",
         f"{measured} of {measured + missing} rows measured, {missing} without a record on this machine.{beside}",
-        f"Protocols: {used}. Table version: `{version}` (sha256 of the CSV).",
+        f"Protocols: {used}. Table version: `{version}`.",
     ]
     for title, columns in _sections().items():
         cells = table[list(columns)].replace({r"\|": r"\\|"}, regex=True)
@@ -206,6 +218,7 @@ def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> d
         "reason": _reason(record, entry, verdicts),
         **_others(record, entry),
         "hardware": machine_of(record),
+        "date": _text((record.times.finished or "")[:10] or None),
         "commit": _commit(record),
     }
 

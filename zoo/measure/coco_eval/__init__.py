@@ -9,3 +9,6 @@ IouType: TypeAlias = Literal["bbox", "segm"]
 
 PREFIXES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
 """What the numbers of each begin with in a record."""
+
+EVALUATOR_VERSION = 1
+"""Version of what the evaluator computes: goes up when the same detections would get other numbers."""
