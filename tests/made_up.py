@@ -203,7 +203,8 @@ def entry_yaml(name: str, /, **changes: str) -> str:
 
 def files(folder: Path) -> list[str]:
     """Every record file below a results folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    return [name for name in found if not name.startswith("tables/")]
 
 
 def file_all(folder: Path, *records: Record) -> Record:
