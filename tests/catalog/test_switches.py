@@ -34,7 +34,7 @@ CONFIG = {
 
 
 def switch(*overrides: str, **more: str) -> Switch:
-    return Switch(name="a", overrides=overrides, source="README.md", **more)  # type: ignore[arg-type]
+    return Switch(name="a", overrides=overrides, source="README.md", **more)  # type: ignore[arg-type] # keywords of a test, any of them
 
 
 @pytest.mark.parametrize(

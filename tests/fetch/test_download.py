@@ -343,6 +343,6 @@ def test_a_name_that_is_not_known_is_told_in_few_words() -> None:
 
     from zoo.fetch.transport import _failure
 
-    unknown = NameResolutionError("a.invalid", None, socket.gaierror(-2, "Name or service not known"))  # type: ignore[arg-type]
-    error = requests.exceptions.ConnectionError(MaxRetryError(None, "/a.pth", unknown))  # type: ignore[arg-type]
+    unknown = NameResolutionError("a.invalid", None, socket.gaierror(-2, "Name or service not known"))  # type: ignore[arg-type] # no pool in a test
+    error = requests.exceptions.ConnectionError(MaxRetryError(None, "/a.pth", unknown))  # type: ignore[arg-type] # no pool in a test
     assert str(_failure(error)) == "no connection (Name or service not known)"

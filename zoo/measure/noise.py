@@ -76,11 +76,11 @@ def _without_one_dnn() -> Iterator[None]:
     import torch
 
     # Not by `flags`: that sets TF32 too, and warns where there is no Intel GPU.
-    torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+    torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call] # torch's own
     try:
         yield
     finally:
-        torch.backends.mkldnn.set_flags(_enabled=True)  # type: ignore[no-untyped-call]
+        torch.backends.mkldnn.set_flags(_enabled=True)  # type: ignore[no-untyped-call] # torch's own
 
 
 @contextlib.contextmanager

@@ -64,11 +64,11 @@ def test_its_own_answers(image: int) -> None:
     if is_long:
         window = crop_window((height, width), ratio, boxes)
         drawn = window.low != window.high
-        start = window.draw(MiddleGenerator())  # type: ignore[arg-type]
+        start = window.draw(MiddleGenerator())  # type: ignore[arg-type] # draws, and nothing else
         places = [[window.low, window.high] if drawn else [-1, -1], [start, 0] if window.axis else [0, start]]
     assert places == [ANSWERS["range"][image].tolist(), ANSWERS["start"][image].tolist()]
     loaded = Sample(torch.zeros(height, width, 3), 7, (1, 1), (1.0, 1.0))
-    sample, found = fit_to_group(loaded, boxes, ratio, is_long=is_long, generator=MiddleGenerator())  # type: ignore[arg-type]
+    sample, found = fit_to_group(loaded, boxes, ratio, is_long=is_long, generator=MiddleGenerator())  # type: ignore[arg-type] # draws, and nothing else
     assert sample.batch_shape == tuple(ANSWERS["canvas"][image])
     assert list(sample.pixels.shape[:2]) == ANSWERS["filled"][image].tolist()
     np.testing.assert_array_equal(found[is_left(found)], boxes_of("boxes_out", image))

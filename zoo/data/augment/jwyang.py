@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.labels import (
@@ -29,10 +28,9 @@ from zoo.data.augment.labels import (
 from zoo.data.augment.ratio_groups import canvas_of, crop_window, fixed_groups, ratio_of_group
 from zoo.data.augment.settings import RatioGroups
 from zoo.data.augment.source import LabeledImages
-from zoo.data.augment.training_set import Example
+from zoo.data.augment.training_set import Example, ExampleSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.sampler import SampleIndex
-from zoo.errors import ZooError
 from zoo.types import Sample, Target, Transform
 
 
@@ -57,7 +55,7 @@ def mirror(boxes: Floats, width: int) -> Floats:
     return mirrored
 
 
-class RatioGroupedSet(Dataset[Example | ZooError]):
+class RatioGroupedSet(ExampleSet):
     """Images of a training set and their mirror images, each cut or padded to the shape of its group.
 
     Args:
@@ -88,13 +86,6 @@ class RatioGroupedSet(Dataset[Example | ZooError]):
 
     def __len__(self) -> int:
         return len(self._ratios)
-
-    def __getitem__(self, index: SampleIndex) -> Example | ZooError:
-        # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
-        try:
-            return self._example(index)
-        except ZooError as error:
-            return error
 
     def _example(self, index: SampleIndex) -> Example:
         mirrored, image = divmod(index.image, len(self.images))

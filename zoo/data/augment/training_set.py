@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -26,7 +27,22 @@ MAX_DRAWS = 1000
 """Views without an object in a row that mean that there is none."""
 
 
-class TrainingSet(Dataset[Example | ZooError]):
+class ExampleSet(Dataset[Example | ZooError]):
+    """Examples by their place in a training; an image that cannot be had is an error in the place of one."""
+
+    def __getitem__(self, index: SampleIndex) -> Example | ZooError:
+        # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
+        try:
+            return self._example(index)
+        except ZooError as error:
+            return error
+
+    @abstractmethod
+    def _example(self, index: SampleIndex) -> Example:
+        """The example at a place. Raises ZooError."""
+
+
+class TrainingSet(ExampleSet):
     """Views of the images of a training set. All that is random in one follows from the seed and its place.
 
     Args:
@@ -69,13 +85,6 @@ class TrainingSet(Dataset[Example | ZooError]):
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def __getitem__(self, index: SampleIndex) -> Example | ZooError:
-        # An error travels as a value: raised in a worker process it would arrive as a RuntimeError's traceback.
-        try:
-            return self._example(index)
-        except ZooError as error:
-            return error
 
     def _example(self, index: SampleIndex) -> Example:
         generator = np.random.default_rng((self.seed, index.epoch, index.position))

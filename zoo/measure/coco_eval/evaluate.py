@@ -56,6 +56,17 @@ class DetectionColumns:
     def __len__(self) -> int:
         return len(self.score)
 
+    def chosen(self, which: npt.NDArray[np.bool_]) -> DetectionColumns:
+        """Some of the detections, by a mask (D,)."""
+        masks = self.segmentation
+        return DetectionColumns(
+            image_id=self.image_id[which],
+            category_id=self.category_id[which],
+            bbox=self.bbox[which],
+            score=self.score[which],
+            segmentation=None if masks is None else [masks[i] for i in np.flatnonzero(which).tolist()],
+        )
+
     def masks(self) -> list[Rle]:
         """The D masks.
 

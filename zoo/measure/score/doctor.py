@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -65,26 +65,12 @@ def examine(predictions: Predictions, truth: CocoGroundTruth) -> list[Finding]:
     known = np.isin(columns.image_id, truth.image_ids)
     findings = [*_unknown_images(columns, known, truth), *_names(predictions, truth)]
     if known.any():
-        here = select(columns, known)
+        here = columns.chosen(known)
         sample = Sample.of(here, truth)
         placed, classed = list(_placement(sample)), list(_labels(here, sample, truth, named=_is_named(predictions)))
         findings += placed or classed
         findings += [finding for check in _CHECKS for finding in check(here, truth)] if not placed else []
     return sorted(findings, key=lambda finding: not finding.refused)
-
-
-def select(columns: DetectionColumns, chosen: npt.NDArray[np.bool_]) -> DetectionColumns:
-    """Some of the detections, by a mask (D,)."""
-    masks = columns.segmentation
-    kept = None if masks is None else [masks[i] for i in np.flatnonzero(chosen).tolist()]
-    return replace(
-        columns,
-        image_id=columns.image_id[chosen],
-        category_id=columns.category_id[chosen],
-        bbox=columns.bbox[chosen],
-        score=columns.score[chosen],
-        segmentation=kept,
-    )
 
 
 def unmatched_names(model: Sequence[str], annotations: Sequence[str]) -> Finding | None:

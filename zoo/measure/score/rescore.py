@@ -15,7 +15,6 @@ from zoo.measure.coco_eval import PREFIXES, IouType
 from zoo.measure.coco_eval.evaluate import DetectionColumns
 from zoo.measure.coco_eval.ranking import Ints
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers
-from zoo.measure.score.doctor import select
 
 Crowds = Literal["ignored", "dropped", "objects"]
 """What becomes of the objects that are marked as crowds: detections on them count for nothing (COCO's rule), they are
@@ -102,9 +101,9 @@ def _detections(columns: DetectionColumns, rules: Rescoring) -> DetectionColumns
     """The detections that are scored."""
     columns = Rounding(box=rules.box_decimals, score=rules.score_decimals)(columns)
     if rules.score_threshold is not None:
-        columns = select(columns, columns.score >= rules.score_threshold)
+        columns = columns.chosen(columns.score >= rules.score_threshold)
     if rules.max_detections is not None:
-        columns = select(columns, _rank_in_image(columns) < rules.max_detections)
+        columns = columns.chosen(_rank_in_image(columns) < rules.max_detections)
     if rules.inclusive:
         columns = replace(columns, bbox=columns.bbox + np.array([0.0, 0.0, 1.0, 1.0]))
     return replace(columns, category_id=columns.category_id + rules.category_shift)
