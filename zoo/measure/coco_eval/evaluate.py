@@ -123,6 +123,40 @@ def evaluate(
         DataError: a detection is of an image that the ground truth does not have.
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
+    return result_of(match_detections(ground_truth, detections, iou_type, max(max_detections)), max_detections)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MatchedDetections:
+    """Detections of a data set and the objects that they found: what every curve is drawn from.
+
+    Attributes:
+        ranking: detections of known categories, in the order in which they count.
+        scores: float64 (D,), in the order of the ranking.
+        in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
+        found: those that found an object.
+        targets: the objects.
+    """
+
+    ranking: Ranking
+    scores: Floats
+    in_area: npt.NDArray[np.bool_]
+    found: Matched
+    targets: Targets
+
+
+def match_detections(
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, iou_type: IouType, limit: int = MAX_DETECTIONS[-1]
+) -> MatchedDetections:
+    """Match the detections of a data set to its objects, as `evaluate` does.
+
+    Args:
+        iou_type: whether boxes or masks are compared.
+        limit: the highest number of detections per image and category that curves are drawn of.
+
+    Raises:
+        DataError, ZooError: as `evaluate` does.
+    """
     image_index, category_index = _look_up(ground_truth, detections)
     ranking = rank_detections(
         image_index,
@@ -131,11 +165,25 @@ def evaluate(
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
-    in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
-    targets = _Targets.of(ground_truth)
-    found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
-    scores = detections.score[ranking.input_index]
-    curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
+    targets = Targets.of(ground_truth)
+    return MatchedDetections(
+        ranking=ranking,
+        scores=detections.score[ranking.input_index],
+        in_area=inside(_areas(detections, iou_type)[ranking.input_index]),
+        found=_match(ground_truth, targets, detections, ranking, iou_type, limit),
+        targets=targets,
+    )
+
+
+def result_of(matched: MatchedDetections, max_detections: Sequence[int] = MAX_DETECTIONS) -> CocoResult:
+    """Average precision and recall of matched detections.
+
+    Args:
+        max_detections: three limits, ascending, none above the one that the detections were matched by.
+    """
+    curves = accumulate(
+        matched.ranking, matched.scores, matched.in_area, matched.found, matched.targets.positives, max_detections
+    )
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -192,11 +240,12 @@ def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Targets:
+class Targets:
     """The objects by group, in each as in the file.
 
     Attributes:
         source: (G,), positions in the ground truth.
+        group: (G,), category * images + image, as `ranking` numbers them; ascending.
         in_group: (groups,), how many objects each group has.
         is_crowd: bool (G,), whether the object is a crowd.
         ignored: bool (A, G), crowds and what lies outside the area range.
@@ -204,13 +253,14 @@ class _Targets:
     """
 
     source: Ints
+    group: Ints
     in_group: Ints
     is_crowd: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     positives: Ints
 
     @classmethod
-    def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
+    def of(cls, ground_truth: CocoGroundTruth) -> Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
         category_index = by_id[ground_truth.category_index]
@@ -221,6 +271,7 @@ class _Targets:
         category = category_index[source]
         return cls(
             source=source,
+            group=group[source],
             in_group=np.bincount(group, minlength=images * categories),
             is_crowd=is_crowd,
             ignored=ignored,
@@ -230,7 +281,7 @@ class _Targets:
 
 def _match(
     ground_truth: CocoGroundTruth,
-    targets: _Targets,
+    targets: Targets,
     detections: DetectionColumns,
     ranking: Ranking,
     iou_type: IouType,
