@@ -17,6 +17,7 @@ from typing import Any
 from zoo.catalog.entry import METRICS, Entry, entry_names, resolve
 from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
+from zoo.results.cells import commit
 from zoo.results.diff import Row, diff_rows, entries_of
 from zoo.results.gather import gather_evidence
 from zoo.results.identity import slug
@@ -196,12 +197,12 @@ def _judged_numbers(line: Row) -> tuple[str, str]:
 
 def _facts(run: Run) -> dict[str, str]:
     """What a number needs to be believed or doubted; only what the record knows."""
-    record, row = run.record, run.row
+    record = run.record
     found: dict[str, list[Any]] = {
         "protocol": [" ".join(_protocols([record]))],
         "condition": list(record.identity.conditions),
         "composition sha256": [record.identity.row],
-        "code": [_labelled("commit", None if row["commit"] == ABSENT else row["commit"])],
+        "code": [_labelled("commit", None if record.code.commit is None else commit(record.code))],
         "seed": [record.seed],
         "started": [record.times.started],
     }
