@@ -118,5 +118,7 @@ def _same_version(record: Record, name: str, version: int) -> bool:
 
 
 def number(value: float | None) -> str:
-    """A number with at most three decimals; a dash where there is none."""
-    return ABSENT if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
+    """A large count whole, any other number with three decimals; a dash where there is none."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if abs(value) >= 1000 and value.is_integer() else f"{value:,.3f}"
