@@ -9,9 +9,6 @@ from zoo.results.verify.comparison import Comparison, number
 from zoo.results.verify.verification import Verification
 from zoo.terminal import ABSENT
 
-MARKER = "<!-- zoo verify -->"
-"""The first line, by which a comment is found again to be brought up to date."""
-
 LIMIT = 60_000
 """Characters. A comment on GitHub takes 65,536."""
 
@@ -24,7 +21,7 @@ def render(verification: Verification) -> str:
     """The answer first, then why not and what to do, then the numbers that moved; everything else folded away."""
     failures = verification.failures
     count = f"{len(failures)} failure{'' if len(failures) == 1 else 's'}"
-    parts = [MARKER, f"### Results: {count if failures else 'they hold'}", f"{verification.summary}."]
+    parts = [f"### Results: {count if failures else 'they hold'}", f"{verification.summary}."]
     if failures:
         lines = [
             {"cause": f"**{item.cause}**", "of": item.subject, "what": item.message, "next": item.next_step}
