@@ -123,17 +123,10 @@ def evaluate(
         DataError: a detection is of an image that the ground truth does not have.
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
-    image_index, category_index = _look_up(ground_truth, detections)
-    ranking = rank_detections(
-        image_index,
-        category_index,
-        detections.score,
-        images=len(ground_truth),
-        categories=len(ground_truth.category_ids),
-    )
+    ranking = _rank(ground_truth, detections)
     in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
     targets = _Targets.of(ground_truth)
-    found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
+    found = _in_ranking(*_match(ground_truth, targets, detections, ranking, iou_type, max(max_detections)))
     scores = detections.score[ranking.input_index]
     curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
     return CocoResult(
@@ -141,6 +134,42 @@ def evaluate(
         recall=curves.recall,
         scores=curves.scores,
         stats=_summarize(curves.precision, curves.recall, max_detections),
+    )
+
+
+NOTHING, NOT_LOOKED_AT = -1, -2
+
+
+def objects_found(ground_truth: CocoGroundTruth, detections: DetectionColumns, limit: int = MAX_DETECTIONS[-1]) -> Ints:
+    """The object that each detection takes by its box at IoU 0.5, int64 (D,), as positions in the ground truth.
+
+    `NOTHING` stands for a false positive, `NOT_LOOKED_AT` for a detection beyond the limit or of an unknown category.
+
+    Args:
+        limit: detections that are looked at in an image and category.
+
+    Raises:
+        DataError: a detection is of an image that the ground truth does not have.
+        ZooError: a score or a box is not finite.
+    """
+    ranking = _rank(ground_truth, detections)
+    targets = _Targets.of(ground_truth)
+    matches, candidates = _match(ground_truth, targets, detections, ranking, "bbox", limit)
+    found = np.full(len(detections), NOT_LOOKED_AT)
+    found[ranking.input_index[ranking.rank < limit]] = NOTHING
+    hit = matches.target >= 0
+    found[ranking.input_index[candidates[hit]]] = targets.source[matches.target[hit]]
+    return found
+
+
+def _rank(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ranking:
+    image_index, category_index = _look_up(ground_truth, detections)
+    return rank_detections(
+        image_index,
+        category_index,
+        detections.score,
+        images=len(ground_truth),
+        categories=len(ground_truth.category_ids),
     )
 
 
@@ -235,8 +264,8 @@ def _match(
     ranking: Ranking,
     iou_type: IouType,
     limit: int,
-) -> Matched:
-    """The detections with a match."""
+) -> tuple[Matches, Ints]:
+    """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
@@ -251,8 +280,7 @@ def _match(
         masks = [given[i] for i in input_index.tolist()]
         target_masks = [ground_truth.rle(int(i)) for i in targets.source]
         pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    matches = match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd)
-    return _in_ranking(matches, candidates)
+    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), candidates
 
 
 def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
