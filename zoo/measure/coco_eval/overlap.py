@@ -1,4 +1,4 @@
-"""Overlaps of detections with the objects of the same image and category; only those of IoU 0.5 or more are kept, unless told otherwise.
+"""Overlaps of detections with the objects of the same image and category, from IoU 0.5 unless told otherwise.
 
 Legend for shapes: E detections in groups that have objects, G objects, P pairs.
 """
