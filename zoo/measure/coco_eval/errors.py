@@ -1,59 +1,83 @@
-"""What kinds of errors a detector makes and what each kind costs, in the manner of TIDE; and its mean PR curves.
+"""What kinds of errors a detector makes and what each kind costs, in the manner of TIDE.
 
 Source of the kinds: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors" (ECCV 2020),
-section 2, with its thresholds: an overlap of 0.5 is a hit, one below 0.1 is background. The numbers need not be that
-toolbox's own: matching, crowds and limits of detections are those of COCO's evaluation, as in `evaluate`.
+sections 2.2 and 2.3, with its thresholds: an overlap of 0.5 is a hit, one below 0.1 is background. Matching, crowds,
+limits and means are those of COCO's evaluation, as in `evaluate`; docs/errors.md says where that differs from the
+toolbox.
 
-Legend for shapes: D detections, G objects, P pairs, R = 101 recall thresholds.
+Legend for shapes: D detections, N false positives, G objects of the ground truth, P pairs, K categories by ascending
+id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
+from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
-from zoo.measure.coco_eval.evaluate import NOTHING, CocoResult, DetectionColumns, check, evaluate, objects_found
-from zoo.measure.coco_eval.overlap import Pairs, box_pairs
-from zoo.measure.coco_eval.ranking import Floats, Ints
+from zoo.measure.coco_eval.curves import Matched, accumulate
+from zoo.measure.coco_eval.evaluate import NO_OBJECT, DetectionColumns, look_up, objects_found
+from zoo.measure.coco_eval.overlap import Pairs, box_pairs, mask_pairs
+from zoo.measure.coco_eval.ranking import Floats, Ints, order_by, rank_detections
+
+Bools = npt.NDArray[np.bool_]
 
 ErrorKind = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]
-"""Classification: on an object of another class. Localisation: near an object of its class. Both: near an object of
-another class. Duplicate: on an object that a detection of a higher score has. Background: near no object. Missed: an
-object that no detection has, nor would have if its class or its place were put right."""
 
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+
+MEANINGS: Mapping[ErrorKind, str] = {
+    "classification": "on an object of another class",
+    "localisation": "on an object of its class, but too far off",
+    "both": "near an object of another class",
+    "duplicate": "on an object that a detection of a higher score has",
+    "background": "near no object",
+    "missed": "an object that no detection has, nor would have with its class or its place put right",
+}
+
+HIT_IOU = float(IOU_THRESHOLDS[0])
+"""Overlap from which a detection is on an object."""
 
 BACKGROUND_IOU = 0.1
 """Overlap from which a detection is near an object."""
 
-HIT_IOU = float(IOU_THRESHOLDS[0])
-"""Overlap from which it is on it."""
+HIT, NOT_COUNTED = -1, -2
+"""What stands for a kind where a detection is right, and where it is neither right nor wrong."""
+
+_FIXABLE: tuple[ErrorKind, ...] = ("classification", "localisation")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DetectionErrors:
-    """The errors of a detector in a data set, by boxes.
+    """The errors of a detector in a data set.
 
     Attributes:
-        ap50: AP at IoU 0.5, in points.
-        kind: int64 (D,), position in `ERROR_KINDS` of each false positive, -1 for every other detection.
-        target: int64 (D,), the object that it is a hit on, or that a classification or localisation error is about, as
-            a position in the ground truth; -1 for none.
+        kind: int64 (D,), position in `ERROR_KINDS` of each false positive; `HIT`, or `NOT_COUNTED` for what is on a
+            crowd, beyond COCO's limit of 100 in an image and category, or of a category that the data does not have.
+        target: int64 (D,), the object that a hit has, or that a classification or localisation error is about, as a
+            position in the ground truth; -1 for none.
         missed: bool (G,), the objects that were missed.
-        cost: kind -> points of AP50 that would be gained, were all errors of this kind alone put right.
+        ap50: AP at IoU 0.5, in points; None where the ground truth has no objects.
+        cost: kind -> points of AP50 that would be gained were all errors of this kind alone put right; at least 0.
     """
 
-    ap50: float
     kind: Ints
     target: Ints
-    missed: npt.NDArray[np.bool_]
+    missed: Bools
+    ap50: float | None
     cost: Mapping[ErrorKind, float]
+    _oracle: _Oracle = field(repr=False)
+
+    @property
+    def hits(self) -> int:
+        """How many detections are right."""
+        return int((self.kind == HIT).sum())
 
     @property
     def counts(self) -> dict[ErrorKind, int]:
@@ -62,94 +86,111 @@ class DetectionErrors:
         counts = dict(zip(ERROR_KINDS, of_detections, strict=True))
         return {**counts, "missed": int(self.missed.sum())}
 
+    def ap50_without(self, *kinds: ErrorKind) -> float | None:
+        """AP50 in points were all errors of some kinds put right; None where the ground truth has no objects.
 
-def find_errors(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> DetectionErrors:
+        A wrong class or place is put right for the detection of the highest score, where its object is still free;
+        every other false positive disappears, and a missed object is not asked for. A class of which no object is
+        left counts in no mean; where none is left at all, everything that there was to find is found: 100.
+        """
+        return self._oracle.ap50(self.kind, self.target, self.missed, kinds)
+
+
+def find_errors(
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, *, iou_type: IouType = "bbox"
+) -> DetectionErrors:
     """Sort the errors of a detector by kind, and say what each kind costs.
 
-    A false positive is of the first kind that it fits: localisation, classification, duplicate, background, both.
+    A false positive is of the first kind that it fits: localisation, classification, duplicate, background, both. It is
+    a localisation error by the nearest object of its class, and a classification error by the nearest of all others.
+
+    Args:
+        ground_truth: annotations; crowds are no objects.
+        detections: in their images.
+        iou_type: whether boxes or masks are compared.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite.
+        ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
-    found = objects_found(ground_truth, detections)
-    wrong = np.flatnonzero(found == NOTHING)
-    near = _Near.of(ground_truth, detections, wrong)
-    kind = np.full(len(detections), -1)
-    kind[wrong] = near.kinds(found)
+    found = objects_found(ground_truth, detections, iou_type=iou_type)
+    oracle = _Oracle.of(ground_truth, detections)
+    wrong = np.flatnonzero(found == NO_OBJECT)
+    wrong = wrong[order_by(oracle.image[wrong])]
+    kind = np.where(found >= 0, HIT, NOT_COUNTED)
+    kind[wrong], about = _sort(_near(ground_truth, detections, oracle, wrong, iou_type), found, len(wrong))
     target = np.maximum(found, -1)
-    for position, about in enumerate((near.other, near.same)):  # classification, localisation
-        of_kind = kind[wrong] == position
-        target[wrong[of_kind]] = about[of_kind]
+    target[wrong] = about
     missed = ~ground_truth.is_crowd
     missed[target[target >= 0]] = False
-    base = _ap50(ground_truth, detections)
-    cost = {
-        name: _ap50(*_put_right(ground_truth, detections, name, kind, found, target, missed)) - base
-        for name in ERROR_KINDS
-    }
-    return DetectionErrors(ap50=base, kind=kind, target=target, missed=missed, cost=cost)
-
-
-def pr_curve(result: CocoResult, iou: float) -> Floats:
-    """Precision (R,) over recall 0, 0.01 ... 1 at one IoU threshold, the mean over the classes that have objects.
-
-    Raises:
-        ValueError: COCO's evaluation has no such threshold.
-    """
-    at = np.flatnonzero(np.isclose(IOU_THRESHOLDS, iou))
-    if not at.size:
-        raise ValueError(f"no IoU threshold {iou} among {IOU_THRESHOLDS}")
-    precision = result.precision[at[0], :, :, 0, -1]  # (R, K), all sizes, most detections
-    counts = precision[0] >= 0
-    return precision[:, counts].mean(axis=1) if counts.any() else np.zeros(len(precision))
+    ap50 = oracle.ap50(kind, target, missed, ())
+    gained = {name: oracle.ap50(kind, target, missed, (name,)) for name in ERROR_KINDS}
+    cost = {name: 0.0 if value is None or ap50 is None else value - ap50 for name, value in gained.items()}
+    return DetectionErrors(kind=kind, target=target, missed=missed, ap50=ap50, cost=cost, _oracle=oracle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Near:
-    """Of each false positive (N,) the nearest object of its class and of all others; -1 and overlap 0 for none."""
+class _NearPairs:
+    """False positives and objects of their image that are near each other, of any class.
 
-    same: Ints
-    same_iou: Floats
-    other: Ints
-    other_iou: Floats
+    Attributes:
+        pairs: positions among the false positives, and in the ground truth.
+        is_same: bool (P,), whether both are of one class.
+    """
+
     pairs: Pairs
-    is_same: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, ground_truth: CocoGroundTruth, detections: DetectionColumns, rows: Ints) -> _Near:
-        objects = np.flatnonzero(~ground_truth.is_crowd)  # by image, as the annotations are
-        per_image = np.bincount(ground_truth.image_index[objects], minlength=len(ground_truth))
-        image = check(ground_truth, detections)[rows]
-        count = per_image[image]
-        having = np.flatnonzero(count)
-        first = (np.cumsum(per_image) - per_image)[image]
-        boxes, targets = detections.bbox[rows[having]], ground_truth.boxes[objects]
-        crowds = np.zeros(len(objects), dtype=bool)
-        pairs = box_pairs(boxes, targets, crowds, first[having], count[having], least=BACKGROUND_IOU)
-        pairs = Pairs(detection=having[pairs.detection], target=objects[pairs.target], iou=pairs.iou)
-        category = ground_truth.category_ids[ground_truth.category_index[pairs.target]]
-        is_same = category == detections.category_id[rows][pairs.detection]
-        same, same_iou = _nearest(pairs, is_same, len(rows))
-        other, other_iou = _nearest(pairs, ~is_same, len(rows))
-        return cls(same=same, same_iou=same_iou, other=other, other_iou=other_iou, pairs=pairs, is_same=is_same)
-
-    def kinds(self, found: Ints) -> Ints:
-        """The kind of each false positive, (N,), given the objects that the hits have."""
-        on_used = self.is_same & (self.pairs.iou >= HIT_IOU) & np.isin(self.pairs.target, found)
-        duplicate = np.zeros(len(self.same), dtype=bool)
-        duplicate[self.pairs.detection[on_used]] = True
-        tests: dict[ErrorKind, npt.NDArray[np.bool_]] = {
-            "localisation": (self.same >= 0) & (self.same_iou < HIT_IOU),
-            "classification": self.other_iou >= HIT_IOU,
-            "duplicate": duplicate,
-            "background": (self.same < 0) & (self.other < 0),
-        }
-        return np.select(list(tests.values()), [ERROR_KINDS.index(name) for name in tests], ERROR_KINDS.index("both"))
+    is_same: Bools
 
 
-def _nearest(pairs: Pairs, where: npt.NDArray[np.bool_], rows: int) -> tuple[Ints, Floats]:
-    """Of each detection (rows,) the object of the highest IoU among some pairs (P,), and that IoU."""
+def _near(
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, oracle: _Oracle, rows: Ints, iou_type: IouType
+) -> _NearPairs:
+    """What is near detections (N,), given by their positions, image by image."""
+    objects = np.flatnonzero(~ground_truth.is_crowd)  # by image, as the annotations are
+    per_image = np.bincount(ground_truth.image_index[objects], minlength=len(ground_truth))
+    image = oracle.image[rows]
+    having = np.flatnonzero(per_image[image])  # false positives in images with objects
+    first, count = (np.cumsum(per_image) - per_image)[image[having]], per_image[image[having]]
+    no_crowds = np.zeros(len(objects), dtype=bool)
+    if iou_type == "bbox":
+        boxes = detections.bbox[rows[having]], ground_truth.boxes[objects]
+        pairs = box_pairs(*boxes, no_crowds, first, count, min_iou=BACKGROUND_IOU)
+    else:
+        given = detections.masks()
+        masks = [given[i] for i in rows[having].tolist()], [ground_truth.rle(i) for i in objects.tolist()]
+        pairs = mask_pairs(*masks, no_crowds, first, count, min_iou=BACKGROUND_IOU)
+    pairs = Pairs(detection=having[pairs.detection], target=objects[pairs.target], iou=pairs.iou)
+    is_same = oracle.object_category[pairs.target] == oracle.category[rows[pairs.detection]]
+    return _NearPairs(pairs=pairs, is_same=is_same)
+
+
+def _sort(near: _NearPairs, found: Ints, rows: int) -> tuple[Ints, Ints]:
+    """The kind of each false positive (N,), and the object that it is about, -1 for none.
+
+    Args:
+        near: the objects near them.
+        found: (D,), the objects that detections have.
+        rows: number of false positives.
+    """
+    pairs = near.pairs
+    same, same_iou = _nearest(pairs, near.is_same, rows)
+    other, other_iou = _nearest(pairs, ~near.is_same, rows)
+    duplicate = np.zeros(rows, dtype=bool)
+    duplicate[pairs.detection[near.is_same & (pairs.iou >= HIT_IOU) & np.isin(pairs.target, found)]] = True
+    tests: dict[ErrorKind, Bools] = {
+        "localisation": (same >= 0) & (same_iou < HIT_IOU),
+        "classification": other_iou >= HIT_IOU,
+        "duplicate": duplicate,
+        "background": (same < 0) & (other < 0),
+    }
+    which = [ERROR_KINDS.index(name) for name in tests]
+    kind = np.select(list(tests.values()), which, ERROR_KINDS.index("both"))
+    about = np.select([kind == ERROR_KINDS.index(name) for name in _FIXABLE], [other, same], -1)
+    return kind, about
+
+
+def _nearest(pairs: Pairs, where: Bools, rows: int) -> tuple[Ints, Floats]:
+    """Of each detection (rows,) the object of the highest IoU among some pairs (P,), and that IoU; -1, 0 for none."""
     target, iou = np.full(rows, -1), np.zeros(rows)
     chosen = np.flatnonzero(where)
     chosen = chosen[np.lexsort((-pairs.target[chosen], pairs.iou[chosen]))]  # the last to be written is the nearest
@@ -158,36 +199,72 @@ def _nearest(pairs: Pairs, where: npt.NDArray[np.bool_], rows: int) -> tuple[Int
     return target, iou
 
 
-def _put_right(
-    ground_truth: CocoGroundTruth,
-    detections: DetectionColumns,
-    name: ErrorKind,
-    kind: Ints,
-    found: Ints,
-    target: Ints,
-    missed: npt.NDArray[np.bool_],
-) -> tuple[CocoGroundTruth, DetectionColumns]:
-    """The data set and the detections without one kind of error.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Oracle:
+    """What AP50 would be without some errors: nothing is matched anew, as what is put right takes a free object only.
 
-    A wrong class or place is put right where its object is still free, for the detection of the highest score;
-    whatever else is wrong disappears.
+    Attributes:
+        images: number of images.
+        categories: number of categories, K.
+        image: int64 (D,), positions of the detections' images.
+        category: int64 (D,), positions of their categories by ascending id.
+        score: float64 (D,), their scores.
+        object_category: int64 (G,), positions of the objects' categories by ascending id.
+        is_crowd: bool (G,).
     """
-    if name == "missed":
-        return ground_truth.without(missed), detections
-    wrong = kind == ERROR_KINDS.index(name)
-    category, boxes = detections.category_id.copy(), detections.bbox.copy()
-    category[wrong] = ground_truth.category_ids.max() + 1  # detections of an unknown category are left out
-    if name in ("classification", "localisation"):
-        rows = np.flatnonzero(wrong & ~np.isin(target, found))
-        rows = rows[np.argsort(-detections.score[rows], kind="stable")]
-        rows = rows[np.unique(target[rows], return_index=True)[1]]  # the best of each object
-        category[rows] = ground_truth.category_ids[ground_truth.category_index[target[rows]]]
-        boxes[rows] = ground_truth.boxes[target[rows]]
-    return ground_truth, replace(detections, category_id=category, bbox=boxes)
 
+    images: int
+    categories: int
+    image: Ints
+    category: Ints
+    score: Floats
+    object_category: Ints
+    is_crowd: Bools
 
-def _ap50(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> float:
-    """AP at IoU 0.5 of boxes, in points; 0 where there is nothing to find."""
-    if not len(ground_truth.image_index):
-        return 0.0
-    return max(float(evaluate(ground_truth, detections, iou_type="bbox").stats[1]), 0.0) * 100
+    @classmethod
+    def of(cls, ground_truth: CocoGroundTruth, detections: DetectionColumns) -> _Oracle:
+        image, category = look_up(ground_truth, detections)
+        by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
+        return cls(
+            images=len(ground_truth),
+            categories=len(by_id),
+            image=image,
+            category=category,
+            score=detections.score,
+            object_category=by_id[ground_truth.category_index],
+            is_crowd=ground_truth.is_crowd,
+        )
+
+    def ap50(self, kind: Ints, target: Ints, missed: Bools, kinds: Collection[ErrorKind]) -> float | None:
+        """AP50 in points without errors of some kinds; the rest as `DetectionErrors` has it."""
+        if self.is_crowd.all():
+            return None
+        category, hit = self.category.copy(), kind == HIT
+        right = self._put_right(kind, target, kinds)
+        category[right], hit[right] = self.object_category[target[right]], True
+        gone = np.isin(kind, [ERROR_KINDS.index(name) for name in kinds]) & ~hit
+        kept = np.flatnonzero((kind != NOT_COUNTED) & ~gone)
+        asked = ~(self.is_crowd | missed) if "missed" in kinds else ~self.is_crowd
+        positives = np.bincount(self.object_category[asked], minlength=self.categories)
+        return self._ap(self.image[kept], category[kept], self.score[kept], hit[kept], positives)
+
+    def _put_right(self, kind: Ints, target: Ints, kinds: Collection[ErrorKind]) -> Ints:
+        """Those of the detections that become hits, the best score of each object that is free."""
+        fixed = [ERROR_KINDS.index(name) for name in _FIXABLE if name in kinds]
+        rows = np.flatnonzero(np.isin(kind, fixed) & ~np.isin(target, target[kind == HIT]))
+        rows = rows[np.argsort(-self.score[rows], kind="stable")]
+        return rows[np.unique(target[rows], return_index=True)[1]]
+
+    def _ap(self, image: Ints, category: Ints, score: Floats, hit: Bools, positives: Ints) -> float:
+        """AP in points of detections that are hits or false; positives (K,) are the objects that count."""
+        if not positives.any():
+            return 100.0
+        ranking = rank_detections(image, category, score, images=self.images, categories=self.categories)
+        position = np.flatnonzero(hit[ranking.input_index])
+        bits = np.ones_like(position)  # of the area range "all" and the lowest threshold
+        everywhere = np.ones((1, len(image)), dtype=bool)
+        found = Matched(position=position, matched=bits, ignored=np.zeros_like(bits))
+        curves = accumulate(
+            ranking, score[ranking.input_index], everywhere, found, positives[None], (max(len(image), 1),)
+        )
+        return float(curves.precision[0, :, positives > 0, 0, 0].mean()) * 100

@@ -103,6 +103,36 @@ class CocoResult:
         precision = np.ascontiguousarray(self.precision[:, :, :, 0, -1])  # (T, R, K), summed in one order always
         return np.where(precision[0, 0] < 0, -1.0, precision.mean(axis=(0, 1)) * 100)
 
+    def pr_curves(self, *thresholds: float) -> Floats:
+        """Precision (K, R) over recall 0, 0.01 ... 1 of each category, the mean over some IoU thresholds.
+
+        All sizes, at the highest limit; -1 for a category without objects.
+
+        Args:
+            thresholds: of COCO's ten; none means all of them.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        at = np.isclose(IOU_THRESHOLDS, np.array(thresholds or IOU_THRESHOLDS)[:, None])  # (asked, T)
+        if not at.any(axis=1).all():
+            raise ValueError(f"no IoU thresholds {thresholds} among {IOU_THRESHOLDS}")
+        curves: Floats = self.precision[at.any(axis=0), :, :, 0, -1].mean(axis=0)  # (R, K)
+        return curves.T
+
+    def mean_pr_curve(self, *thresholds: float) -> Floats:
+        """The mean (R,) of `pr_curves` over the categories that have objects, zeros where none has.
+
+        The mean of its R numbers is AP at those thresholds.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        curves = self.pr_curves(*thresholds)
+        counts = curves[:, 0] >= 0
+        mean: Floats = curves[counts].mean(axis=0) if counts.any() else np.zeros(curves.shape[1])
+        return mean
+
 
 def evaluate(
     ground_truth: CocoGroundTruth,
@@ -137,33 +167,44 @@ def evaluate(
     )
 
 
-NOTHING, NOT_LOOKED_AT = -1, -2
+NO_OBJECT, NOT_COUNTED = -1, -2
+"""What `objects_found` has for detections without an object."""
 
 
-def objects_found(ground_truth: CocoGroundTruth, detections: DetectionColumns, limit: int = MAX_DETECTIONS[-1]) -> Ints:
-    """The object that each detection takes by its box at IoU 0.5, int64 (D,), as positions in the ground truth.
+def objects_found(
+    ground_truth: CocoGroundTruth,
+    detections: DetectionColumns,
+    *,
+    iou_type: IouType,
+    max_detections: int = MAX_DETECTIONS[-1],
+) -> Ints:
+    """The object that each detection takes at IoU 0.5, int64 (D,), as positions in the ground truth.
 
-    `NOTHING` stands for a false positive, `NOT_LOOKED_AT` for a detection beyond the limit or of an unknown category.
+    `NO_OBJECT` stands for a false positive, `NOT_COUNTED` for a detection that is neither right nor wrong: on a crowd,
+    beyond the limit, or of a category that the ground truth does not have.
 
     Args:
-        limit: detections that are looked at in an image and category.
+        iou_type: whether boxes or masks are compared.
+        max_detections: detections that count in an image and category, best scores first.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite.
+        ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
     ranking = _rank(ground_truth, detections)
     targets = _Targets.of(ground_truth)
-    matches, candidates = _match(ground_truth, targets, detections, ranking, "bbox", limit)
-    found = np.full(len(detections), NOT_LOOKED_AT)
-    found[ranking.input_index[ranking.rank < limit]] = NOTHING
-    hit = matches.target >= 0
-    found[ranking.input_index[candidates[hit]]] = targets.source[matches.target[hit]]
+    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, max_detections)
+    found = np.full(len(detections), NOT_COUNTED)
+    found[ranking.input_index[ranking.rank < max_detections]] = NO_OBJECT
+    took = np.flatnonzero(matches.target >= 0)
+    target = matches.target[took]
+    source = np.where(targets.is_crowd[target], NOT_COUNTED, targets.source[target])
+    found[ranking.input_index[candidates[took]]] = source
     return found
 
 
 def _rank(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ranking:
-    image_index, category_index = _look_up(ground_truth, detections)
+    image_index, category_index = look_up(ground_truth, detections)
     return rank_detections(
         image_index,
         category_index,
@@ -173,8 +214,13 @@ def _rank(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Rankin
     )
 
 
-def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
-    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category."""
+def look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
+    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category.
+
+    Raises:
+        DataError: a detection is of an image that the ground truth does not have.
+        ZooError: a score or a box is not finite.
+    """
     image_index = check(ground_truth, detections)
     known, category_index = _positions(detections.category_id, np.sort(ground_truth.category_ids))
     category_index[~known] = len(ground_truth.category_ids)
