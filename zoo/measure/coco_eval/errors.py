@@ -90,8 +90,8 @@ class DetectionErrors:
         """AP50 in points were all errors of some kinds put right; None where the ground truth has no objects.
 
         A wrong class or place is put right for the detection of the highest score, where its object is still free;
-        every other false positive disappears, and a missed object is not asked for. A class of which no object is
-        left counts in no mean; where none is left at all, everything that there was to find is found: 100.
+        every other false positive disappears, and a missed object is not asked for. A class all of whose objects were
+        missed then has an AP of 100 where no detection of it is left, of 0 otherwise.
         """
         return self._oracle.ap50(self.kind, self.target, self.missed, kinds)
 
@@ -256,15 +256,20 @@ class _Oracle:
         return rows[np.unique(target[rows], return_index=True)[1]]
 
     def _ap(self, image: Ints, category: Ints, score: Floats, hit: Bools, positives: Ints) -> float:
-        """AP in points of detections that are hits or false; positives (K,) are the objects that count."""
-        if not positives.any():
-            return 100.0
+        """AP in points of detections that are hits or false.
+
+        Args:
+            positives: (K,), how many objects are asked for.
+        """
         ranking = rank_detections(image, category, score, images=self.images, categories=self.categories)
         position = np.flatnonzero(hit[ranking.input_index])
         bits = np.ones_like(position)  # of the area range "all" and the lowest threshold
-        everywhere = np.ones((1, len(image)), dtype=bool)
         found = Matched(position=position, matched=bits, ignored=np.zeros_like(bits))
-        curves = accumulate(
-            ranking, score[ranking.input_index], everywhere, found, positives[None], (max(len(image), 1),)
-        )
-        return float(curves.precision[0, :, positives > 0, 0, 0].mean()) * 100
+        everywhere = np.ones((1, len(image)), dtype=bool)
+        no_limit = (len(image) + 1,)
+        curves = accumulate(ranking, score[ranking.input_index], everywhere, found, positives[None], no_limit)
+        ap = curves.precision[0, :, :, 0, 0].mean(axis=0)  # (K,)
+        # A class of which no object is asked for any more: as right as its detections, none of which is a hit.
+        ap = np.where(positives > 0, ap, np.diff(ranking.first_of_category) == 0)
+        having = np.bincount(self.object_category[~self.is_crowd], minlength=self.categories) > 0
+        return float(ap[having].mean()) * 100
