@@ -143,7 +143,7 @@ def _sample(
 ) -> None:
     """Fill in the curves of one area range and limit: precision and score (T, K, R), recall (T, K)."""
     begin = (np.cumsum(hits.count) - hits.count.ravel()).reshape(hits.count.shape)
-    needed = _needed(positives)  # (K, R)
+    needed = needed_hits(positives)  # (K, R)
     count = hits.count[:, :, None]  # (T, K, 1)
     missed = needed > count  # (T, K, R)
     # Samples ascend in the flat list of hits; one that is not reached points at its curve's last hit. A curve without
@@ -161,7 +161,7 @@ def _sample(
     recall[:] = hits.count / np.maximum(positives, 1)
 
 
-def _needed(positives: Ints) -> Ints:
+def needed_hits(positives: Ints) -> Ints:
     """(K, R): how many hits it takes to reach a recall, at least 1; by the rounded quotients hits / positives."""
     total = np.maximum(positives, 1)[:, None]  # (K, 1)
     hits = np.ceil(RECALL_THRESHOLDS * total)  # right, or one off where the product was rounded

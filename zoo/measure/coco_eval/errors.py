@@ -22,7 +22,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.curves import Matched, accumulate
-from zoo.measure.coco_eval.evaluate import NO_OBJECT, DetectionColumns, look_up, objects_found
+from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, DetectionColumns, MatchedDetections, match_detections
 from zoo.measure.coco_eval.overlap import Pairs, box_pairs, mask_pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by, rank_detections
 
@@ -49,6 +49,8 @@ BACKGROUND_IOU = 0.1
 
 HIT, NOT_COUNTED = -1, -2
 """What stands for a kind where a detection is right, and where it is neither right nor wrong."""
+
+_NO_OBJECT = -1
 
 _FIXABLE: tuple[ErrorKind, ...] = ("classification", "localisation")
 
@@ -113,9 +115,10 @@ def find_errors(
         DataError: a detection is of an image that the ground truth does not have.
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
-    found = objects_found(ground_truth, detections, iou_type=iou_type)
-    oracle = _Oracle.of(ground_truth, detections)
-    wrong = np.flatnonzero(found == NO_OBJECT)
+    matched = match_detections(ground_truth, detections, iou_type)
+    found = _objects_found(matched, ground_truth.is_crowd, len(detections))
+    oracle = _Oracle.of(matched, ground_truth, detections)
+    wrong = np.flatnonzero(found == _NO_OBJECT)
     wrong = wrong[order_by(oracle.image[wrong])]
     kind = np.where(found >= 0, HIT, NOT_COUNTED)
     kind[wrong], about = _sort(_near(ground_truth, detections, oracle, wrong, iou_type), found, len(wrong))
@@ -127,6 +130,15 @@ def find_errors(
     gained = {name: oracle.ap50(kind, target, missed, (name,)) for name in ERROR_KINDS}
     cost = {name: 0.0 if value is None or ap50 is None else value - ap50 for name, value in gained.items()}
     return DetectionErrors(kind=kind, target=target, missed=missed, ap50=ap50, cost=cost, _oracle=oracle)
+
+
+def _objects_found(matched: MatchedDetections, is_crowd: Bools, detections: int) -> Ints:
+    """The object that each detection has, int64 (D,), `_NO_OBJECT` for a false positive, or `NOT_COUNTED`."""
+    target, ranking = matched.target, matched.ranking
+    no_crowd = np.where((target >= 0) & is_crowd[target], NOT_COUNTED, target) if len(is_crowd) else target
+    found = np.full(detections, NOT_COUNTED)  # those of unknown categories are not in the ranking
+    found[ranking.input_index] = np.where(ranking.rank < MAX_DETECTIONS[-1], no_crowd, NOT_COUNTED)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +218,8 @@ class _Oracle:
     Attributes:
         images: number of images.
         categories: number of categories, K.
-        image: int64 (D,), positions of the detections' images.
-        category: int64 (D,), positions of their categories by ascending id.
+        image: int64 (D,), positions of the detections' images; -1 where the category is unknown.
+        category: int64 (D,), positions of their categories by ascending id, likewise.
         score: float64 (D,), their scores.
         object_category: int64 (G,), positions of the objects' categories by ascending id.
         is_crowd: bool (G,).
@@ -222,9 +234,12 @@ class _Oracle:
     is_crowd: Bools
 
     @classmethod
-    def of(cls, ground_truth: CocoGroundTruth, detections: DetectionColumns) -> _Oracle:
-        image, category = look_up(ground_truth, detections)
+    def of(cls, matched: MatchedDetections, ground_truth: CocoGroundTruth, detections: DetectionColumns) -> _Oracle:
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
+        image, category = np.full((2, len(detections)), -1)
+        category[matched.ranking.input_index], image[matched.ranking.input_index] = np.divmod(
+            matched.ranking.group, len(ground_truth)
+        )
         return cls(
             images=len(ground_truth),
             categories=len(by_id),

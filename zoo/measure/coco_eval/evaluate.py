@@ -153,12 +153,75 @@ def evaluate(
         DataError: a detection is of an image that the ground truth does not have.
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
-    ranking = _rank(ground_truth, detections)
-    in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
-    targets = _Targets.of(ground_truth)
-    found = _in_ranking(*_match(ground_truth, targets, detections, ranking, iou_type, max(max_detections)))
-    scores = detections.score[ranking.input_index]
-    curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
+    return result_of(match_detections(ground_truth, detections, iou_type, max(max_detections)), max_detections)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MatchedDetections:
+    """Detections of a data set and the objects that they found: what every curve is drawn from.
+
+    Attributes:
+        ranking: detections of known categories, in the order in which they count.
+        scores: float64 (D,), in the order of the ranking.
+        in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
+        found: those that found an object.
+        target: int64 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
+            ground truth; -1 for none.
+        targets: the objects.
+    """
+
+    ranking: Ranking
+    scores: Floats
+    in_area: npt.NDArray[np.bool_]
+    found: Matched
+    target: Ints
+    targets: Targets
+
+
+def match_detections(
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, iou_type: IouType, limit: int = MAX_DETECTIONS[-1]
+) -> MatchedDetections:
+    """Match the detections of a data set to its objects, as `evaluate` does.
+
+    Args:
+        iou_type: whether boxes or masks are compared.
+        limit: the highest number of detections per image and category that curves are drawn of.
+
+    Raises:
+        DataError, ZooError: as `evaluate` does.
+    """
+    image_index, category_index = _look_up(ground_truth, detections)
+    ranking = rank_detections(
+        image_index,
+        category_index,
+        detections.score,
+        images=len(ground_truth),
+        categories=len(ground_truth.category_ids),
+    )
+    targets = Targets.of(ground_truth)
+    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, limit)
+    target = np.full(len(ranking.rank), -1)
+    took = np.flatnonzero(matches.target >= 0)
+    target[candidates[took]] = targets.source[matches.target[took]]
+    return MatchedDetections(
+        ranking=ranking,
+        scores=detections.score[ranking.input_index],
+        in_area=inside(_areas(detections, iou_type)[ranking.input_index]),
+        found=_in_ranking(matches, candidates),
+        target=target,
+        targets=targets,
+    )
+
+
+def result_of(matched: MatchedDetections, max_detections: Sequence[int] = MAX_DETECTIONS) -> CocoResult:
+    """Average precision and recall of matched detections.
+
+    Args:
+        max_detections: three limits, ascending, none above the one that the detections were matched by.
+    """
+    curves = accumulate(
+        matched.ranking, matched.scores, matched.in_area, matched.found, matched.targets.positives, max_detections
+    )
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -167,60 +230,8 @@ def evaluate(
     )
 
 
-NO_OBJECT, NOT_COUNTED = -1, -2
-"""What `objects_found` has for detections without an object."""
-
-
-def objects_found(
-    ground_truth: CocoGroundTruth,
-    detections: DetectionColumns,
-    *,
-    iou_type: IouType,
-    max_detections: int = MAX_DETECTIONS[-1],
-) -> Ints:
-    """The object that each detection takes at IoU 0.5, int64 (D,), as positions in the ground truth.
-
-    `NO_OBJECT` stands for a false positive, `NOT_COUNTED` for a detection that is neither right nor wrong: on a crowd,
-    beyond the limit, or of a category that the ground truth does not have.
-
-    Args:
-        iou_type: whether boxes or masks are compared.
-        max_detections: detections that count in an image and category, best scores first.
-
-    Raises:
-        DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
-    """
-    ranking = _rank(ground_truth, detections)
-    targets = _Targets.of(ground_truth)
-    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, max_detections)
-    found = np.full(len(detections), NOT_COUNTED)
-    found[ranking.input_index[ranking.rank < max_detections]] = NO_OBJECT
-    took = np.flatnonzero(matches.target >= 0)
-    target = matches.target[took]
-    source = np.where(targets.is_crowd[target], NOT_COUNTED, targets.source[target])
-    found[ranking.input_index[candidates[took]]] = source
-    return found
-
-
-def _rank(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ranking:
-    image_index, category_index = look_up(ground_truth, detections)
-    return rank_detections(
-        image_index,
-        category_index,
-        detections.score,
-        images=len(ground_truth),
-        categories=len(ground_truth.category_ids),
-    )
-
-
-def look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
-    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category.
-
-    Raises:
-        DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite.
-    """
+def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
+    """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category."""
     image_index = check(ground_truth, detections)
     known, category_index = _positions(detections.category_id, np.sort(ground_truth.category_ids))
     category_index[~known] = len(ground_truth.category_ids)
@@ -267,11 +278,12 @@ def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Targets:
+class Targets:
     """The objects by group, in each as in the file.
 
     Attributes:
         source: (G,), positions in the ground truth.
+        group: (G,), category * images + image, as `ranking` numbers them; ascending.
         in_group: (groups,), how many objects each group has.
         is_crowd: bool (G,), whether the object is a crowd.
         ignored: bool (A, G), crowds and what lies outside the area range.
@@ -279,13 +291,14 @@ class _Targets:
     """
 
     source: Ints
+    group: Ints
     in_group: Ints
     is_crowd: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     positives: Ints
 
     @classmethod
-    def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
+    def of(cls, ground_truth: CocoGroundTruth) -> Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
         category_index = by_id[ground_truth.category_index]
@@ -296,6 +309,7 @@ class _Targets:
         category = category_index[source]
         return cls(
             source=source,
+            group=group[source],
             in_group=np.bincount(group, minlength=images * categories),
             is_crowd=is_crowd,
             ignored=ignored,
@@ -305,7 +319,7 @@ class _Targets:
 
 def _match(
     ground_truth: CocoGroundTruth,
-    targets: _Targets,
+    targets: Targets,
     detections: DetectionColumns,
     ranking: Ranking,
     iou_type: IouType,
