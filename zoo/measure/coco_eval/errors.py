@@ -3,7 +3,7 @@
 Source of the kinds: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors" (ECCV 2020),
 sections 2.2 and 2.3, with its thresholds: an overlap of 0.5 is a hit, one below 0.1 is background. Matching, crowds,
 limits and means are those of COCO's evaluation, as in `evaluate`; docs/errors.md says where that differs from the
-toolbox.
+authors' own toolbox.
 
 Legend for shapes: D detections, N false positives, G objects of the ground truth, P pairs, K categories by ascending
 id.
@@ -91,9 +91,10 @@ class DetectionErrors:
     def ap50_without(self, *kinds: ErrorKind) -> float | None:
         """AP50 in points were all errors of some kinds put right; None where the ground truth has no objects.
 
-        A wrong class or place is put right for the detection of the highest score, where its object is still free;
-        every other false positive disappears, and a missed object is not asked for. A class all of whose objects were
-        missed then has an AP of 100 where no detection of it is left, of 0 otherwise.
+        A wrong class or place is put right where its object is still free, for the detection of the highest score of
+        all that are wrong about it, of either kind; every other false positive disappears, and a missed object is not
+        asked for. A class all of whose objects were missed then has an AP of 100 where no detection of it is left, of
+        0 otherwise.
         """
         return self._oracle.ap50(self.kind, self.target, self.missed, kinds)
 
@@ -264,11 +265,12 @@ class _Oracle:
         return self._ap(self.image[kept], category[kept], self.score[kept], hit[kept], positives)
 
     def _put_right(self, kind: Ints, target: Ints, kinds: Collection[ErrorKind]) -> Ints:
-        """Those of the detections that become hits, the best score of each object that is free."""
-        fixed = [ERROR_KINDS.index(name) for name in _FIXABLE if name in kinds]
-        rows = np.flatnonzero(np.isin(kind, fixed) & ~np.isin(target, target[kind == HIT]))
+        """Those of the detections that become hits; an object that is free is for the best score of both kinds."""
+        fixable = [ERROR_KINDS.index(name) for name in _FIXABLE]
+        rows = np.flatnonzero(np.isin(kind, fixable) & ~np.isin(target, target[kind == HIT]))
         rows = rows[np.argsort(-self.score[rows], kind="stable")]
-        return rows[np.unique(target[rows], return_index=True)[1]]
+        rows = rows[np.unique(target[rows], return_index=True)[1]]
+        return rows[np.isin(kind[rows], [ERROR_KINDS.index(name) for name in kinds])]
 
     def _ap(self, image: Ints, category: Ints, score: Floats, hit: Bools, positives: Ints) -> float:
         """AP in points of detections that are hits or false.
