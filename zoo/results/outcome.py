@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zoo.errors import BlockedError, ZooError
 from zoo.measure.measurement import Measurement, Subject
+from zoo.results.origin import code_of, environment
 from zoo.results.record import Part, Record
 from zoo.runtime.provenance import now
 from zoo.types import Json
@@ -88,6 +89,8 @@ def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> 
     for name, reason in refusals.items():
         skip(record, name, f"{name} {reason}")
     kept = [measurement for measurement in asked if measurement.name not in refusals]
+    for measurement in kept:
+        code_of(measurement.name, record.protocol.config)  # read now: files may be edited while this runs
     return sorted(kept, key=lambda measurement: measurement.order)
 
 
@@ -108,6 +111,8 @@ def add_part(record: Record, measurement: Measurement, values: dict[str, Json]) 
         code=record.code,
         values=list(values),
         images=None if images is None else int(images),
+        code_hash=code_of(measurement.name, record.protocol.config),
+        environment=dict(environment()),
     )
 
 
