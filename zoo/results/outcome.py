@@ -39,7 +39,9 @@ def outcome(record: Record, run_dir: Path) -> Iterator[None]:
         raise
     except Exception as error:  # whatever else: a record with the reason, and the traceback in a file of its own
         if _out_of_memory(error):
-            record.reason, record.next_step = str(error).split(". ")[0], "use a smaller batch_size, or device=cpu"
+            said = str(error).split(". ")[0]
+            record.reason = said if _OUT_OF_MEMORY in said else f"{_OUT_OF_MEMORY}: {said}"
+            record.next_step = "use a smaller batch_size, or device=cpu"
         else:
             report = run_dir / "traceback.txt"
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ def skipping(record: Record, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error) or not record.parts:
             raise
         skip(record, name, "the device has too little memory for it")
@@ -111,6 +113,15 @@ def add_part(record: Record, measurement: Measurement, values: dict[str, Json]) 
     )
 
 
+_OUT_OF_MEMORY = "out of memory"
+
+
+def is_out_of_memory(record: Record) -> bool:
+    """Whether a run failed because its device had too little memory."""
+    return record.status == "failed" and _OUT_OF_MEMORY in (record.reason or "")
+
+
 def _out_of_memory(error: Exception) -> bool:
-    # By its name: records are read, and errors told, without torch.
-    return type(error).__name__ == "OutOfMemoryError"
+    # By its name, or its words: records are read, and errors told, without torch.
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
