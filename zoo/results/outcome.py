@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.errors import BlockedError, ZooError
+from zoo.errors import BlockedError, DeviceError, ZooError
 from zoo.measure.measurement import Measurement, Subject
 from zoo.results.record import Part, Record
+from zoo.runtime.device_use import DeviceUse
 from zoo.runtime.provenance import now
 from zoo.types import Json
 
@@ -62,15 +63,28 @@ def stage(record: Record, name: str) -> Iterator[None]:
         record.times.stages[name] = round(time.perf_counter() - start, 3)
 
 
+def measure(measurement: Measurement, subject: Subject, record: Record, use: DeviceUse) -> None:
+    """Make one of several measurements and add what it gave to a record; see `skipping` for what may keep it out."""
+    with skipping(record, measurement.name):
+        with use.alone(measurement.alone), stage(record, measurement.name):
+            values = measurement.run(subject)
+        add_part(record, measurement, values)
+
+
 @contextmanager
 def skipping(record: Record, name: str) -> Iterator[None]:
-    """Run one of several measurements: where the device has too little memory for it, the others still stand.
+    """Run one of several measurements: where the device has too little memory for it, or is shared, the others stand.
 
     Raises:
         RuntimeError: PyTorch's out-of-memory error, where nothing else was measured.
+        DeviceError: the device is shared, where nothing else was measured.
     """
     try:
         yield
+    except DeviceError as error:
+        if not record.parts:
+            raise
+        skip(record, name, error.message)
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error) or not record.parts:
             raise

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
+from zoo.runtime.device_use import SWEEP_DEVICES
 from zoo.runtime.progress import PROGRESS_FILE
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
@@ -47,6 +48,7 @@ def run_apart(job: Job) -> int:
     with ExitStack() as held:
         modules = os.pathsep.join(filter(None, sys.path))  # it finds what this process finds
         environment = {**os.environ, "PYTHONPATH": modules, PROGRESS_FILE: str(log.with_name(PROGRESS))}
+        environment[SWEEP_DEVICES] = str(log.parent.parent / ".devices")
         if options["gpus"]:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(one_of(options["gpus"]))
         status = _attempt(job, log, environment)
