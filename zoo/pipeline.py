@@ -20,7 +20,6 @@ from zoo.results.outcome import measure, outcome, possible, stage
 from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
-from zoo.runtime.device_use import use_of
 from zoo.runtime.distributed import DistributedContext, init_distributed, is_main_process, local_device
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.seeding import seed_everything
@@ -52,7 +51,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
     use_true_float32()
     device = local_device(resolve_device(settings.asked.device))
     record.hardware, record.identity = fingerprint(device), record.identity.on(device.type)
-    with init_distributed(device) as context, use_of(device, context) as use:
+    with init_distributed(device) as context:
         with stage(record, "checkpoint"):
             weights = Weights(settings)
             record.checkpoint = weights.checkpoint
@@ -70,7 +69,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
                 _train(settings.train, settings, subject, weights, record)
         prepare(detector, subject.protocol)
         for part in (part for part in asked if part.collective or context.is_main):
-            measure(part, subject, record, use)
+            measure(part, subject, record)
 
 
 def _subject(

@@ -12,7 +12,7 @@ from pathlib import Path
 from zoo.errors import BlockedError, DeviceError, ZooError
 from zoo.measure.measurement import Measurement, Subject
 from zoo.results.record import Part, Record
-from zoo.runtime.device_use import DeviceUse
+from zoo.runtime.device_use import alone
 from zoo.runtime.provenance import now
 from zoo.types import Json
 
@@ -63,10 +63,10 @@ def stage(record: Record, name: str) -> Iterator[None]:
         record.times.stages[name] = round(time.perf_counter() - start, 3)
 
 
-def measure(measurement: Measurement, subject: Subject, record: Record, use: DeviceUse) -> None:
+def measure(measurement: Measurement, subject: Subject, record: Record) -> None:
     """Make one of several measurements and add what it gave to a record; see `skipping` for what may keep it out."""
     with skipping(record, measurement.name):
-        with use.alone(measurement.alone), stage(record, measurement.name):
+        with alone(measurement.alone), stage(record, measurement.name):
             values = measurement.run(subject)
         add_part(record, measurement, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import IO, Any, cast
 
 from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
-from zoo.runtime.device_use import SWEEP_DEVICES
+from zoo.runtime.device_use import SHARED_DEVICE, using
 from zoo.runtime.progress import PROGRESS_FILE
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
@@ -48,9 +49,11 @@ def run_apart(job: Job) -> int:
     with ExitStack() as held:
         modules = os.pathsep.join(filter(None, sys.path))  # it finds what this process finds
         environment = {**os.environ, "PYTHONPATH": modules, PROGRESS_FILE: str(log.with_name(PROGRESS))}
-        environment[SWEEP_DEVICES] = str(log.parent.parent / ".devices")
         if options["gpus"]:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(one_of(options["gpus"]))
+        device = log.parent.parent / ".devices" / _device(job.config["device"], environment)
+        held.enter_context(using(device))
+        environment[SHARED_DEVICE] = str(device)
         status = _attempt(job, log, environment)
         while status == OUT_OF_MEMORY and (smaller := _smaller_batch(job.config)):
             with log.open("a", encoding="utf-8") as file:
@@ -58,6 +61,12 @@ def run_apart(job: Job) -> int:
             job = job.with_batch_size(smaller)
             status = _attempt(job, log, environment)
     return 1 if status == OUT_OF_MEMORY else status
+
+
+def _device(asked: str, environment: Mapping[str, str]) -> str:
+    """A name for the device of a run, the same for all runs of a sweep on it."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "").replace(",", "+")
+    return "-".join(filter(None, (socket.gethostname(), asked.replace(":", ""), visible)))
 
 
 def _smaller_batch(config: Mapping[str, Any]) -> int | None:
