@@ -61,16 +61,17 @@ def _kind(word: str, root: Path) -> Kind:
             return kind
     path = Path(word)
     ways: dict[Kind, str] = {}
-    if path.is_file() or (path / "record.json").is_file():
-        ways["file"] = word if "/" in word else f"./{word}"
+    is_path = "/" in word
+    if (path.is_file() and (is_path or word.endswith(".json"))) or (path / "record.json").is_file():
+        ways["file"] = word if is_path else f"./{word}"
     if matching_versions(word, root):
         ways["table"] = _PREFIXES["table"] + word
-    if ways and "/" not in word and _selects(word, root):
+    if ways and not is_path and _selects(word, root):
         ways["entries"] = _PREFIXES["entries"] + word
     if len(ways) > 1:
         meant = " and ".join(_WORDS[kind] for kind in ways)
         raise UsageError(f"{word!r} is {meant}", next_step=f"write {' or '.join(ways.values())}")
-    if not ways and (word.endswith(".json") or "/" in word):
+    if not ways and (word.endswith(".json") or is_path):
         step = "records are under results/records/<machine>/, and in the folders of runs as record.json"
         raise UsageError(f"no record file {word}", next_step=step)
     return next(iter(ways), "entries")
