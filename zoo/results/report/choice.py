@@ -22,7 +22,9 @@ from zoo.results.report.stored import DataFinder, ScoredRun, score_again
 from zoo.results.run_folder import RunFolders, StoredDetections
 from zoo.results.trials import ACCURACY, trials_of
 
-MOST_ERRORS = 12
+_RIGHT = {"hit": "right", "object": "of the annotations, and found"}
+
+MOST_ERRORS = 8
 """False positives that are drawn in an image, best scores first: detectors have up to a hundred."""
 
 
@@ -87,8 +89,7 @@ def choose_images(
         name = run.data.truth.file_names[image]
         caption = f"{name}: {reason}; {_summary(run, errors[kind], image)}."
         images.append(DrawnImage(name=name, caption=caption, markup=draw(pixels, outlines, name=name)))
-    meanings = {"hit": "right", "object": "of the annotations, found", **dict(MEANINGS.items())}
-    return Choice(images=tuple(images), why=why, legend=legend(list(meanings), list(meanings.values())))
+    return Choice(images=tuple(images), why=why, legend=legend([*_RIGHT.items(), *MEANINGS.items()]))
 
 
 def _other_run(run: ScoredRun, runs: RunFolders, data: DataFinder) -> ScoredRun | None:

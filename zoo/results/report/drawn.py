@@ -104,7 +104,7 @@ def draw(pixels: Pixels, outlines: Sequence[Outline], *, name: str) -> str:
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {shown_width} {shown_height}" width="{shown_width}" '
         f'height="{shown_height}" role="img" aria-label="{escape(_alternative(outlines, name))}" '
-        'style="max-width:100%;height:auto" font-family="sans-serif" font-size="12">'
+        'style="max-width:100%;height:auto" font-family="sans-serif" font-size="12" font-weight="600">'
         f'<image href="data:image/jpeg;base64,{jpeg}" width="{shown_width}" height="{shown_height}" '
         'preserveAspectRatio="none"/>'
     )
@@ -113,21 +113,20 @@ def draw(pixels: Pixels, outlines: Sequence[Outline], *, name: str) -> str:
     return "".join([opening, *shapes, *texts, "</svg>"])
 
 
-def legend(kinds: Sequence[str], meanings: Sequence[str]) -> str:
+def legend(meanings: Sequence[tuple[str, str]]) -> str:
     """What the lines mean, as `<svg>`; its text has the colour of the page's.
 
     Args:
-        kinds: some of `STYLES`.
-        meanings: a few words on each.
+        meanings: some of `STYLES`, and a few words on each.
     """
     rows = []
-    for row, (kind, meaning) in enumerate(zip(kinds, meanings, strict=True)):
+    for row, (kind, meaning) in enumerate(meanings):
         y, style = 12 + 20 * row, STYLES[kind]
         line = f'<path d="M4 {y}H52" {{}}/>'
         rows.append(line.format(_halo()) + line.format(_stroke(style)))
         short = f" ({style.short})" if style.short and style.short != kind else ""
         rows.append(f'<text x="62" y="{y + 4}" fill="currentColor">{escape(f"{kind}{short}: {meaning}")}</text>')
-    height = 20 * len(kinds) + 4
+    height = 20 * len(meanings) + 4
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height}" width="620" height="{height}" role="img" '
         'aria-label="what the lines of the drawn images mean" style="max-width:100%;height:auto" '
