@@ -6,21 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.catalog.entry import METRICS
 from zoo.catalog.switches import read_switches
 from zoo.measure.measurement import measurements
 from zoo.results.diff import Row
 from zoo.results.explain import Explanation, explanation_rows
 from zoo.results.ladder import digits, source_of
-from zoo.results.published import ONNX_LATENCY
 from zoo.results.record import Record
 from zoo.results.report.composition import composition_of
 from zoo.results.report.contents import BLANK, Contents, Number, Page, Run
 from zoo.results.report.facts import command_for, command_of, facts_of, key_groups, parts_of
 from zoo.results.seeds import spread
 from zoo.terminal import ABSENT
-
-UNITS = {**METRICS, ONNX_LATENCY: METRICS["latency_ms"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +58,6 @@ class Judged:
 
     Attributes:
         metric: what was published; a dash where nothing was.
-        unit: of it.
         published: as printed.
         sources: the documents that print it.
         title: the run.
@@ -76,7 +71,6 @@ class Judged:
     """
 
     metric: str
-    unit: str
     published: str
     sources: str
     title: str
@@ -103,9 +97,7 @@ def entry_context(contents: Contents, page: Page) -> dict[str, Any]:
         "others": contents.others(page),
         "sections": sections,
         "judged": list(_judged(sections)),
-        "published": [(cell, UNITS[cell.metric], source_of(cell)) for cell in page.entry.published]
-        if page.entry
-        else [],
+        "published": [(cell, source_of(cell)) for cell in page.entry.published] if page.entry else [],
         "known_from": known_from,
         "components": components,
         "command": command_for(page.name, page.zoo),
@@ -182,7 +174,6 @@ def _judged(sections: Sequence[Section]) -> Iterator[Judged]:
             measured, delta = _judged_numbers(line)
             yield Judged(
                 metric=metric,
-                unit=UNITS.get(metric, ""),
                 published=line.outcome.published,
                 sources=", ".join(dict.fromkeys(source_of(cell) for cell in line.cells)),
                 title=section.title,

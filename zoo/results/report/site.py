@@ -17,7 +17,7 @@ from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
-from zoo.results.report.contents import gather_contents
+from zoo.results.report.contents import gather_contents, title_of
 from zoo.results.report.entry_page import entry_context
 from zoo.results.report.facts import protocols_of
 from zoo.results.report.index import index_context
@@ -27,6 +27,7 @@ from zoo.terminal import ABSENT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -95,10 +96,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "table.js"))
     environment.globals |= {
         "absent": ABSENT,
         "marker": _MARKER,
+        "title_of": title_of,
         "verdict_class": verdict_class,
         "style": style,
         "script": script,
@@ -106,6 +109,13 @@ def _environment() -> Environment:
         "script_hash": _hash(script),
     }
     return environment
+
+
+def _breakable(label: str) -> Markup:
+    """A name that may go on in the next line behind each of its underscores."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in label.split("_"))
 
 
 def _hash(text: str) -> str:
