@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,8 @@ PUBLISHED = ROOT / "results" / "published"
 SHARED = ROOT.parent / "shared"
 ZOOS = [layout.zoo for layout in layouts()]
 """The zoos whose documents are read."""
+NUMBER = re.compile(r"\d+(\.\d+)?( hr| MB)?")
+"""A cell of a published table that is a number and nothing else."""
 
 TABLE = "| Style | box AP | Inf time (fps) | Config |\n|---|---|---|---|\n"
 
@@ -175,6 +179,51 @@ def test_the_committed_files_are_what_the_tables_say(tmp_path: Path, monkeypatch
     assert script.main() == 0
     for zoo in ZOOS:
         assert (tmp_path / f"{zoo}.csv").read_bytes() == (PUBLISHED / f"{zoo}.csv").read_bytes()
+
+
+SETTINGS = {
+    "000.md": {"1": 4, "2": 1},
+    "001.md": {"2": 4},
+    "002.md": {"640": 10, "8": 5, "16": 3, "24": 2, "4": 5, "6": 3, "10": 2},
+    "004.md": {"2": 3},
+}
+"""Images a GPU, sides of images, GPUs, batch sizes, epochs: what a row is, not what was measured of it."""
+TWICE = {"002.md": {"4.0": 1, "21.4": 1, "37.4": 1}}
+"""The row of L1Loss is that of R-50-FPN, 1x, in the table above it."""
+
+
+@pytest.mark.skipif(not (SHARED / "seeds").is_dir(), reason="no published tables beside the checkout")
+def test_every_number_of_the_tables_is_a_cell() -> None:
+    """Read without the importer: a line is cut at its bars, and what is a number alone in its cell counts."""
+    read: dict[tuple[str, int | None], Counter[str]] = {}
+    for line in committed():
+        read.setdefault((line.file, line.cell.line), Counter())[line.raw] += 1
+    left: dict[str, Counter[str]] = {}
+    for path in sorted((SHARED / "seeds").glob("*.md")):
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            cells = Counter(cell.strip() for cell in text.split("|") if NUMBER.fullmatch(cell.strip()))
+            found = read.pop((path.name, number), Counter())
+            assert all(raw in text for raw in found), (path.name, number)
+            left.setdefault(path.name, Counter()).update(cells - found)
+    assert {name: counts for name, counts in left.items() if counts} == {
+        name: Counter(counts) + Counter(TWICE.get(name)) for name, counts in SETTINGS.items()
+    }
+    assert all(line is None for _, line in read)  # of the list of facts, which has no lines
+
+
+def test_the_five_rows_of_jwyang() -> None:
+    published = cells_of(committed())
+    names = [f"jwyang_faster_rcnn_{name}" for name in ("vgg16_s800_6e", "r101_s800_6e", "r101_s800_10e")]
+    names += [f"jwyang_faster_rcnn_{name}" for name in ("r101_s600_6e", "r101_s600_10e")]
+    metrics = ("box_AP", "train_memory_mb", "hours_per_epoch")
+    found = [[cell.text for m in metrics for cell in published[name] if cell.metric == m] for name in names]
+    assert found == [
+        ["29.2", "7192", "4.9"],
+        ["36.2", "10956", "6.0"],
+        ["37.0", "10956", "6.0"],
+        ["33.9", "10659", "5.4"],
+        ["34.5", "10659", "5.4"],
+    ]
 
 
 @pytest.mark.skipif(not (SHARED / "entries.csv").is_file(), reason="no list of entries beside the checkout")

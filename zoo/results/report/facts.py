@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.catalog.entry import entry_names, resolve
+from zoo.results.cells import commit
 from zoo.results.record import LoadReport, Record
 from zoo.results.report.contents import Run
 from zoo.schema import plain
-from zoo.terminal import ABSENT
 
 
 def facts_of(run: Run) -> dict[str, str]:
     """Name -> what the record knows of it; without what it does not know."""
-    record, row = run.record, run.row
+    record = run.record
     found: dict[str, list[Any]] = {
         "protocol": [" ".join(protocols_of([record]))],
         "condition": list(record.identity.conditions),
         "changes": list(record.identity.changes),
         "composition sha256": [record.identity.row],
-        "code": [_labelled("commit", None if row["commit"] == ABSENT else row["commit"])],
+        "code": [_labelled("commit", None if record.code.commit is None else commit(record.code))],
         "seed": _seeds(record),
         "started": [record.times.started],
         "duration": [None if record.times.seconds is None else f"{record.times.seconds:.1f} s"],
@@ -79,7 +79,7 @@ def parts_of(record: Record) -> list[PartLine]:
             finished=part.finished,
             seconds=f"{part.seconds:.1f}",
             images="" if part.images is None else str(part.images),
-            commit=f"{(part.code.commit or ABSENT)[:8]}{'+dirty' if part.code.dirty else ''}",
+            commit=commit(part.code),
         )
         for name, part in record.parts.items()
     ]
