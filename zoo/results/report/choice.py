@@ -13,7 +13,7 @@ from zoo.data.images import decode
 from zoo.errors import DataError
 from zoo.measure.coco_eval import PREFIXES, IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, HIT, MEANINGS, DetectionErrors
-from zoo.measure.coco_eval.paired import ImageChange, compare_paired
+from zoo.measure.coco_eval.paired import ImageChange, moved_images
 from zoo.measure.coco_eval.ranking import Floats, Ints
 from zoo.results.record import Record
 from zoo.results.report.detections import DrawnImage
@@ -61,11 +61,7 @@ def choose_images(
     kind: IouType = "segm" if "segm" in run.results else "bbox"
     of = PREFIXES[kind]
     other = _other_run(run, runs, data)
-    moved = (
-        ()
-        if other is None
-        else compare_paired(run.data.truth, other.detections, run.detections, iou_type=kind, resamples=1).moved
-    )  # intervals are not shown
+    moved = moved_images(run.data.truth, other.detections, run.detections, iou_type=kind) if other else ()
     if other is not None and moved:
         position = {image: i for i, image in enumerate(run.data.truth.image_ids.tolist())}
         chosen: dict[int, str] = {position[change.image_id]: _change(change, of) for change in moved[:limit]}
