@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from zoo.results.report.curves import class_plot, pr_plot
+from zoo.results.report.detections import PrCurves
 from zoo.results.report.plots import (
     Delta,
     Point,
@@ -80,6 +82,22 @@ def test_names_do_not_cover_each_other() -> None:
 def test_long_names_are_shortened_in_the_middle() -> None:
     assert shortened("abcdefghij", 10) == "abcdefghij"
     assert shortened("abcdefghijk", 10) == "abcd…ghijk"
+
+
+# --- precision over recall: recall 0 to 1 from x = 50 to 505, precision from y = 280 up to 34 ---------
+
+
+def test_precision_over_recall_of_a_worked_example() -> None:
+    svg = pr_plot(PrCurves(of="box", mean={"0.5": (1.0, 0.5, 0.0), "0.75": (0.0, 0.0, 0.0)}, per_class={}))
+    assert '<polyline class="curve z0 c0" points="50.0,34.0 277.5,157.0 505.0,280.0"/>' in svg
+    assert '<polyline class="curve z1 c1" points="50.0,280.0 277.5,280.0 505.0,280.0"/>' in svg
+    assert "IoU 0.5</text>" in svg
+
+
+def test_precision_over_recall_of_a_class() -> None:
+    svg = class_plot("a <dog>", (1.0, 0.7, 0.5, 0.2, 0.0))
+    assert "<title>Precision over recall of a &lt;dog&gt;</title>" in svg
+    assert 'points="2.0,2.0 54.0,34.0 106.0,66.0"' in svg, "every second point"
 
 
 @pytest.mark.parametrize(

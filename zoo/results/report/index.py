@@ -31,7 +31,7 @@ from zoo.results.ladder import (
 from zoo.results.published import ONNX_LATENCY, published_cells
 from zoo.results.record import Record
 from zoo.results.report.contents import ACCURACY, BLANK, Contents, Number, Page, Run, shown_digits
-from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot
+from zoo.results.report.plots import Delta, Point, scatter_plot, signed, strip_plot
 from zoo.results.seeds import per_seed, spread
 
 NO_RECORD = "NO-RECORD"
@@ -198,7 +198,7 @@ def _line(page: Page, run: Run) -> Line:
     for line in run.headline:
         if line.metric in ACCURACY:
             delta = line.outcome.delta
-            found[f"{line.metric}_delta"] = BLANK if delta is None else Number(f"{delta:+.2f}", delta)
+            found[f"{line.metric}_delta"] = BLANK if delta is None else Number(signed(delta), delta)
     for metric in ACCURACY:
         found[f"{metric}_measured"] = run.number(metric)
     for column in ("fps", "latency_p50_ms", "memory_gb", "params_m"):
@@ -213,7 +213,7 @@ def _line(page: Page, run: Run) -> Line:
         cells={
             line.metric if line.metric in METRICS or line.metric == ONNX_LATENCY else next(iter(ACCURACY)): (
                 line.outcome.verdict,
-                "" if line.outcome.delta is None else f"{line.outcome.delta:+.2f}",
+                "" if line.outcome.delta is None else signed(line.outcome.delta),
             )
             for line in run.judged
         },
