@@ -16,6 +16,7 @@ from zoo.results.diff import compare_records, diff_rows, entries_of, flat_rows, 
 from zoo.results.gather import gather_evidence
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
+from zoo.results.run_folder import RUNS
 from zoo.results.seeds import aggregate_seeds
 from zoo.results.table import check_tables, stale_tables, write_tables
 from zoo.schema import plain
@@ -82,9 +83,14 @@ def _diff_records(paths: Sequence[str], style: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from zoo.results.report.detections import DetectionViews
     from zoo.results.report.site import write_report
 
-    print(f"wrote {write_report(options.results_dir)}")
+    for folder in (*(options.runs or ()), *options.data):
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}", next_step="give --runs and --data folders that are there")
+    views = DetectionViews(options.runs or RUNS, options.data)
+    print(f"wrote {write_report(options.results_dir, views.of)}")
     return 0
 
 
@@ -103,6 +109,22 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("which", nargs="*", metavar="ZOO|ENTRY|GLOB|RECORD.json", help=f"{WHICH}; or two records")
     add_format(parser)
+    add_results_dir(parser)
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    where = " and ".join(f"{folder}/" for folder in RUNS)
+    parser.add_argument(
+        "--runs", nargs="+", type=Path, metavar="DIR", help=f"where runs left their detections; default: {where}"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="data sets to draw on, as data.root=DIR has them",
+    )
     add_results_dir(parser)
 
 
@@ -126,6 +148,6 @@ COMMANDS = (
         theme="results",
         about="write a static HTML page with plots from the records",
         run=_report,
-        arguments=add_results_dir,
+        arguments=_report_arguments,
     ),
 )

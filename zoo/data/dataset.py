@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.shapes import dataset as shapes
 from zoo.errors import DataError, UsageError, closest
-from zoo.fetch.coco import fetch_coco
+from zoo.fetch.coco import default_root, fetch_coco
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +63,10 @@ def open_dataset(name: str, split: str) -> DatasetLocation:
     known = ("coco2017 val2017", "coco2017 train2017", "shapes val", "shapes train")
     asked = f"{name} {split}"
     raise UsageError(f"no source for {asked!r} ({closest(asked, known)})", next_step="give its folder as data.root=DIR")
+
+
+def cached_root(name: str, split: str) -> Path | None:
+    """Where `open_dataset` puts a split, which need not be there; None for a data set that comes from nowhere."""
+    if name == "coco2017" or (name, split) in EQUIVALENT:
+        return default_root()
+    return shapes.default_root() if name == "shapes" else None
