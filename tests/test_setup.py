@@ -110,7 +110,9 @@ def test_ray_is_in_a_lock_of_its_own_and_the_choice_is_kept(checkout: Checkout) 
 
 def test_the_lock_of_a_cluster_changes_no_version_that_it_can_keep() -> None:
     def pins(name: str) -> dict[str, str]:
-        return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / name).read_text(encoding="utf-8"), flags=re.M))
+        return dict(
+            re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        )
 
     plain, cluster = pins("requirements.lock"), pins("requirements-cluster.lock")
     assert {"ray", "hydra-ray-launcher"} == {"ray", "hydra-ray-launcher"} & cluster.keys() - plain.keys()
