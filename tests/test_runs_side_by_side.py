@@ -21,6 +21,7 @@ from zoo.data import splits
 from zoo.data.splits import Split
 from zoo.results.record import Record, Times
 from zoo.results.verdict import judge
+from zoo.sweep import summary as sweep_summary
 
 ENTRY = "shapes_yolov8_p"
 ONCE = ["speed.warmup=0", "speed.images=2", "speed.rounds=1"]
@@ -175,7 +176,7 @@ def test_a_sweep_has_names_of_its_own(where: list[str], capsys: pytest.CaptureFi
 
 
 def test_an_interrupted_run_is_filed_nowhere(where: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "possible", interrupted)
@@ -248,7 +249,7 @@ def job(folder: str, started: datetime | None, **more: Any) -> Path:
 
 def summary(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     """Exit status and lines of the summary of a sweep that began now."""
-    status = bench._summary(Path("sweep"), NOW)
+    status = sweep_summary(Path("sweep"), NOW)
     return status, capsys.readouterr().out.strip().splitlines()
 
 
@@ -269,11 +270,20 @@ def test_what_an_earlier_sweep_left_is_not_of_this_one(capsys: pytest.CaptureFix
     os.utime(gone, (NOW.timestamp() - 3600,) * 2)  # a job that this sweep does not have
     job("1", NOW)
     assert summary(capsys)[1][-1].startswith("1 of 1 measured")
-    job("2", NOW - timedelta(hours=1))  # begun now, and killed before it left a record
+    old = job("2", NOW - timedelta(hours=1)).parents[1] / "record.json"  # begun now, and killed before it left a record
+    os.utime(old, (NOW.timestamp() - 3600,) * 2)
     job("3", None)
     status, lines = summary(capsys)
     assert status == 1
     assert [line.split()[:2] for line in lines[2:-1]] == [["2", "FAILED"], ["3", "FAILED"], ["mmdet_a", "MEASURED"]]
+
+
+def test_what_was_measured_before_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    job("0", NOW - timedelta(hours=1), measured={"box_AP": 37.4})  # written now: nothing had to be added to it
+    status, lines = summary(capsys)
+    assert status == 0
+    assert lines[2].split()[:3] == ["mmdet_a", "MEASURED", "37.40"]
+    assert lines[2].endswith("measured before")
 
 
 def test_a_sweep_without_jobs_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

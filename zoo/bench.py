@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,14 @@ from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
 from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
-from zoo.terminal import Layout, table, width_of
+from zoo.sweep import summary
+from zoo.terminal import width_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from zoo.config.settings import RunSettings
+    from zoo.results.ledger import Filed
     from zoo.results.record import Record
 
 
@@ -57,7 +61,7 @@ def _run(arguments: list[str]) -> int:
         return max(statuses, default=0)
     if any(argument in INFORMATION for argument in arguments):
         return 0
-    return _summary(checked.sweep_dir, started)
+    return summary(checked.sweep_dir, started)
 
 
 def usage() -> str:
@@ -129,14 +133,7 @@ def _job(config: DictConfig) -> int:
             run_dir=Path(hydra_config.runtime.output_dir),
             default_results=results_dir(),
         )
-        from zoo import pipeline
-        from zoo.console import conclude
-        from zoo.results.run_folder import taken
-        from zoo.results.seeds import with_other_seeds
-        from zoo.runtime.distributed import is_main_process
-
-        with taken(settings.run_dir) if is_main_process() else nullcontext():
-            record, filed = pipeline.run(settings)
+        record, filed = _measured(settings)
     except KeyboardInterrupt:
         print(f"kept: {hydra_config.runtime.output_dir}{_going_on(plain)}", file=sys.stderr)
         raise
@@ -149,75 +146,38 @@ def _job(config: DictConfig) -> int:
         print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
         return 1
     if filed is not None:
+        from zoo.console import conclude
+        from zoo.results.seeds import with_other_seeds
+
         conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
     return 0 if record.status == "measured" else 1
+
+
+def _measured(settings: RunSettings) -> tuple[Record, Filed | None]:
+    """The record of a run, and what was filed of it: nothing where `resume` found everything done."""
+    from zoo import pipeline
+    from zoo.results.run_folder import taken
+    from zoo.runtime.distributed import is_main_process
+
+    with taken(settings.run_dir) if is_main_process() else nullcontext():
+        if settings.asked.resume:
+            from zoo.config.remaining import remaining
+            from zoo.console import announce_rest
+
+            left = remaining(settings)
+            announce_rest(settings.entry.name, left.standing, left.reasons, left.path)
+            if left.record is not None and not left.reasons:
+                if is_main_process():
+                    left.record.write(settings.run_dir / "record.json")
+                return left.record, None
+            settings = replace(settings, measure=tuple(left.reasons), standing=left.standing)
+        return pipeline.run(settings)
 
 
 def _going_on(config: dict[str, Any]) -> str:
     """How an interrupted training goes on from its last checkpoint."""
     training = config["run"]["name"] == "train"
     return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
-
-
-def _summary(sweep_dir: Path, started: datetime) -> int:
-    """A table of the sweep's jobs; the exit status of the whole.
-
-    Read from the jobs' folders, so that it holds for jobs that ran in other processes or on other
-    machines, and for those that were killed before they could leave a record. A folder that an earlier
-    sweep left is told by its configuration, which every job writes anew when it begins.
-    """
-    begun = started.timestamp() - 1  # file systems round
-    configs = [path for path in sweep_dir.rglob(".hydra/config.yaml") if path.stat().st_mtime >= begun]
-    rows = sorted(_outcome(path.parent.parent, started) for path in configs)
-    measured = sum(status == "MEASURED" for _, status, *_ in rows)
-    print()
-    header = ("entry", "status", "box AP", "fps", "seconds", "reason")
-    lines = [dict(zip(header, row, strict=True)) for row in rows]
-    print(table(lines, width_of(sys.stdout), Layout(below=("reason", "seconds", "fps"))))
-    print(f"{measured} of {len(rows)} measured; records under {sweep_dir}")
-    return 0 if rows and measured == len(rows) else 1
-
-
-def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
-    """A line of the summary."""
-    from zoo.results.record import Record
-
-    path = job / "record.json"
-    record = Record.read(path) if path.is_file() else None
-    if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
-        try:
-            record = _killed(job)
-        except ZooError as error:  # the job ended by it, before it had a record
-            return job.name, "FAILED", "-", "-", "-", error.message
-        except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
-            return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
-    numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
-    reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
-    return record.label, record.status.upper(), *map(_short, numbers), reason
-
-
-def _killed(job: Path) -> Record:
-    """The record of a job whose process was killed before it could leave one: failed, and filed as such."""
-    from omegaconf import OmegaConf
-
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Ledger, results_dir
-    from zoo.runtime.hardware import fingerprint, resolve_device
-
-    plain: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/config.yaml"), resolve=True)
-    overrides: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/overrides.yaml"))
-    settings = RunSettings.from_config(plain, overrides=overrides, run_dir=job, default_results=results_dir())
-    record = settings.new_record()
-    record.hardware = fingerprint(resolve_device(settings.asked.device))
-    record.reason = "the process of the job ended without a word: killed from outside, or for want of memory"
-    record.next_step = "run the entry again by itself"
-    record.write(job / "record.json")
-    Ledger(settings.results_dir).file(record)
-    return record
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

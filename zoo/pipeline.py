@@ -63,7 +63,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
         announce(record, settings.entry)
         subject = _subject(settings, detector, weights, split, context)
         record.protocol.batches = describe(subject.batches)
-        asked = possible([measurement(name) for name in settings.measure], subject, record)
+        asked = possible(map(measurement, settings.measure), subject, record, standing=bool(settings.standing))
         if settings.train is not None:
             with stage(record, "training"):
                 _train(settings.train, settings, subject, weights, record)

@@ -91,6 +91,7 @@ EXECUTION = {
     "name",
     *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
     "measure",
+    "resume",
     "workers",
     "checkpoint.path",
     "checkpoint.url",

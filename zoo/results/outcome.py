@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,14 +76,23 @@ def skipping(record: Record, name: str) -> Iterator[None]:
         skip(record, name, "the device has too little memory for it")
 
 
-def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> list[Measurement]:
+def possible(
+    asked: Iterable[Measurement], subject: Subject, record: Record, *, standing: bool = False
+) -> list[Measurement]:
     """The measurements that can be made, in the order of a run; the record says why the others cannot.
+
+    Args:
+        asked: measurements.
+        subject: what is measured.
+        record: of the run.
+        standing: whether others stand already, so that nothing need be left.
 
     Raises:
         BlockedError: none of them can.
     """
+    asked = list(asked)
     refusals = {measurement.name: reason for measurement in asked if (reason := measurement.refuses(subject))}
-    if len(refusals) == len(asked):
+    if len(refusals) == len(asked) and not standing:
         name, reason = next(iter(refusals.items()))
         raise BlockedError(f"{name} {reason}", next_step=f"leave {name} out of measure, or give it that")
     for name, reason in refusals.items():
