@@ -278,7 +278,7 @@ def test_table_and_its_check(results: Path, capsys: Capture) -> None:
     assert "out of date: " in capsys.readouterr().out
     assert run("table", "--results-dir", results) == 0
     written = [line.split("/")[-1] for line in capsys.readouterr().out.splitlines()]
-    assert written == ["h200-sxm.csv", "h200-sxm.json", "h200-sxm.md"]
+    assert written == [f"{name}.{kind}" for name in ("h200-sxm", "_machines") for kind in ("csv", "json", "md")]
     assert run("table", "--check", "--results-dir", results) == 0
     Ledger(results).file(make_record("paddle_r50", hardware="cpu"))
     (results / "records" / "h200-sxm" / "mmdet_r50.json").unlink()

@@ -11,13 +11,8 @@ import logging
 import os
 import sys
 import textwrap
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import nullcontext
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir
@@ -28,15 +23,11 @@ from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
 from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
-from zoo.sweep import summary
+from zoo.sweep.job import Job, run
 from zoo.terminal import width_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Filed
-    from zoo.results.record import Record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,13 +46,14 @@ def _run(arguments: list[str]) -> int:
     if "run=train" in arguments:
         # Intel's MKL otherwise sums in an order that depends on where in memory the numbers happen to lie.
         os.environ.setdefault("MKL_CBWR", "AUTO")
-    started = datetime.now(UTC).replace(microsecond=0)  # records know the second
-    statuses = _hydra(checked.given)
-    if checked.sweep_dir is None:
-        return max(statuses, default=0)
-    if any(argument in INFORMATION for argument in arguments):
-        return 0
-    return summary(checked.sweep_dir, started)
+    if checked.sweep_dir is None or any(argument in INFORMATION for argument in arguments):
+        return max(_hydra(checked.given, run), default=0)
+    from zoo.sweep.sweep import Sweep, number_of_jobs
+
+    sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given))
+    with sweep.watched():
+        _hydra(checked.given, sweep.carry_out)
+    return sweep.summary()
 
 
 def usage() -> str:
@@ -90,8 +82,8 @@ Settings, what they take, [their defaults]:
     return f"{head}\n" + "\n".join(lines)
 
 
-def _hydra(arguments: Sequence[str]) -> list[int]:
-    """Hand over to Hydra; returns the exit status of every job that ran in this process."""
+def _hydra(arguments: Sequence[str], carry_out: Callable[[Job], int]) -> list[int]:
+    """Hand over to Hydra; returns the exit status of every job that was carried out from this process."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -99,7 +91,7 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     statuses: list[int] = []
 
     def job(config: DictConfig) -> int:
-        statuses.append(_job(config))
+        statuses.append(carry_out(_job(config)))
         return statuses[-1]
 
     sys.argv = [sys.argv[0], *arguments, *search_path()]
@@ -116,68 +108,14 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     return statuses
 
 
-def _job(config: DictConfig) -> int:
-    """One run. Never raises but for Ctrl-C: the others of a sweep go on."""
+def _job(config: DictConfig) -> Job:
+    """What Hydra composed."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import results_dir
-
-    hydra_config = HydraConfig.get()
+    of_hydra = HydraConfig.get()
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    try:
-        settings = RunSettings.from_config(
-            plain,
-            overrides=list(hydra_config.overrides.task),
-            run_dir=Path(hydra_config.runtime.output_dir),
-            default_results=results_dir(),
-        )
-        record, filed = _measured(settings)
-    except KeyboardInterrupt:
-        print(f"kept: {hydra_config.runtime.output_dir}{_going_on(plain)}", file=sys.stderr)
-        raise
-    except ZooError as error:
-        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    except Exception as error:  # before there was a record to tell it
-        report = Path(hydra_config.runtime.output_dir) / "traceback.txt"
-        report.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
-        return 1
-    if filed is not None:
-        from zoo.console import conclude
-        from zoo.results.seeds import with_other_seeds
-
-        conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
-    return 0 if record.status == "measured" else 1
-
-
-def _measured(settings: RunSettings) -> tuple[Record, Filed | None]:
-    """The record of a run, and what was filed of it: nothing where `resume` found everything done."""
-    from zoo import pipeline
-    from zoo.results.run_folder import taken
-    from zoo.runtime.distributed import is_main_process
-
-    with taken(settings.run_dir) if is_main_process() else nullcontext():
-        if settings.asked.resume:
-            from zoo.config.remaining import remaining
-            from zoo.console import announce_rest
-
-            left = remaining(settings)
-            announce_rest(settings.entry.name, left.standing, left.reasons, left.path)
-            if left.record is not None and not left.reasons:
-                if is_main_process():
-                    left.record.write(settings.run_dir / "record.json")
-                return left.record, None
-            settings = replace(settings, measure=tuple(left.reasons), standing=left.standing)
-        return pipeline.run(settings)
-
-
-def _going_on(config: dict[str, Any]) -> str:
-    """How an interrupted training goes on from its last checkpoint."""
-    training = config["run"]["name"] == "train"
-    return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
+    return Job(config=plain, overrides=tuple(of_hydra.overrides.task), run_dir=of_hydra.runtime.output_dir)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,6 @@ def announce_rest(entry: str, standing: Sequence[str], reasons: Mapping[str, str
         reasons: those that are made, each with the reason.
         filed: the record that has the former.
     """
-    from zoo.runtime.distributed import is_main_process
-
-    if not is_main_process():
-        return
     if standing:
         log.info("%s: %s stand%s (%s)", entry, ", ".join(standing), "s" if len(standing) == 1 else "", filed)
     if reasons and filed is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import make_hardware
 from safetensors.torch import load_file, save_file
 
 from zoo.catalog import entry as entry_module
@@ -34,6 +35,7 @@ from zoo.results.outcome import add_part
 from zoo.results.record import DataRecord, Record
 from zoo.results.staleness import MISSING
 
+MACHINE = make_hardware("epyc")
 ENTRY, ANOTHER = "shapes_retinanet_r10_fpn", "shapes_yolov8_p"
 NUMBERS: dict[str, dict[str, Any]] = {"accuracy": {"box_AP": 21.9}, "complexity": {"params": 630_000}}
 ASKED = ["measure=[accuracy,complexity]", "device=cpu"]
@@ -79,7 +81,7 @@ def settings(folder: Path, *overrides: str, entry: str = ENTRY) -> RunSettings:
 
 def measured(asked: RunSettings) -> Record:
     """File what a run leaves, without running it; returns it."""
-    record, weights = module._prospect(asked)
+    record, weights = module._prospect(asked, MACHINE)
     assert record.checkpoint is not None
     if weights is not None and weights.sha256 is not None:
         record.checkpoint.sha256 = weights.sha256
@@ -90,7 +92,7 @@ def measured(asked: RunSettings) -> Record:
 
 
 def reasons(folder: Path, *overrides: str, entry: str = ENTRY) -> dict[str, str]:
-    return dict(remaining(settings(folder, *overrides, entry=entry)).reasons)
+    return dict(remaining(settings(folder, *overrides, entry=entry), MACHINE).reasons)
 
 
 def of_all(reason: str) -> dict[str, str]:
@@ -101,7 +103,7 @@ def test_the_same_is_done(tmp_path: Path, data: Path) -> None:
     where = f"data.root={data}"
     assert reasons(tmp_path, where) == of_all(MISSING)
     measured(settings(tmp_path, where))
-    left = remaining(settings(tmp_path, where))
+    left = remaining(settings(tmp_path, where), MACHINE)
     assert (dict(left.reasons), left.standing) == ({}, ("accuracy", "complexity"))
     assert left.path is not None
     assert left.record is not None
@@ -114,7 +116,7 @@ def test_the_same_is_done(tmp_path: Path, data: Path) -> None:
 def test_another_measurement_is_missing_alone(tmp_path: Path, data: Path) -> None:
     where = f"data.root={data}"
     measured(settings(tmp_path, where))
-    more = remaining(replace(settings(tmp_path, where), measure=("accuracy", "speed")))
+    more = remaining(replace(settings(tmp_path, where), measure=("accuracy", "speed")), MACHINE)
     assert (dict(more.reasons), more.standing) == ({"speed": MISSING}, ("accuracy",))
 
 
@@ -136,7 +138,7 @@ def test_two_models_never_share_an_answer(tmp_path: Path, data: Path) -> None:
     measured(settings(tmp_path, where))
     assert reasons(tmp_path, where, entry=ANOTHER) == of_all(MISSING)
     measured(settings(tmp_path, where, entry=ANOTHER))
-    found = [remaining(settings(tmp_path, where, entry=entry)).record for entry in (ENTRY, ANOTHER)]
+    found = [remaining(settings(tmp_path, where, entry=entry), MACHINE).record for entry in (ENTRY, ANOTHER)]
     assert [record.entry for record in found if record is not None] == [ENTRY, ANOTHER]
 
 

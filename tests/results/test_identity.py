@@ -92,6 +92,8 @@ EXECUTION = {
     *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
     "measure",
     "resume",
+    "sweep.timeout_min",
+    "sweep.gpus",
     "workers",
     "checkpoint.path",
     "checkpoint.url",

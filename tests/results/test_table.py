@@ -12,9 +12,12 @@ import pytest
 from made_up import cell, make_catalogue, make_entry, make_record
 
 from zoo.errors import UsageError, ZooError
+from zoo.measure.measurement import measurement
 from zoo.results.ledger import Ledger
 from zoo.results.table import check_tables, current_folder, frame, stale_tables, write_tables
 from zoo.runtime.provenance import Code
+
+PARTS, OPTIONAL = ("accuracy", "speed", "memory", "complexity"), ("noise", "onnx_latency", "train_memory")
 
 MEASURED: dict[str, Any] = {
     "box_AP": 37.4123,
@@ -104,8 +107,10 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "params_m": "41.53",
         "gmacs": "207.1",
         "hardware": "h200-sxm",
-        "date": "2026-01-01",
-        "commit": "6ff6315a+dirty",
+        **{f"{name}_date": "2026-01-01" for name in PARTS},
+        **{f"{name}_commit": "6ff6315a+dirty" for name in PARTS},
+        **{f"{name}_version": str(measurement(name).version) for name in PARTS[1:]},
+        **{f"{name}_{what}": "" for name in OPTIONAL for what in ("date", "commit", "version")},
     }
 
 
@@ -142,7 +147,7 @@ def test_a_row_without_a_record_has_a_hyphen_for_everything_measured(results: Pa
     empty = {name for name, text in row.items() if text == ""}
     assert {"reason", "mask_AP", "published_onnx_ms", "box_delta"} <= empty, "the row has no such number"
     assert {row[name] for name in row.keys() - empty} == {"-"}
-    assert {"box_AP", "box_verdict", "fps", "memory_gb", "params_m", "weights", "commit"} <= row.keys() - empty
+    assert {"box_AP", "box_verdict", "fps", "memory_gb", "params_m", "weights", "speed_commit"} <= row.keys() - empty
 
 
 def test_each_condition_has_a_row_of_its_own(results: Path) -> None:
@@ -156,6 +161,32 @@ def test_each_condition_has_a_row_of_its_own(results: Path) -> None:
     assert list(rows["reason"])[1] == "measured with precision=bf16"
 
 
+def test_each_number_has_the_date_and_the_commit_of_its_own_measurement(results: Path) -> None:
+    code = Code(version="1", commit="b" * 40)
+    timed = make_record("mmdet_a", measured={"fps": 99.0}, code=code, finished="2026-02-03T00:00:00+00:00")
+    Ledger(results).file(timed)
+    write_tables(results)
+    row = read_csv(results).loc["mmdet_a"]
+    assert (row["box_AP"], row["accuracy_date"], row["accuracy_commit"]) == ("37.41", "2026-01-01", "6ff6315a+dirty")
+    assert (row["fps"], row["speed_date"], row["speed_commit"]) == ("99.00", "2026-02-03", "bbbbbbbb")
+    text = (current_folder(results) / "h200-sxm.md").read_text(encoding="utf-8")
+    accuracy, _, _, measured = (part for part in text.split("\n## ")[1:])
+    assert [cells[-3:-1] for cells in table_rows(accuracy, "mmdet_a")] == [["2026-01-01", "6ff6315a+dirty"]]
+    stamps = "2026-01-01 6ff6315a+dirty"
+    assert table_rows(measured, "mmdet_a") == [["mmdet_a", stamps, "", "2026-02-03 bbbbbbbb", stamps, stamps, "", ""]]
+    dash = "\N{EN DASH}"
+    assert table_rows(measured, "ultralytics_d") == [
+        ["ultralytics_d", dash, "", "2026-01-01 " + dash, dash, dash, "", ""]
+    ]
+    assert table_rows(measured, "mmdet_b") == [["mmdet_b", "-", "", "-", "-", "-", "", ""]]
+
+
+def table_rows(markdown: str, entry: str) -> list[list[str]]:
+    """The cells of the lines of Markdown tables that begin with an entry."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if "|" in line]
+    return [cells for cells in lines if cells[0] == entry]
+
+
 def test_rows_are_in_catalogue_order(results: Path) -> None:
     add(results, "paddle_c")
     add(results, "mmdet_b")
@@ -164,7 +195,7 @@ def test_rows_are_in_catalogue_order(results: Path) -> None:
 
 
 def test_markdown_counts_and_names_its_version(results: Path) -> None:
-    _, as_json, markdown = write_tables(results)
+    _, as_json, markdown = write_tables(results)[:3]
     text = markdown.read_text(encoding="utf-8")
     assert "2 of 4 rows measured, 2 without a record on this machine.\n" in text
     version = current_folder(results).name
@@ -173,7 +204,7 @@ def test_markdown_counts_and_names_its_version(results: Path) -> None:
     assert document["rows"] == read_csv(results).to_dict("records")
     assert f"Protocols: mmdet 1. Table version: `{version}`" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 3 * (2 + 4)
+    assert len(tables) == 4 * (2 + 4)
     add(results, "mmdet_a", conditions=("precision=bf16",))
     add(results, "paddle_c", trained=True, hash_evidence="none")
     text = write_tables(results)[2].read_text(encoding="utf-8")
@@ -183,7 +214,7 @@ def test_markdown_counts_and_names_its_version(results: Path) -> None:
 
 def test_text_cannot_break_the_markdown(results: Path) -> None:
     add(results, "mmdet_b", conditions=("data.split=a|b",))
-    *_, markdown = write_tables(results)
+    markdown = write_tables(results)[2]
     assert "measured with data.split=a\\|b" in markdown.read_text(encoding="utf-8")
 
 
@@ -207,8 +238,12 @@ def test_writing_twice_gives_the_same_bytes(results: Path) -> None:
 
 
 def test_check_names_what_is_out_of_date(results: Path) -> None:
-    csv, as_json, markdown = (current_folder(results) / f"h200-sxm.{kind}" for kind in ("csv", "json", "md"))
-    assert check_tables(results) == [csv, as_json, markdown], "missing"
+    csv, as_json, markdown, *others = (
+        current_folder(results) / f"{name}.{kind}"
+        for name in ("h200-sxm", "_machines")
+        for kind in ("csv", "json", "md")
+    )
+    assert check_tables(results) == [csv, as_json, markdown, *others], "missing"
     write_tables(results)
     markdown.write_text(markdown.read_text(encoding="utf-8") + "edited\n", encoding="utf-8")
     assert check_tables(results) == [markdown]
@@ -220,7 +255,7 @@ def test_check_names_what_is_out_of_date(results: Path) -> None:
 def test_each_machine_has_its_own_tables(results: Path) -> None:
     add(results, "mmdet_a", measured={"fps": 4.0}, hardware="cpu")
     assert [path.name for path in write_tables(results)] == [
-        f"{machine}.{kind}" for machine in ("cpu", "h200-sxm") for kind in ("csv", "json", "md")
+        f"{machine}.{kind}" for machine in ("cpu", "h200-sxm", "_machines") for kind in ("csv", "json", "md")
     ]
     assert list(read_csv(results, "cpu")["fps"]) == ["4.00", "-", "-", "-"]
 
@@ -233,7 +268,8 @@ def test_tables_of_a_machine_without_records_go(results: Path) -> None:
     (results / "records" / "cpu" / "mmdet_a.json").unlink()
     gone = [current_folder(results) / f"cpu.{kind}" for kind in ("csv", "json", "md")]
     assert stale_tables(results) == gone
-    assert check_tables(results) == gone
+    over_all = [current_folder(results) / f"_machines.{kind}" for kind in ("csv", "json", "md")]
+    assert check_tables(results) == [*over_all, *gone]
     write_tables(results)
     assert not any(path.exists() for path in gone)
     assert notes.exists(), "what others put there stays"

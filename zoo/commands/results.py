@@ -82,7 +82,7 @@ def _diff_records(paths: Sequence[str], style: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from zoo.results.report.page import write_report
+    from zoo.results.report.site import write_report
 
     print(f"wrote {write_report(options.results_dir)}")
     return 0

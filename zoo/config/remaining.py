@@ -22,7 +22,7 @@ from zoo.results.ledger import Ledger, readable
 from zoo.results.origin import environment
 from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.staleness import MISSING, Present, stale, unfinished
-from zoo.runtime.hardware import fingerprint, is_here, resolve_device
+from zoo.runtime.hardware import Hardware, is_here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +42,17 @@ class Remaining:
     record: Record | None = None
 
 
-def remaining(settings: RunSettings) -> Remaining:
-    """What a run has still to do, by the record of an earlier one on this machine.
+def remaining(settings: RunSettings, hardware: Hardware) -> Remaining:
+    """What a run has still to do, by the record of an earlier one on the same machine. Imports no torch.
 
-    Where weights, data or device are not what they should be nothing counts as done: the run itself says why.
+    Where weights or data are not what they should be nothing counts as done: the run itself says why.
+
+    Args:
+        settings: the run.
+        hardware: what it would run on.
     """
     try:
-        record, weights = _prospect(settings)
+        record, weights = _prospect(settings, hardware)
     except ZooError:
         return Remaining(reasons=dict.fromkeys(settings.measure, MISSING))
     path = Ledger(settings.results_dir).path(record)
@@ -94,16 +98,15 @@ def stale_row(record: Record, results_dir: Path) -> dict[str, str]:
     return stale(record, present, record.parts)
 
 
-def _prospect(settings: RunSettings) -> tuple[Record, ExpectedFile | None]:
+def _prospect(settings: RunSettings, hardware: Hardware) -> tuple[Record, ExpectedFile | None]:
     """The record that a run would leave, without its numbers, and what is known of its weights.
 
     Raises:
         ZooError: it could not be measured.
     """
-    device = resolve_device(settings.asked.device)
     record = settings.new_record()
-    record.status, record.hardware = "measured", fingerprint(device)
-    record.identity = record.identity.on(device.type)
+    record.status, record.hardware = "measured", hardware
+    record.identity = record.identity.on("cpu" if hardware.gpu is None else "cuda")
     weights = _expected(settings)
     own = settings.asked.checkpoint
     if own.path is not None or own.url is not None:

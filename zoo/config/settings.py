@@ -126,6 +126,19 @@ class ResultsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """How the runs of a sweep (-m) are carried out.
+
+    Attributes:
+        timeout_min: minutes that a run may take; null for any number.
+        gpus: GPUs that are dealt out, one to a run, such as [0,1,2,3]; a launcher says how many run at a time.
+    """
+
+    timeout_min: Annotated[float, Minimum(0)] | None = None
+    gpus: tuple[Annotated[int, Minimum(0)], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSettings:
     """Evaluate the published weights.
 
@@ -177,6 +190,7 @@ class Settings:
         data: images.
         speed: how much is timed.
         results: where records are kept.
+        sweep: how the runs of a sweep are carried out.
         run: whether the model is trained first.
     """
 
@@ -193,6 +207,7 @@ class Settings:
     data: DataSettings
     speed: SpeedSettings
     results: ResultsSettings
+    sweep: SweepSettings = SweepSettings()
     run: EvaluateSettings | TrainSettings
 
 
@@ -218,7 +233,7 @@ class RunSettings:
             own has its own ones when it is evaluated.
         results_dir: folder of records and tables.
         run_dir: folder of this run's record and predictions.
-        standing: names of measurements that were asked for too, and were made before.
+        standing: whether other measurements that were asked for were made before, and stand.
     """
 
     entry: Entry
@@ -236,7 +251,7 @@ class RunSettings:
     classes: tuple[str, ...]
     results_dir: Path
     run_dir: Path
-    standing: tuple[str, ...] = ()
+    standing: bool = False
 
     def begins_with(self, checkpoint: Checkpoint) -> bool:
         """Whether a training begins with this file."""

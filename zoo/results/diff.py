@@ -17,6 +17,7 @@ from zoo.catalog.entry import METRICS, Entry, PublishedCell, entry_names, read_e
 from zoo.errors import UsageError
 from zoo.measure.measurement import metrics
 from zoo.results.bias import Bias, find_biases
+from zoo.results.cells import markdown_table
 from zoo.results.evidence import NOTHING, Evidence
 from zoo.results.ladder import ALARMS, BLOCKED, FAILED, LADDER, NOT_COMPARED, digits, source_of
 from zoo.results.published import catalogue_key, hardware_bound, machine_of, measured_on, published_cells
@@ -168,14 +169,7 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
 def _table(rows: Sequence[Mapping[str, str]], width: int | None, layout: Layout = PLAIN) -> str:
     if width is not None or not rows:
         return table(rows, width, layout)
-    lines = [[value.replace("|", "\\|") for value in row.values()] for row in rows]
-    return _grid(list(rows[0]), lines)
-
-
-def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    from tabulate import tabulate  # not needed by the quick commands
-
-    return tabulate(lines, headers=header, tablefmt="github", disable_numparse=True)
+    return markdown_table(rows)
 
 
 def render_comparison(old: Record, new: Record, width: int | None = None) -> str:

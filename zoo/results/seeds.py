@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,11 @@ def label(record: Record) -> str:
     differences = [item for item in record.identity.differences if not item.startswith("seed=")]
     words = ", ".join((*differences, "trained", f"{count} seed{'s' if count > 1 else ''}"))
     return f"{record.name or record.entry} ({words})"
+
+
+def without_seeds(called: str) -> str:
+    """What `label` gives, without the number of seeds: it grows, and the row stays the same."""
+    return re.sub(r", \d+ seeds?\)$", ")", called)
 
 
 def per_seed(record: Record, metric: str) -> list[float]:

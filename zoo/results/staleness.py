@@ -72,8 +72,6 @@ def stale(record: Record, present: Present, names: Iterable[str]) -> dict[str, s
 def unfinished(record: Record | None, present: Present, names: Iterable[str]) -> dict[str, str]:
     """The measurements that a run still has to make, each with the reason; see `stale`.
 
-    What the machine could not measure before, for want of a GPU or of memory, is not tried again.
-
     Args:
         record: what was measured; None where nothing was.
         present: what would be.
@@ -83,7 +81,7 @@ def unfinished(record: Record | None, present: Present, names: Iterable[str]) ->
     if record is None:
         return dict.fromkeys(names, MISSING)
     aged = stale(record, present, names)
-    lacking = [name for name in names if name not in record.parts and name not in record.skipped]
+    lacking = [name for name in names if name not in record.parts]
     if record.trained and lacking:
         aged = dict.fromkeys(names, MISSING) | aged
     return {name: aged.get(name, MISSING) for name in names if name in aged or name in lacking}

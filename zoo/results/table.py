@@ -1,4 +1,4 @@
-"""Records to tables: CSV, Markdown and JSON for each machine, the same bytes every time.
+"""Records to tables: CSV, Markdown and JSON for each machine and over all of them, the same bytes every time.
 
 They lie under `tables/<version>/` (`zoo.results.version`); folders of other versions are never touched.
 The tables are derived: whoever has the records can write them again, and `zoo table --check` proves
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from zoo.catalog.entry import Entry, read_entries
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements, metrics
+from zoo.results import machines
+from zoo.results.cells import MISSING, as_text, cell, markdown_table, protocol_version, provenance, stamp
 from zoo.results.evidence import NOTHING, Evidence
 from zoo.results.gather import gather_evidence
 from zoo.results.ladder import FAILED, printed
 from zoo.results.published import catalogue_key, machine_of, published_cells
 from zoo.results.record import ProtocolRecord, Record, Times, Verdict
-from zoo.results.seeds import label, rows, spread
+from zoo.results.seeds import label, rows
 from zoo.results.verdict import judge
 from zoo.results.version import table_version
 from zoo.runtime.provenance import Code
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PARTS = ("backbone", "neck", "schedule", "loss")
-
-MISSING = "-"
-"""What a table shows of a row that has no record on its machine."""
 
 _MARKER = "<!-- written by `zoo table` from the records; edits are lost -->"
 
@@ -47,16 +46,17 @@ def _sections() -> dict[str, tuple[str, ...]]:
     """Title -> columns of the Markdown tables; what was measured comes from the measurements themselves."""
     judged = [f"{kind}_{name}" for kind in ("box", "mask") for name in ("delta", "verdict")]
     accuracy = [column.name for column in measurements()["accuracy"].columns]
+    stamped = ("accuracy_date", "accuracy_commit")
     first = [
         *("published_box_AP", "box_AP", *judged[:2], "published_mask_AP", "mask_AP", *judged[2:]),
     ]
     others = [column.name for column in _other_columns()]
     return {
-        "Accuracy": ("entry", *first, *(name for name in accuracy if name not in first), "reason"),
+        "Accuracy": ("entry", *first, *(name for name in accuracy if name not in first), *stamped, "reason"),
         "Speed, memory, complexity": ("entry", "precision", *others),
         "What was run": (
             *("entry", *_PARTS, "weights", "hash_evidence", "data", "split", "images"),
-            *("protocol", "protocol_version", "date", "commit"),
+            *("protocol", "protocol_version"),
         ),
     }
 
@@ -107,12 +107,12 @@ def not_published(record: Record, entry: Entry | None) -> dict[str, str]:
     compared = published_cells(entry) if entry and not record.identity.changes else {}
     shown = {metrics()[metric][1].key for metric in compared if metric in metrics()}
     columns = [column for item in measurements().values() for column in item.columns if not column.published]
-    cells = {column.name: _cell(record, column) for column in columns if not shown & set(column.keys)}
+    cells = {column.name: cell(record, column) for column in columns if not shown & set(column.keys)}
     return {name.replace("_", " "): text for name, text in cells.items() if text != ABSENT}
 
 
 def write_tables(results_dir: Path) -> list[Path]:
-    """Write the tables of every machine that has records, and remove those of machines without.
+    """Write the tables of every machine that has records and the one over all, and remove those of machines without.
 
     Returns:
         The tables that are there now. `stale_tables` tells beforehand what will be removed.
@@ -138,6 +138,8 @@ def check_tables(results_dir: Path) -> list[Path]:
 def stale_tables(results_dir: Path) -> list[Path]:
     """Tables of machines that no record is of any more. Files of other origin are not looked at."""
     present = {machine_of(record) for record in rows(results_dir)}
+    if present:
+        present.add(machines.NAME)
     found = sorted(path for path in current_folder(results_dir).glob("*.*") if path.suffix in (".csv", ".md", ".json"))
     return [path for path in found if path.stem not in present and _is_ours(path)]
 
@@ -148,7 +150,7 @@ def current_folder(results_dir: Path) -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    return (_read(path) or "").startswith((_MARKER, "entry,status,", _JSON_BEGIN))
+    return (_read(path) or "").startswith((_MARKER, "entry,status,", "entry,box_AP@", _JSON_BEGIN))
 
 
 def _read(path: Path) -> str | None:
@@ -168,12 +170,29 @@ def _texts(results_dir: Path) -> dict[Path, str]:
         table = _whole_frame(found, entries, hardware, evidence)
         csv = str(table.to_csv(index=False, lineterminator="\n"))
         measured = sum(record.is_the_row_itself for record in found)
-        whole = {"table_version": folder.name, "hardware": hardware, "rows": table.to_dict("records")}
+        whole = {"table_version": folder.name, "hardware": hardware, "rows": _lines(table)}
         # Not with_suffix: a machine's name may hold a dot.
         texts[folder / f"{hardware}.csv"] = csv
-        texts[folder / f"{hardware}.json"] = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        texts[folder / f"{hardware}.json"] = _json(whole)
         texts[folder / f"{hardware}.md"] = _markdown(hardware, table, folder.name, measured)
-    return texts
+    return texts | _over_machines(folder, records) if records else {}
+
+
+def _over_machines(folder: Path, records: Sequence[Record]) -> dict[Path, str]:
+    """The table over all machines."""
+    import pandas as pd
+
+    lines = machines.rows_by_machine(records)
+    heading = [_MARKER, "# The same row on every machine", f"Table version: `{folder.name}`."]
+    return {
+        folder / f"{machines.NAME}.csv": str(pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")),
+        folder / f"{machines.NAME}.json": _json({"table_version": folder.name, "rows": lines}),
+        folder / f"{machines.NAME}.md": "\n\n".join([*heading, *machines.machines_markdown(records)]) + "\n",
+    }
+
+
+def _json(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _markdown(hardware: str, table: pd.DataFrame, version: str, measured: int) -> str:
@@ -191,10 +210,14 @@ def _markdown(hardware: str, table: pd.DataFrame, version: str, measured: int) -
         f"Protocols: {used}. Table version: `{version}`.",
     ]
     for title, columns in _sections().items():
-        cells = table[list(columns)].replace({r"\|": r"\\|"}, regex=True)
-        cells = cells.rename(columns=lambda column: str(column).replace("_", " "))
-        parts += [f"## {title}", cells.to_markdown(index=False, tablefmt="github", disable_numparse=True)]
+        parts += [f"## {title}", markdown_table(_lines(table[list(columns)]))]
+    stamps = [{"entry": row["entry"], **{name: stamp(row, name) for name in measurements()}} for row in _lines(table)]
+    parts += ["## When each was measured, and by which commit", markdown_table(stamps)]
     return "\n\n".join([*parts, _LEGEND]) + "\n"
+
+
+def _lines(table: pd.DataFrame) -> list[dict[str, str]]:
+    return [{str(column): str(value) for column, value in row.items()} for row in table.to_dict("records")]
 
 
 def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> dict[str, str]:
@@ -205,21 +228,20 @@ def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> d
         "status": record.status,
         "upstream": entry.upstream if entry else ABSENT,
         **{part: entry.parts.get(part, "") if entry else ABSENT for part in _PARTS},
-        "weights": _text(checkpoint and checkpoint.sha256)[:8],
-        "hash_evidence": _text(checkpoint and checkpoint.hash_evidence),
-        "data": _text(data and data.name),
-        "split": _text(data and data.split),
-        "images": _text(data and data.images),
-        "protocol": _text(protocol.name or None),
-        "protocol_version": _text(protocol.version or None),
-        "precision": _text(record.identity.condition.get("precision")),
+        "weights": as_text(checkpoint and checkpoint.sha256)[:8],
+        "hash_evidence": as_text(checkpoint and checkpoint.hash_evidence),
+        "data": as_text(data and data.name),
+        "split": as_text(data and data.split),
+        "images": as_text(data and data.images),
+        "protocol": as_text(protocol.name or None),
+        "protocol_version": as_text(protocol_version(record)),
+        "precision": as_text(record.identity.condition.get("precision")),
         **_accuracy(record, entry, "box", verdicts),
         **_accuracy(record, entry, "mask", verdicts),
         "reason": _reason(record, entry, verdicts),
         **_others(record, entry),
         "hardware": machine_of(record),
-        "date": _text((record.times.finished or "")[:10] or None),
-        "commit": _commit(record),
+        **provenance(record),
     }
 
 
@@ -241,7 +263,7 @@ def _accuracy(record: Record, entry: Entry | None, kind: str, verdicts: Mapping[
     metric = f"{kind}_AP"
     columns = [column for column in measurements()["accuracy"].columns if column.name.startswith(f"{kind}_")]
     cells = entry.cells(metric) if entry else ()
-    found = {column.name: _cell(record, column) for column in columns}
+    found = {column.name: cell(record, column) for column in columns}
     if kind == "mask" and not cells and all(record.number(column.keys[0]) is None for column in columns):
         return dict.fromkeys((f"published_{metric}", *found, f"{kind}_delta", f"{kind}_verdict"), "")
     outcome = verdicts.get(metric)
@@ -269,31 +291,8 @@ def _others(record: Record, entry: Entry | None) -> dict[str, str]:
             elif column.published:
                 found[column.name] = printed(cells[column.name]) if cells[column.name] else ""
             else:
-                found[column.name] = _cell(record, column)
+                found[column.name] = cell(record, column)
     return found
-
-
-def _cell(record: Record, column: Column) -> str:
-    """A number, or which of the ways of not being there it has."""
-    for key in column.keys:
-        if column.decimals is None:
-            text = record.text(key)
-        else:
-            value = record.number(key)
-            text = None if value is None else f"{value * column.scale:.{column.decimals}f}" + _spread(record, key)
-        if text is not None:
-            return text
-    return ABSENT if record.status == "measured" else record.status.upper()
-
-
-def _spread(record: Record, metric: str) -> str:
-    """What follows the mean over several seeds."""
-    deviation = spread(record, metric)
-    return "" if deviation is None else f" ± {deviation:.2f}"
-
-
-def _text(value: object) -> str:
-    return ABSENT if value is None else str(value)
 
 
 def _reason(record: Record, entry: Entry | None, verdicts: Mapping[str, Verdict]) -> str:
@@ -304,8 +303,3 @@ def _reason(record: Record, entry: Entry | None, verdicts: Mapping[str, Verdict]
     else:
         reasons = [verdicts[metric].reason for metric in ("box_AP", "mask_AP") if metric in verdicts]
     return "; ".join(dict.fromkeys(" ".join(reason.split()) for reason in reasons if reason))
-
-
-def _commit(record: Record) -> str:
-    commit = _text(record.code.commit)[:8]
-    return f"{commit}+dirty" if record.code.dirty else commit

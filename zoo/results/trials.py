@@ -67,6 +67,32 @@ def trials_of_rows(records: Sequence[Record]) -> dict[str, tuple[Trial, ...]]:
     return {key: trials for key, trials in found.items() if trials}
 
 
+def without_trials(records: Sequence[Record]) -> list[Record]:
+    """Some records without those that say nothing but what a switch makes of another one's accuracy.
+
+    Raises:
+        UsageError: a zoo's list of switches is faulty.
+    """
+    plain = defaultdict(list)
+    for record in records:
+        if not record.identity.changes and not record.trained:
+            plain[record.entry].append(record)
+    return [record for record in records if not _is_only_a_trial(record, plain[record.entry])]
+
+
+def _is_only_a_trial(other: Record, records: Iterable[Record]) -> bool:
+    """Whether a run measured accuracy alone, with a listed switch changed from one of some records."""
+    if set(other.parts) != {ACCURACY} or not (other.identity.changes or other.identity.conditions):
+        return False
+    switches = read_switches(other.zoo)
+    return any(
+        _is_trial(record, other, set(switch.applied(record.protocol.config)))
+        for record in records
+        if record is not other and _alike(record, other)
+        for switch in switches
+    )
+
+
 def accuracy_of(record: Record) -> dict[str, float]:
     """The numbers of a record's accuracy, by their names."""
     part = record.parts.get(ACCURACY)

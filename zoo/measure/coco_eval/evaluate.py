@@ -103,6 +103,36 @@ class CocoResult:
         precision = np.ascontiguousarray(self.precision[:, :, :, 0, -1])  # (T, R, K), summed in one order always
         return np.where(precision[0, 0] < 0, -1.0, precision.mean(axis=(0, 1)) * 100)
 
+    def pr_curves(self, *thresholds: float) -> Floats:
+        """Precision (K, R) over recall 0, 0.01 ... 1 of each category, the mean over some IoU thresholds.
+
+        All sizes, at the highest limit; -1 for a category without objects.
+
+        Args:
+            thresholds: of COCO's ten; none means all of them.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        at = np.isclose(IOU_THRESHOLDS, np.array(thresholds or IOU_THRESHOLDS)[:, None])  # (asked, T)
+        if not at.any(axis=1).all():
+            raise ValueError(f"no IoU thresholds {thresholds} among {IOU_THRESHOLDS}")
+        curves: Floats = self.precision[at.any(axis=0), :, :, 0, -1].mean(axis=0)  # (R, K)
+        return curves.T
+
+    def mean_pr_curve(self, *thresholds: float) -> Floats:
+        """The mean (R,) of `pr_curves` over the categories that have objects, zeros where none has.
+
+        The mean of its R numbers is AP at those thresholds.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        curves = self.pr_curves(*thresholds)
+        counts = curves[:, 0] >= 0
+        mean: Floats = curves[counts].mean(axis=0) if counts.any() else np.zeros(curves.shape[1])
+        return mean
+
 
 def evaluate(
     ground_truth: CocoGroundTruth,
@@ -123,6 +153,43 @@ def evaluate(
         DataError: a detection is of an image that the ground truth does not have.
         ZooError: a score or a box is not finite, or masks are asked for and not there.
     """
+    return result_of(match_detections(ground_truth, detections, iou_type, max(max_detections)), max_detections)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MatchedDetections:
+    """Detections of a data set and the objects that they found: what every curve is drawn from.
+
+    Attributes:
+        ranking: detections of known categories, in the order in which they count.
+        scores: float64 (D,), in the order of the ranking.
+        in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
+        found: those that found an object.
+        target: int64 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
+            ground truth; -1 for none.
+        targets: the objects.
+    """
+
+    ranking: Ranking
+    scores: Floats
+    in_area: npt.NDArray[np.bool_]
+    found: Matched
+    target: Ints
+    targets: Targets
+
+
+def match_detections(
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, iou_type: IouType, limit: int = MAX_DETECTIONS[-1]
+) -> MatchedDetections:
+    """Match the detections of a data set to its objects, as `evaluate` does.
+
+    Args:
+        iou_type: whether boxes or masks are compared.
+        limit: the highest number of detections per image and category that curves are drawn of.
+
+    Raises:
+        DataError, ZooError: as `evaluate` does.
+    """
     image_index, category_index = _look_up(ground_truth, detections)
     ranking = rank_detections(
         image_index,
@@ -131,11 +198,30 @@ def evaluate(
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
-    in_area = inside(_areas(detections, iou_type)[ranking.input_index])  # (A, D)
-    targets = _Targets.of(ground_truth)
-    found = _match(ground_truth, targets, detections, ranking, iou_type, max(max_detections))
-    scores = detections.score[ranking.input_index]
-    curves = accumulate(ranking, scores, in_area, found, targets.positives, max_detections)
+    targets = Targets.of(ground_truth)
+    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, limit)
+    target = np.full(len(ranking.rank), -1)
+    took = np.flatnonzero(matches.target >= 0)
+    target[candidates[took]] = targets.source[matches.target[took]]
+    return MatchedDetections(
+        ranking=ranking,
+        scores=detections.score[ranking.input_index],
+        in_area=inside(_areas(detections, iou_type)[ranking.input_index]),
+        found=_in_ranking(matches, candidates),
+        target=target,
+        targets=targets,
+    )
+
+
+def result_of(matched: MatchedDetections, max_detections: Sequence[int] = MAX_DETECTIONS) -> CocoResult:
+    """Average precision and recall of matched detections.
+
+    Args:
+        max_detections: three limits, ascending, none above the one that the detections were matched by.
+    """
+    curves = accumulate(
+        matched.ranking, matched.scores, matched.in_area, matched.found, matched.targets.positives, max_detections
+    )
     return CocoResult(
         precision=curves.precision,
         recall=curves.recall,
@@ -192,11 +278,12 @@ def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Targets:
+class Targets:
     """The objects by group, in each as in the file.
 
     Attributes:
         source: (G,), positions in the ground truth.
+        group: (G,), category * images + image, as `ranking` numbers them; ascending.
         in_group: (groups,), how many objects each group has.
         is_crowd: bool (G,), whether the object is a crowd.
         ignored: bool (A, G), crowds and what lies outside the area range.
@@ -204,13 +291,14 @@ class _Targets:
     """
 
     source: Ints
+    group: Ints
     in_group: Ints
     is_crowd: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     positives: Ints
 
     @classmethod
-    def of(cls, ground_truth: CocoGroundTruth) -> _Targets:
+    def of(cls, ground_truth: CocoGroundTruth) -> Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
         category_index = by_id[ground_truth.category_index]
@@ -221,6 +309,7 @@ class _Targets:
         category = category_index[source]
         return cls(
             source=source,
+            group=group[source],
             in_group=np.bincount(group, minlength=images * categories),
             is_crowd=is_crowd,
             ignored=ignored,
@@ -230,13 +319,13 @@ class _Targets:
 
 def _match(
     ground_truth: CocoGroundTruth,
-    targets: _Targets,
+    targets: Targets,
     detections: DetectionColumns,
     ranking: Ranking,
     iou_type: IouType,
     limit: int,
-) -> Matched:
-    """The detections with a match."""
+) -> tuple[Matches, Ints]:
+    """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
@@ -251,8 +340,7 @@ def _match(
         masks = [given[i] for i in input_index.tolist()]
         target_masks = [ground_truth.rle(int(i)) for i in targets.source]
         pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    matches = match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd)
-    return _in_ranking(matches, candidates)
+    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), candidates
 
 
 def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
