@@ -112,7 +112,7 @@ def draw(pixels: Pixels, outlines: Sequence[Outline], *, name: str) -> str:
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {shown_width} {shown_height}" width="{shown_width}" '
         f'height="{shown_height}" role="img" aria-label="{escape(_alternative(outlines, name))}" '
-        'style="max-width:100%;height:auto" font-family="sans-serif" font-size="12" font-weight="600">'
+        'font-family="sans-serif" font-size="12" font-weight="600">'
         f'<image href="data:image/jpeg;base64,{jpeg}" width="{shown_width}" height="{shown_height}" '
         'preserveAspectRatio="none"/>'
     )
@@ -136,7 +136,7 @@ def legend(meanings: Sequence[tuple[str, str]]) -> str:
     height = 20 * len(meanings) + 4
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height}" width="620" height="{height}" role="img" '
-        'aria-label="what the lines of the drawn images mean" style="max-width:100%;height:auto" '
+        'aria-label="what the lines of the drawn images mean" '
         f'font-family="sans-serif" font-size="13">{"".join(rows)}</svg>'
     )
 
