@@ -66,6 +66,7 @@ def entry(results: Path, name: str) -> str:
 def test_rows_are_counted_and_those_that_nobody_tried(results: Path) -> None:
     text = read(results).text
     assert "rows published 6 attempted 4 measured 2 blocked 1 failed 1 without a record 2" in text
+    assert "1 NUMERIC 1 DRIFT 1 BLOCKED 1 FAILED Zoos" in text
     assert "mmdet 3 2 1 1 0 0 1 1 NUMERIC 1 BLOCKED paddle" in text, "rows, attempted, measured, blocked, failed, part"
     assert "ultralytics 1 0 0 0 0 0 1" in text
     assert "h200-sxm 5 3 1 1" in text, "runs, measured, blocked, failed"
@@ -89,10 +90,10 @@ def test_every_verdict_stands_in_the_matrix_as_text(results: Path) -> None:
 
 def test_every_row_of_the_catalogue_is_a_line_of_the_table(results: Path) -> None:
     page = read(results)
-    assert "mmdet_a mmdet h200-sxm box EXACT 37.4 37.41 +0.01 61.25 16.0" in page.text
-    assert "mmdet_b mmdet h200-sxm box BLOCKED 37.4 link dead" in page.text
-    assert "paddle_c paddle h200-sxm box FAILED 37.4 out of memory" in page.text
-    assert "mmdet_e mmdet NO-RECORD 37.4" in page.text
+    assert "mmdet_a box EXACT h200-sxm 37.4 37.41 +0.01 61.25 16.0 mmdet" in page.text
+    assert "mmdet_b box BLOCKED h200-sxm 37.4 mmdet link dead" in page.text
+    assert "paddle_c box FAILED h200-sxm 37.4 paddle out of memory" in page.text
+    assert "mmdet_e NO-RECORD 37.4 mmdet" in page.text
     assert page.attributes.count(("data-verdicts", "NO-RECORD")) == 2
     assert ("data-value", "37.4123") in page.attributes, "sorted by every digit"
     assert page.tags.count("tr") == 5 + 3 + 7 + 9, "zoos, machines, matrix, rows; each with its head"
@@ -122,11 +123,11 @@ def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
         measured = {"box_AP": box, "latency_ms": {"p50": 16.0}}
         add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
     page = read(results)
-    assert "mmdet_a (trained, 3 seeds) mmdet h200-sxm box NUMERIC 37.4 37.50 ± 0.30 +0.10" in page.text
+    assert "mmdet_a (trained, 3 seeds) box NUMERIC h200-sxm 37.4 37.50 ± 0.30 +0.10" in page.text
     text = entry(results, "mmdet_a_trained_3_seeds")
     assert "box AP AP points 37.4 h200-sxm 37.500 ± 0.300 +0.100 NUMERIC trained here, 3 seeds: within ±1.54" in text
     assert "seed 0, 1, 2" in text
-    assert "Measured of mmdet_a ." in text
+    assert "It is a run of mmdet_a ." in text
     html = (results / "report" / "index.html").read_text(encoding="utf-8")
     assert html.count('<line class="draw"') == 3, "a stroke each seed"
 
@@ -229,7 +230,7 @@ def test_a_row_that_nobody_tried_has_a_page_and_a_command(results: Path) -> None
 def test_a_row_that_left_the_catalogue_keeps_its_page(results: Path) -> None:
     add(results, "mmdet_gone", measured={"box_AP": 40.0})
     assert "Not in the catalogue any more." in entry(results, "mmdet_gone")
-    assert "mmdet_gone mmdet h200-sxm NOT-COMPARED 40.00" in read(results).text
+    assert "mmdet_gone NOT-COMPARED h200-sxm 40.00" in read(results).text
 
 
 CURVE = tuple(1.0 - i / 100 for i in range(101))

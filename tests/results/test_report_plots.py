@@ -16,8 +16,9 @@ from zoo.results.report.plots import (
     shortened,
     strip_plot,
     ticks,
-    verdict_class,
+    verdict_bar,
 )
+from zoo.results.report.words import verdict_class
 
 # --- differences: an axis of ±0.2 AP from x = 400 to 820 is 1050 pixels an AP point ------------------
 
@@ -111,6 +112,13 @@ def test_precision_over_recall_of_a_class() -> None:
 )
 def test_ticks_are_round_and_hold_everything(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == expected
+
+
+def test_a_bar_shares_out_the_rows_in_the_order_of_verdicts() -> None:
+    svg = verdict_bar({"NO-RECORD": 1, "DRIFT": 1, "EXACT": 2})
+    assert '<rect class="v-exact" x="0.0" width="498.0" height="12"><title>2 EXACT</title>' in svg
+    assert '<rect class="v-drift" x="500.0" width="248.0"' in svg
+    assert '<rect class="v-no-record" x="750.0" width="248.0"' in svg
 
 
 def test_verdicts_have_their_own_style() -> None:

@@ -46,6 +46,20 @@ def hash_files(annotations: Path, images: Sequence[Path]) -> str:
         raise DataError(message, next_step="make the file readable, or complete the folder") from None
 
 
+def local_root(name: str, split: str) -> Path | None:
+    """The folder that `open_dataset` gives, without a download: COCO's may lack files, `shapes` is drawn.
+
+    Returns:
+        None where nothing is known of where such a data set comes from.
+
+    Raises:
+        DataError: `shapes` cannot be drawn.
+    """
+    if (name, split) in EQUIVALENT or name == "coco2017":
+        return default_root()
+    return open_dataset(name, split).root if (name, split) in _DRAWN else None
+
+
 def open_dataset(name: str, split: str) -> DatasetLocation:
     """A split of a data set, in the cache.
 
@@ -63,10 +77,3 @@ def open_dataset(name: str, split: str) -> DatasetLocation:
     known = ("coco2017 val2017", "coco2017 train2017", "shapes val", "shapes train")
     asked = f"{name} {split}"
     raise UsageError(f"no source for {asked!r} ({closest(asked, known)})", next_step="give its folder as data.root=DIR")
-
-
-def cached_root(name: str, split: str) -> Path | None:
-    """Where `open_dataset` puts a split, which need not be there; None for a data set that comes from nowhere."""
-    if name == "coco2017" or (name, split) in EQUIVALENT:
-        return default_root()
-    return shapes.default_root() if name == "shapes" else None

@@ -22,7 +22,7 @@ from zoo.results.published import ONNX_LATENCY, catalogue_key, machine_of
 from zoo.results.record import Record
 from zoo.results.seeds import label
 from zoo.results.table import frame
-from zoo.results.trials import without_trials
+from zoo.results.trials import trials_among
 from zoo.terminal import ABSENT
 
 ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
@@ -171,7 +171,8 @@ def gather_contents(records: Sequence[Record], entries: Mapping[str, Entry]) -> 
     evidence = gather_evidence(records, entries)
     runs: dict[str, list[Run]] = {name: [] for name in entries}
     of_label = {name: (name, entry.zoo) for name, entry in entries.items()}
-    for run in _runs(without_trials(records), entries, evidence):
+    trials = set(map(id, trials_among(records)))
+    for run in _runs([record for record in records if id(record) not in trials], entries, evidence):
         called = label(run.record)
         runs.setdefault(called, []).append(run)
         of_label.setdefault(called, (run.record.entry, run.record.zoo))

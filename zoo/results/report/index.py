@@ -10,38 +10,13 @@ from typing import Any
 from zoo.catalog.entry import METRICS, ZOO_ORDER, Entry
 from zoo.results.bias import Bias
 from zoo.results.diff import Row, biases
-from zoo.results.ladder import (
-    BLOCKED,
-    COMPARED,
-    CONFLICT,
-    DRIFT,
-    EXACT,
-    EXPLAINED,
-    FAILED,
-    LADDER,
-    NOT_ASKED,
-    NOT_COMPARED,
-    NUMERIC,
-    OTHER_WEIGHTS,
-    PARTIAL,
-    TRAINING_SIGMA,
-    printed,
-    training_margin,
-)
+from zoo.results.ladder import COMPARED, LADDER, TRAINING_SIGMA, printed, training_margin
 from zoo.results.published import ONNX_LATENCY, published_cells
 from zoo.results.record import Record
 from zoo.results.report.contents import ACCURACY, BLANK, Contents, Number, Page, Run, shown_digits
 from zoo.results.report.plots import Delta, Point, scatter_plot, signed, strip_plot
+from zoo.results.report.words import MEANINGS, NO_RECORD, VERDICTS
 from zoo.results.seeds import per_seed, spread
-
-NO_RECORD = "NO-RECORD"
-"""What stands in the place of a verdict where nobody tried."""
-
-VERDICTS = (
-    *(EXACT, NUMERIC, EXPLAINED, DRIFT, CONFLICT, BLOCKED, FAILED),
-    *(PARTIAL, OTHER_WEIGHTS, NOT_COMPARED, NOT_ASKED, NO_RECORD),
-)
-"""Every verdict in the order in which they are shown: what holds, what does not, what says nothing."""
 
 _STATES = ("measured", "blocked", "failed", "otherwise")
 
@@ -123,6 +98,7 @@ def index_context(contents: Contents, protocols: Sequence[str]) -> dict[str, Any
     return {
         "attempts": count_attempts(contents),
         "no_record": NO_RECORD,
+        "meanings": MEANINGS,
         "protocols": protocols,
         "machines": machines,
         "statuses": {machine: Counter(run.record.status for run in group) for machine, group in machines.items()},

@@ -8,9 +8,11 @@ or as a shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+
+from zoo.results.report.words import VERDICTS, verdict_class
 
 WIDTH = 960
 
@@ -224,15 +226,23 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 10) for i in range(first, last + 1)]
 
 
-def verdict_class(verdict: str) -> str:
-    """The style of a verdict: "OTHER-WEIGHTS" -> "v-other-weights"."""
-    return "v-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in verdict.lower())
-
-
 def signed(value: float) -> str:
     """A difference with its sign, but for one that rounds to nothing."""
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0.0 else text
+
+
+def verdict_bar(counts: Mapping[str, int]) -> str:
+    """How much of some rows has which verdict, as one bar; the numbers stand beside it."""
+    whole, x, parts = max(sum(counts.values()), 1), 0.0, []
+    for verdict in sorted(counts, key=VERDICTS.index):
+        width = 1000 * counts[verdict] / whole
+        title = f"<title>{counts[verdict]} {escape(verdict)}</title>"
+        style = f'class="{verdict_class(verdict)}" x="{x:.1f}" width="{max(width - 2, 0.5):.1f}" height="12"'
+        parts.append(f"<rect {style}>{title}</rect>")
+        x += width
+    head = '<svg viewBox="0 0 1000 12" width="1000" height="12" preserveAspectRatio="none" aria-hidden="true">'
+    return f"{head}{''.join(parts)}</svg>"
 
 
 def shortened(text: str, longest: int) -> str:

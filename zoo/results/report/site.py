@@ -23,7 +23,8 @@ from zoo.results.report.curves import class_plot, pr_plot
 from zoo.results.report.entry_page import View, entry_context
 from zoo.results.report.facts import protocols_of
 from zoo.results.report.index import index_context
-from zoo.results.report.plots import verdict_class
+from zoo.results.report.plots import verdict_bar
+from zoo.results.report.words import verdict_class
 from zoo.results.seeds import aggregate_seeds
 from zoo.terminal import ABSENT
 
@@ -113,6 +114,7 @@ def _environment() -> Environment:
         "pr_plot": pr_plot,
         "class_plot": class_plot,
         "verdict_class": verdict_class,
+        "verdict_bar": verdict_bar,
         "style": style,
         "script": script,
         "style_hash": _hash(style),

@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.coco2014 import EQUIVALENT
-from zoo.data.dataset import cached_root
+from zoo.data.dataset import local_root
 from zoo.data.splits import image_files, load_annotations
 from zoo.errors import DataError
 from zoo.measure.coco_eval import PREFIXES, IouType
@@ -95,7 +95,7 @@ class DataFinder:
 
     def _find(self, data: DataRecord, annotations: str) -> tuple[Path, CocoGroundTruth]:
         """The folder that has the annotations of a run, and what they say. Raises DataError."""
-        split, cached = (data.name, data.split), cached_root(data.name, data.split)
+        split, cached = (data.name, data.split), local_root(data.name, data.split)
         for root in (*self.roots, *([] if cached is None else [cached])):
             try:
                 loaded = self._load(root, annotations, split)
