@@ -205,10 +205,9 @@ def test_data_lies_in_the_cache(
     runs: Path, truth: CocoGroundTruth, few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    record = store(runs / "one", truth, detect(truth))
-    assert "is not here" in (DetectionViews([runs]).of(record).missing or "")
-    assert not (tmp_path / "cache" / "shapes").exists(), "a report draws no data set"
-    shutil.copytree(few_shapes, tmp_path / "cache" / "shapes" / "v1")
+    record = store(runs / "one", truth, detect(truth), data="coco2017")
+    assert "is not here" in (DetectionViews([runs]).of(record).missing or ""), "nothing is downloaded"
+    shutil.copytree(few_shapes, tmp_path / "cache" / "coco")
     assert shown(DetectionViews([runs]).of(record)).images
 
 
