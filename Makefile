@@ -91,6 +91,23 @@ format: $(READY) ## put the code into shape
 table: $(READY) ## regenerate results/tables; exit 1 if the committed ones differ
 	@$(BIN)/zoo table --check || { $(BIN)/zoo table; exit 1; }
 
+# Rows as `zoo run` takes them ('*' is every one), the device, and a folder of its own for what is measured.
+ENTRIES ?= shapes
+DEVICE ?= cpu
+CI_DIR ?= outputs/ci-results
+export ENTRIES
+
+.PHONY: ci-results
+ci-results: $(READY) ## measure rows again and hold them against results/, as the CI job does: ENTRIES, DEVICE, CI_DIR, ARGS
+	@test ! -e $(CI_DIR) || case ' $(ARGS) ' in *' resume=true '*) ;; *) \
+		echo 'error: $(CI_DIR) is there already, and would be mixed with what is measured now' >&2; \
+		echo 'next: remove it, choose another CI_DIR, or go on in it with ARGS=resume=true' >&2; exit 2;; esac
+	@set -f; $(BIN)/zoo run $$ENTRIES -m device=$(DEVICE) 'measure=[accuracy,complexity,speed,memory]' \
+		results.dir=$(CI_DIR)/results hydra.sweep.dir=$(CI_DIR)/runs $(ARGS) || test $$? -eq 1
+	@mkdir -p $(CI_DIR)/results # a sweep that found no device leaves none
+	@test ! -d $(CI_DIR)/results/records || $(BIN)/zoo table --results-dir $(CI_DIR)/results
+	@set -f; $(BIN)/zoo verify $(CI_DIR)/results $$ENTRIES --markdown $(CI_DIR)/results.md
+
 .PHONY: report
 report: $(READY) ## the static HTML page under results/report
 	@$(BIN)/zoo report

@@ -13,6 +13,8 @@ from command_lines import last_wins
 from zoo import bench
 from zoo.catalog.entry import entry_names, read_entry
 from zoo.data.shapes.dataset import prepare_shapes
+from zoo.files import PROJECT
+from zoo.results.verify.verification import verify
 
 ENTRIES = [name for name in entry_names() if name.startswith("shapes_")]
 
@@ -37,15 +39,36 @@ OTHERWISE = ["protocol.fold_batch_norm=true", "protocol.channels_last=true", "ba
 pytestmark = pytest.mark.long
 
 
+def settings(folder: Path, *overrides: str) -> list[str]:
+    where = ["device=cpu", f"results.dir={folder}/results", "measure=[accuracy,complexity]"]
+    return last_wins(*where, *overrides)
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_shapes("val", tmp_path_factory.mktemp("shapes"))
 
 
+@pytest.fixture(scope="module")
+def swept(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep over the whole embedded zoo: its results and its runs."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setattr(sys, "argv", ["zoo.bench"])
+        # With the folder given the annotations alone tell that it is the embedded data.
+        where = settings(folder, f"hydra.sweep.dir={folder}/runs", f"data.root={shapes}")
+        assert bench.main(["--multirun", "entry=glob(shapes_*)", *where]) == 0
+    return folder
+
+
 def run(entry: str, *overrides: str) -> dict[str, Any]:
-    where = ["device=cpu", "results.dir=results", "hydra.run.dir=run", "measure=[accuracy,complexity]"]
-    assert bench.main(last_wins(f"entry={entry}", *where, *overrides)) == 0
-    record: dict[str, Any] = json.loads(Path("run/record.json").read_text(encoding="utf-8"))
+    assert bench.main([f"entry={entry}", *settings(Path(), "hydra.run.dir=run", *overrides)]) == 0
+    return read(Path("run"))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     return record
 
 
@@ -65,15 +88,23 @@ def test_every_embedded_entry_is_measured_here() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_exact(entry: str, shapes: Path) -> None:
-    # With the folder given the annotations alone tell that it is the embedded data.
-    record = run(entry, f"data.root={shapes}")
+def test_exact(entry: str, swept: Path) -> None:
+    (folder,) = (swept / "runs").glob(f"*_{entry}")
+    record = read(folder)
     assert record["checkpoint"]["hash_evidence"] == "full"
     assert record["data"]["known"]
     assert not record["data"]["partial"]
     assert {cell["verdict"] for cell in record["verdict"].values()} == {"EXACT"}
     assert record["verdict"].keys() == {*MEASURED[entry], "params_m"}
     assert accuracy_of(record, entry) == pytest.approx(MEASURED[entry], abs=0.01)
+
+
+def test_the_committed_results_hold(swept: Path) -> None:
+    found = verify(swept / "results", PROJECT / "results", [read_entry(name) for name in ENTRIES])
+    assert not found.failures
+    assert {(item.record.entry, item.metric) for item in found.comparisons} >= {
+        (entry, metric) for entry in ENTRIES for metric in (*MEASURED[entry], "params", "macs")
+    }
 
 
 @pytest.mark.parametrize("entry", ["shapes_retinanet_r10_fpn", "shapes_yolov8_p"])

@@ -24,6 +24,7 @@ FLOW = (
     ("console",),
     ("config",),
     ("pipeline",),
+    ("sweep",),
     ("bench",),
     ("commands",),
     ("cli",),

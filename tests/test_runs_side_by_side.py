@@ -21,6 +21,9 @@ from zoo.data import splits
 from zoo.data.splits import Split
 from zoo.results.record import Record, Times
 from zoo.results.verdict import judge
+from zoo.sweep.job import Job
+from zoo.sweep.process import run_apart
+from zoo.sweep.sweep import Sweep
 
 ENTRY = "shapes_yolov8_p"
 ONCE = ["speed.warmup=0", "speed.images=2", "speed.rounds=1"]
@@ -208,26 +211,25 @@ def test_a_sweep_repeated_into_its_folder(
         assert sweep(where) == 0
         output = capsys.readouterr().out
         assert f"2 of 2 measured; records under {Path('sweep').absolute()}" in output
-        assert len([line for line in output.splitlines() if line.split()[1:2] == ["MEASURED"]]) == 2
+        table = output[output.index("\nentry ") :]
+        assert len([line for line in table.splitlines() if line.split()[1:2] == ["MEASURED"]]) == 2
 
     for path in Path("sweep").rglob("record.json"):  # as if that had been a second ago, at least
         document = json.loads(path.read_text(encoding="utf-8"))
         document["times"]["started"] = "2026-01-01T00:00:00+00:00"
         path.write_text(json.dumps(document), encoding="utf-8")
-    plain_run = pipeline.run
 
-    def killed(settings: Any) -> Any:
-        if settings.entry.name == ENTRY:
-            raise MemoryError("before there was a record")
-        return plain_run(settings)
+    def killed(job: Job) -> int:
+        """A job whose launcher is killed with it, where it is of one row."""
+        return 1 if job.config["entry"]["name"] == ENTRY else run_apart(job)
 
-    monkeypatch.setattr(pipeline, "run", killed)
+    monkeypatch.setattr("zoo.sweep.sweep.run_apart", killed)
     assert sweep(where) == 1
     output = capsys.readouterr().out
     assert "1 of 2 measured" in output
     (line,) = [line for line in output.splitlines() if "FAILED" in line]
     assert line.split()[0] == ENTRY
-    assert "ended without a word" in line, "the record of the sweep before is not its own"
+    assert "its launcher ended before it" in line, "the record of the sweep before is not its own"
 
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -248,7 +250,7 @@ def job(folder: str, started: datetime | None, **more: Any) -> Path:
 
 def summary(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     """Exit status and lines of the summary of a sweep that began now."""
-    status = bench._summary(Path("sweep"), NOW)
+    status = Sweep(Path("sweep"), jobs=1, started=NOW).summary()
     return status, capsys.readouterr().out.strip().splitlines()
 
 

@@ -11,12 +11,8 @@ import logging
 import os
 import sys
 import textwrap
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import nullcontext
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import conf_dir
@@ -27,12 +23,11 @@ from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
 from zoo.errors import ZooError
 from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
-from zoo.terminal import Layout, table, width_of
+from zoo.sweep.job import Job, run
+from zoo.terminal import width_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from zoo.results.record import Record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,13 +46,14 @@ def _run(arguments: list[str]) -> int:
     if "run=train" in arguments:
         # Intel's MKL otherwise sums in an order that depends on where in memory the numbers happen to lie.
         os.environ.setdefault("MKL_CBWR", "AUTO")
-    started = datetime.now(UTC).replace(microsecond=0)  # records know the second
-    statuses = _hydra(checked.given)
-    if checked.sweep_dir is None:
-        return max(statuses, default=0)
-    if any(argument in INFORMATION for argument in arguments):
-        return 0
-    return _summary(checked.sweep_dir, started)
+    if checked.sweep_dir is None or any(argument in INFORMATION for argument in arguments):
+        return max(_hydra(checked.given, run), default=0)
+    from zoo.sweep.sweep import Sweep, number_of_jobs
+
+    sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given))
+    with sweep.watched():
+        _hydra(checked.given, sweep.carry_out)
+    return sweep.summary()
 
 
 def usage() -> str:
@@ -86,8 +82,8 @@ Settings, what they take, [their defaults]:
     return f"{head}\n" + "\n".join(lines)
 
 
-def _hydra(arguments: Sequence[str]) -> list[int]:
-    """Hand over to Hydra; returns the exit status of every job that ran in this process."""
+def _hydra(arguments: Sequence[str], carry_out: Callable[[Job], int]) -> list[int]:
+    """Hand over to Hydra; returns the exit status of every job that was carried out from this process."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -95,7 +91,7 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     statuses: list[int] = []
 
     def job(config: DictConfig) -> int:
-        statuses.append(_job(config))
+        statuses.append(carry_out(_job(config)))
         return statuses[-1]
 
     sys.argv = [sys.argv[0], *arguments, *search_path()]
@@ -112,112 +108,14 @@ def _hydra(arguments: Sequence[str]) -> list[int]:
     return statuses
 
 
-def _job(config: DictConfig) -> int:
-    """One run. Never raises but for Ctrl-C: the others of a sweep go on."""
+def _job(config: DictConfig) -> Job:
+    """What Hydra composed."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import results_dir
-
-    hydra_config = HydraConfig.get()
+    of_hydra = HydraConfig.get()
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    try:
-        settings = RunSettings.from_config(
-            plain,
-            overrides=list(hydra_config.overrides.task),
-            run_dir=Path(hydra_config.runtime.output_dir),
-            default_results=results_dir(),
-        )
-        from zoo import pipeline
-        from zoo.console import conclude
-        from zoo.results.run_folder import taken
-        from zoo.results.seeds import with_other_seeds
-        from zoo.runtime.distributed import is_main_process
-
-        with taken(settings.run_dir) if is_main_process() else nullcontext():
-            record, filed = pipeline.run(settings)
-    except KeyboardInterrupt:
-        print(f"kept: {hydra_config.runtime.output_dir}{_going_on(plain)}", file=sys.stderr)
-        raise
-    except ZooError as error:
-        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    except Exception as error:  # before there was a record to tell it
-        report = Path(hydra_config.runtime.output_dir) / "traceback.txt"
-        report.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
-        return 1
-    if filed is not None:
-        conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
-    return 0 if record.status == "measured" else 1
-
-
-def _going_on(config: dict[str, Any]) -> str:
-    """How an interrupted training goes on from its last checkpoint."""
-    training = config["run"]["name"] == "train"
-    return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
-
-
-def _summary(sweep_dir: Path, started: datetime) -> int:
-    """A table of the sweep's jobs; the exit status of the whole.
-
-    Read from the jobs' folders, so that it holds for jobs that ran in other processes or on other
-    machines, and for those that were killed before they could leave a record. A folder that an earlier
-    sweep left is told by its configuration, which every job writes anew when it begins.
-    """
-    begun = started.timestamp() - 1  # file systems round
-    configs = [path for path in sweep_dir.rglob(".hydra/config.yaml") if path.stat().st_mtime >= begun]
-    rows = sorted(_outcome(path.parent.parent, started) for path in configs)
-    measured = sum(status == "MEASURED" for _, status, *_ in rows)
-    print()
-    header = ("entry", "status", "box AP", "fps", "seconds", "reason")
-    lines = [dict(zip(header, row, strict=True)) for row in rows]
-    print(table(lines, width_of(sys.stdout), Layout(below=("reason", "seconds", "fps"))))
-    print(f"{measured} of {len(rows)} measured; records under {sweep_dir}")
-    return 0 if rows and measured == len(rows) else 1
-
-
-def _outcome(job: Path, started: datetime) -> tuple[str, ...]:
-    """A line of the summary."""
-    from zoo.results.record import Record
-
-    path = job / "record.json"
-    record = Record.read(path) if path.is_file() else None
-    if record is None or datetime.fromisoformat(record.times.started) < started:  # that of an earlier sweep
-        try:
-            record = _killed(job)
-        except ZooError as error:  # the job ended by it, before it had a record
-            return job.name, "FAILED", "-", "-", "-", error.message
-        except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
-            return job.name, "FAILED", "-", "-", "-", "the job ended without a record"
-    numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
-    reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
-    return record.label, record.status.upper(), *map(_short, numbers), reason
-
-
-def _killed(job: Path) -> Record:
-    """The record of a job whose process was killed before it could leave one: failed, and filed as such."""
-    from omegaconf import OmegaConf
-
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Ledger, results_dir
-    from zoo.runtime.hardware import fingerprint, resolve_device
-
-    plain: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/config.yaml"), resolve=True)
-    overrides: Any = OmegaConf.to_container(OmegaConf.load(job / ".hydra/overrides.yaml"))
-    settings = RunSettings.from_config(plain, overrides=overrides, run_dir=job, default_results=results_dir())
-    record = settings.new_record()
-    record.hardware = fingerprint(resolve_device(settings.asked.device))
-    record.reason = "the process of the job ended without a word: killed from outside, or for want of memory"
-    record.next_step = "run the entry again by itself"
-    record.write(job / "record.json")
-    Ledger(settings.results_dir).file(record)
-    return record
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return Job(config=plain, overrides=tuple(of_hydra.overrides.task), run_dir=of_hydra.runtime.output_dir)
 
 
 if __name__ == "__main__":

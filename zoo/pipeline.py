@@ -16,7 +16,7 @@ from zoo.measure.accuracy import accuracy
 from zoo.measure.measurement import Subject, measurement
 from zoo.models.detectors.base import Detector
 from zoo.results.ledger import Filed, Ledger
-from zoo.results.outcome import add_part, outcome, possible, skipping, stage
+from zoo.results.outcome import measure, outcome, possible, stage
 from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
@@ -69,10 +69,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
                 _train(settings.train, settings, subject, weights, record)
         prepare(detector, subject.protocol)
         for part in (part for part in asked if part.collective or context.is_main):
-            with skipping(record, part.name):
-                with stage(record, part.name):
-                    values = part.run(subject)
-                add_part(record, part, values)
+            measure(part, subject, record)
 
 
 def _subject(

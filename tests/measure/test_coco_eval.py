@@ -150,3 +150,20 @@ def test_what_cannot_be_evaluated(evaluator: Any) -> None:
 def test_order_by_is_a_stable_argsort(largest: int) -> None:
     keys = np.random.default_rng(0).integers(0, 5, 1000) * (largest // 5)
     assert np.array_equal(order_by(keys), np.argsort(keys, kind="stable"))
+
+
+def test_pr_curves_worked_by_hand() -> None:
+    # Class 1: a hit of two objects, IoU 0.8, behind a false positive. Class 2: no objects. Class 3: a perfect hit.
+    objects = truth([(0, 0, 10, 10), (50, 0, 10, 10), (80, 0, 10, 10)], categories=[0, 0, 2], category_ids=(1, 2, 3))
+    boxes = [(100, 100, 9, 9), (0, 0, 10, 8), (80, 0, 10, 10)]
+    result = evaluate(objects, found(boxes, [0.9, 0.8, 0.7], category_ids=[1, 1, 3]), iou_type="bbox")
+    half, nothing = np.repeat([0.5, 0.0], [51, 50]), np.full(101, -1.0)
+    assert result.pr_curves(0.5) == pytest.approx(np.stack([half, nothing, np.ones(101)]))
+    assert result.pr_curves(0.75, 0.95) == pytest.approx(np.stack([half / 2, nothing, np.ones(101)]))
+    assert result.mean_pr_curve(0.5) == pytest.approx((half + 1) / 2), "over the classes that have objects"
+    assert result.mean_pr_curve() == pytest.approx((half * 0.7 + 1) / 2), "7 of 10 thresholds are reached"
+    assert result.mean_pr_curve().mean() == pytest.approx(result.stats[0])
+    with pytest.raises(ValueError, match=r"no IoU thresholds \(0\.52,\)"):
+        result.pr_curves(0.52)
+    nobody = evaluate(truth([]), found([], []), iou_type="bbox")
+    assert nobody.mean_pr_curve(0.5).tolist() == [0.0] * 101

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ from made_up import make_record
 
 from zoo.errors import BlockedError, DataError, ZooError
 from zoo.measure.measurement import Measurement, Subject, measurement
+from zoo.results.origin import code_of
 from zoo.results.outcome import add_part, outcome, possible, skipping, stage
 from zoo.results.record import Record
 
@@ -126,3 +128,6 @@ def test_a_part_says_where_its_numbers_come_from() -> None:
     assert (accuracy.version, accuracy.values, accuracy.images) == (3, ["box_AP"], None), "that of the protocol"
     assert speed.code == record.code
     assert speed.finished
+    assert speed.code_hash == code_of("speed", {})
+    assert speed.code_hash != accuracy.code_hash
+    assert speed.environment["torch"] == version("torch")

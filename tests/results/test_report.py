@@ -1,21 +1,24 @@
-"""The report: everything visible, everything escaped, the same bytes every time, points where they belong."""
+"""The report: everything visible, everything escaped, the same bytes every time, nothing that leads nowhere."""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import make_catalogue, make_hardware, make_record
+from made_up import make_catalogue, make_entry, make_record
+from pages import Page, dead_links, read_site
 
 from zoo import cli
+from zoo.catalog.entry import PublishedCell
 from zoo.errors import UsageError, ZooError
 from zoo.results.ledger import Ledger
-from zoo.results.report.page import write_report
-from zoo.results.report.plots import Delta, Point, pareto_front, scatter_plot, strip_plot, ticks, verdict_class
+from zoo.results.record import LoadReport, Record
+from zoo.results.report.contents import file_names
+from zoo.results.report.site import render_site, write_report
 from zoo.runtime.provenance import Code
+from zoo.schema import plain
 from zoo.terminal import ABSENT
 
 MEASURED: dict[str, Any] = {
@@ -23,52 +26,18 @@ MEASURED: dict[str, Any] = {
     "box_AP50": 58.1,
     "fps": 61.25,
     "latency_ms": {"p50": 16.04, "p95": 19.9},
+    "per_class": {"box_AP": {"person": 52.34, "dog": None}},
 }
-HOSTILE = "<script>alert('x')</script> & \"more\""
-VOID = {"meta", "br"}
-
-
-class Page(HTMLParser):
-    """Reads a page as a browser does, and fails where an element is closed that is not open."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.ids: set[str] = set()
-        self.links: set[str] = set()
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.ids |= {value for name, value in attrs if name == "id" and value}
-        self.links |= {value for name, value in attrs if name in ("href", "src") and value}
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, self.getpos()
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Rows measured, drifting, blocked, failed and changed on one machine, one more row on another."""
-    make_catalogue(tmp_path, monkeypatch, "mmdet_a", "mmdet_b", "paddle_a", "paddle_c", "ultralytics_d")
+    """Rows measured, drifting, blocked, failed and changed on one machine, one more row on another; one without any."""
+    make_catalogue(tmp_path, monkeypatch, "mmdet_a", "mmdet_b", "mmdet_e", "paddle_a", "paddle_c", "ultralytics_d")
     folder = tmp_path / "results"
     add(folder, "mmdet_a", measured=MEASURED, code=Code(version="1", commit="6ff6315abcdef", dirty=True))
     add(folder, "mmdet_a", measured={"box_AP": 37.47}, hardware="cpu")
-    add(folder, "mmdet_b", status="blocked", reason=f"link dead {HOSTILE}", next_step="try later")
+    add(folder, "mmdet_b", status="blocked", reason="link dead", next_step="try later")
     add(folder, "paddle_a", measured={"box_AP": 34.0, "latency_ms": {"p50": 9.0}})
     add(folder, "paddle_c", status="failed", reason="out of memory", weights=None)
     changes = ["neck=pafpn", "note=a b$c"]
@@ -80,75 +49,332 @@ def add(folder: Path, entry: str, **changes: Any) -> None:
     Ledger(folder).file(make_record(entry, **changes))
 
 
-def read(results: Path) -> Page:
-    return Page(write_report(results).read_text(encoding="utf-8"))
+def read(results: Path, name: str = "index") -> Page:
+    """A page of the report, written anew."""
+    return read_site(write_report(results).parent)[name if name == "index.html" else f"{name}.html"]
 
 
-def test_every_status_is_there_with_its_reason(results: Path) -> None:
-    page = read(results)
-    assert "h200-sxm 5 3 1 1" in page.text, "attempted, measured, blocked, failed"
-    assert "cpu 1 1 0 0" in page.text
-    assert "Protocols: mmdet 1." in page.text
-    assert "mmdet_a box NUMERIC +0.07 box EXACT +0.01" in page.text
-    assert f"mmdet_b {ABSENT} box BLOCKED" in page.text
-    assert f"paddle_a {ABSENT} box DRIFT -3.40" in page.text
-    assert f"paddle_c {ABSENT} box FAILED" in page.text
-    assert "FAILED out of memory" in page.text
-    assert "Next: try later" in page.text
-    assert "a changed composition of mmdet_a" in page.text
+def entry(results: Path, name: str) -> str:
+    """The text of an entry's page."""
+    return read(results, f"entries/{name}").text
 
 
-def test_numbers_are_the_records(results: Path) -> None:
+# --- the first page ---------------------------------------------------------------------------------
+
+
+def test_rows_are_counted_and_those_that_nobody_tried(results: Path) -> None:
     text = read(results).text
-    assert "box_AP 37.4 37.412 +0.012 EXACT" in text
-    assert f"fps 21.4 61.250 {ABSENT} NOT-COMPARED published for V100, measured on h200-sxm" in text
-    assert "box AP box AP50 fps latency p50 ms latency p95 ms 37.41 58.10 61.25 16.0 19.9" in text
-    assert "fps 21.4 images/s V100 README.md:25" in text
+    assert "rows in the catalogue 6 attempted 4 measured 2 blocked 1 failed 1 without a record 2" in text
+    assert "mmdet 3 2 1 1 0 0 1 1 NUMERIC 1 BLOCKED paddle" in text, "rows, attempted, measured, blocked, failed, part"
+    assert "ultralytics 1 0 0 0 0 0 1" in text
+    assert "h200-sxm 5 3 1 1" in text, "runs, measured, blocked, failed"
+    assert "cpu 1 1 0 0" in text
+    assert "Protocols: mmdet 1." in text
+
+
+def test_a_row_is_partly_measured_by_a_partial_run_alone(results: Path) -> None:
+    add(results, "mmdet_e", images=8, partial=True, conditions=("data.limit=8",))
+    text = read(results).text
+    assert "attempted 5 measured 2 blocked 1 failed 1 without a record 1" in text
+    assert "mmdet 3 3 1 1 0 1 0 1 NUMERIC 1 BLOCKED 1 PARTIAL" in text
+
+
+def test_every_verdict_stands_in_the_matrix_as_text(results: Path) -> None:
+    text = read(results).text
+    assert "mmdet_a cpu NUMERIC +0.07 NOT-ASKED mmdet_a h200-sxm EXACT +0.01 NOT-COMPARED with_pafpn h200-sxm" in text
+    assert "mmdet_b h200-sxm BLOCKED BLOCKED" in text
+    assert "paddle_a h200-sxm DRIFT -3.40" in text
+
+
+def test_every_row_of_the_catalogue_is_a_line_of_the_table(results: Path) -> None:
+    page = read(results)
+    assert "mmdet_a mmdet h200-sxm box EXACT 37.4 37.41 +0.01 61.25 16.0" in page.text
+    assert "mmdet_b mmdet h200-sxm box BLOCKED 37.4 link dead" in page.text
+    assert "paddle_c paddle h200-sxm box FAILED 37.4 out of memory" in page.text
+    assert "mmdet_e mmdet NO-RECORD 37.4" in page.text
+    assert page.attributes.count(("data-verdicts", "NO-RECORD")) == 2
+    assert ("data-value", "37.4123") in page.attributes, "sorted by every digit"
+    assert page.tags.count("tr") == 5 + 3 + 7 + 9, "zoos, machines, matrix, rows; each with its head"
+
+
+def test_trials_are_no_lines_of_their_own(results: Path, tmp_path: Path) -> None:
+    switches = tmp_path / "conf" / "protocol" / "switches"
+    switches.mkdir()
+    (switches / "paddle.yaml").write_text(
+        "switches: [{name: another colour order, overrides: [protocol.channels=bgr], source: docs/colours.md}]"
+    )
+    trial = {"overrides": ["protocol.channels=bgr"], "changes": ["protocol.channels=bgr"], "row": "e" * 64}
+    add(results, "paddle_a", measured={"box_AP": 34.0}, config={"protocol": {"channels": "rgb"}})
+    before = read(results).tags.count("tr")
+    add(results, "paddle_a", measured={"box_AP": 37.41}, config={"protocol": {"channels": "bgr"}}, **trial)
+    assert read(results).tags.count("tr") == before
+    text = entry(results, "paddle_a")
+    assert "switch box AP meets tier named by published 37.4 measured 34.00 0 of 1" in text
+    assert "another colour order 37.41 1 of 1 2 docs/colours.md" in text
+    more = {**trial, "measured": {"box_AP": 37.41, "fps": 20.0}}
+    add(results, "paddle_a", config={"protocol": {"channels": "bgr"}}, **more)
+    assert read(results).tags.count("tr") == before + 2, "a run that measured more is somebody's own"
+
+
+def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
+    for seed, box in enumerate((37.2, 37.5, 37.8)):
+        measured = {"box_AP": box, "latency_ms": {"p50": 16.0}}
+        add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
+    page = read(results)
+    assert "mmdet_a (trained, 3 seeds) mmdet h200-sxm box NUMERIC 37.4 37.50 ± 0.30 +0.10" in page.text
+    text = entry(results, "mmdet_a_trained_3_seeds")
+    assert "box AP AP points 37.4 h200-sxm 37.500 ± 0.300 +0.100 NUMERIC trained here, 3 seeds: within ±1.54" in text
+    assert "seed 0, 1, 2" in text
+    assert "Measured of mmdet_a ." in text
+    html = (results / "report" / "index.html").read_text(encoding="utf-8")
+    assert html.count('<line class="draw"') == 3, "a stroke each seed"
+
+
+def test_only_whole_runs_of_an_entry_are_filled_points(results: Path) -> None:
+    add(results, "ultralytics_d", images=8, partial=True, measured={"box_AP": 50.0, "latency_ms": {"p50": 1.0}})
+    html = write_report(results).read_text(encoding="utf-8")
+    assert len(re.findall(r'<path class="dot z\d" [^>]*><', html)) == 2
+    assert len(re.findall(r'<path class="dot z\d hollow"', html)) == 1
+
+
+def test_zoos_to_one_side_are_named(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No zoo lies to one side" in read(results).text
+    names = [f"mmdet_r{i}" for i in range(12)]
+    make_catalogue(tmp_path / "more", monkeypatch, *names)
+    for name in names:
+        add(tmp_path / "more", name, measured={"box_AP": 37.43})
+    text = read(tmp_path / "more").text
+    assert "machine zoo metric above below mean difference probability by chance h200-sxm mmdet box_AP 12 0" in text
+
+
+# --- the page of an entry ---------------------------------------------------------------------------
+
+
+def test_an_entry_shows_published_beside_measured_on_each_machine(results: Path) -> None:
+    text = entry(results, "mmdet_a")
+    assert "box AP AP points 37.4 cpu 37.470 +0.070 NUMERIC within the noise floor of 0.05" in text
+    assert "h200-sxm 37.412 +0.012 EXACT fps images/s 21.4" in text
+    assert f"h200-sxm 61.250 {ABSENT} NOT-COMPARED published for V100, measured on h200-sxm" in text
+    assert "fps 21.4 images/s V100 README.md:25 its zoo" in text
+    assert "faster-rcnn of mmdet, weights under Apache-2.0." in text
+    assert "Of the same row: with_pafpn" in text
+
+
+def test_an_entry_shows_facts_and_every_number(results: Path) -> None:
+    text = entry(results, "mmdet_a")
+    assert "box AP 37.41 box AP50 58.10 fps 61.25 latency p50 ms 16.0 latency p95 ms 19.9" in text
     assert f"sha256 {'0' * 64}, evidence: published prefix" in text
     assert "coco2017, val2017, images: 5000, the whole split" in text
     assert "commit 6ff6315a+dirty" in text
+    assert "accuracy 1 2026-01-01T00:00:00+00:00 1.0 6ff6315a+dirty" in text
+    assert f"person 52.3 dog {ABSENT}" in text
+
+
+def test_an_entry_shows_its_parts(results: Path) -> None:
+    text = entry(results, "mmdet_a")
+    assert "As the catalogue has it. backbone resnet50 depth 50 depth: 50 protocol mmdet" in text
+    config = {"backbone": {"_target_": "zoo.models.ResNet", "depth": 101}, "neck": {"_target_": "zoo.models.PAFPN"}}
+    changes = {"changes": ["backbone.depth=101"], "name": "deeper", "config": config}
+    add(results, "mmdet_a", **changes)
+    text = entry(results, "deeper")
+    assert "As the run resolved it. backbone changed ResNet, depth 101 class: ResNet depth: 101 neck PAFPN" in text
+
+
+def test_an_entry_shows_how_its_checkpoint_was_loaded(results: Path) -> None:
+    record = make_record("mmdet_e")
+    assert record.checkpoint
+    record.checkpoint.load_report = LoadReport(
+        loaded=295, dropped={"no part of it": ["fc.weight", "fc.bias"]}, fresh={"counts batches": 53}
+    )
+    Ledger(results).file(record)
+    text = entry(results, "mmdet_e")
+    assert "loaded 295 dropped 2 no part of it fc.weight and 1 more fc.weight fc.bias not in the file 53" in text
+
+
+def test_a_stopped_run_says_why_and_what_next(results: Path) -> None:
+    assert "On h200-sxm, blocked BLOCKED link dead Next: try later" in entry(results, "mmdet_b")
+    assert "On h200-sxm, failed FAILED out of memory" in entry(results, "paddle_c")
+    record = make_record("mmdet_e")
+    record.skipped["speed"] = "the device has too little memory for it"
+    Ledger(results).file(record)
+    assert "speed was not measured: the device has too little memory" in entry(results, "mmdet_e")
+
+
+def test_attempts_stand_beside_the_row(results: Path) -> None:
+    add(results, "mmdet_a", status="failed", reason="the disk is full")
+    add(results, "mmdet_a", measured={"box_AP": 36.1}, weights="1" * 64, hash_evidence="other weights")
+    add(results, "mmdet_a", measured={"box_AP": 30.0}, images=7, partial=True, conditions=("data.limit=7",))
+    text = entry(results, "mmdet_a")
+    assert "h200-sxm 37.412 +0.012 EXACT" in text, "the row itself"
+    assert f"h200-sxm, failed {ABSENT} {ABSENT} FAILED the disk is full" in text
+    assert f"h200-sxm, other weights 36.100 {ABSENT} OTHER-WEIGHTS" in text
+    partial = entry(results, "mmdet_a_data.limit_7")
+    assert f"h200-sxm, partial 30.000 {ABSENT} PARTIAL not the whole split: 7 images" in partial
+    assert "h200-sxm 8 5 1 2" in read(results).text, "attempted, measured, blocked, failed"
+
+
+def test_a_difference_without_a_trial_says_what_to_do(results: Path) -> None:
+    assert "This tries them: zoo explain paddle_a" in entry(results, "paddle_a")
+    assert "zoo explain" not in entry(results, "mmdet_a")
+
+
+def test_a_row_that_nobody_tried_has_a_page_and_a_command(results: Path) -> None:
+    text = entry(results, "mmdet_e")
+    assert "Nobody has tried to measure it here yet." in text
+    assert "box AP 37.4 AP points README.md:25" in text
+    assert "This measures it: make reproduce MODEL=e Copy" in text
+
+
+def test_a_row_that_left_the_catalogue_keeps_its_page(results: Path) -> None:
+    add(results, "mmdet_gone", measured={"box_AP": 40.0})
+    assert "Not in the catalogue any more." in entry(results, "mmdet_gone")
+    assert "mmdet_gone mmdet h200-sxm NOT-COMPARED 40.00" in read(results).text
+
+
+# --- commands ---------------------------------------------------------------------------------------
 
 
 def test_commands_repeat_the_run(results: Path) -> None:
     add(results, "ultralytics_d", trained=True, overrides=["run=train"])
-    text = read(results).text
-    assert "repeat it make reproduce MODEL=a " in text
-    assert "make reproduce MODEL=paddle_a " in text, "the short name is another zoo's"
-    assert "make reproduce MODEL=c " in text
-    assert "make reproduce MODEL=d ARGS=run=train" in text
-    assert "make reproduce MODEL=a ARGS='neck=pafpn '\"'\"'note=a b$$c'\"'\"''" in text
+    assert "make reproduce MODEL=a Copy" in entry(results, "mmdet_a")
+    assert "make reproduce MODEL=paddle_a Copy" in entry(results, "paddle_a"), "the short name is another zoo's"
+    assert "make reproduce MODEL=c Copy" in entry(results, "paddle_c")
+    assert "make reproduce MODEL=d ARGS=run=train Copy" in entry(results, "ultralytics_d_trained_1_seed")
+    assert "make reproduce MODEL=a ARGS='neck=pafpn '\"'\"'note=a b$$c'\"'\"''" in entry(results, "with_pafpn")
 
 
 def test_commands_name_weights_and_data_of_ones_own(results: Path) -> None:
     config = {"checkpoint": {"path": "mine.pth", "url": None}, "data": {"root": "my-data"}}
     own = {"hash_evidence": "other weights", "overrides": ["data=folder"], "config": config}
     add(results, "mmdet_a", known=False, weights="1" * 64, **own)
-    assert "MODEL=a ARGS='data=folder checkpoint.path=mine.pth data.root=my-data'" in read(results).text
+    text = entry(results, "mmdet_a")
+    assert "MODEL=a ARGS='data=folder checkpoint.path=mine.pth data.root=my-data'" in text
     add(results, "mmdet_b", weights="1" * 64, **own)
-    assert "MODEL=b ARGS='data=folder checkpoint.path=mine.pth'" in read(results).text, "known data is fetched"
+    text = entry(results, "mmdet_b")
+    assert "MODEL=b ARGS='data=folder checkpoint.path=mine.pth'" in text, "known data is fetched"
 
 
-def test_what_a_record_says_is_text(results: Path) -> None:
-    hardware = make_hardware("h200", device=HOSTILE)
-    name = "data.split=<script>x&y"
-    add(results, "mmdet_a", measured=MEASURED, conditions=(name,), hardware=hardware)
-    page = read(results)
-    assert not page.tags & {"script", "b", "img", "link"}
-    assert f"link dead {HOSTILE}" in page.text
-    assert page.text.count(name) >= 3, "matrix, heading and plot"
+# --- what a record says is text ---------------------------------------------------------------------
+
+HOSTILE = (
+    "</script></style></title><script>alert(1)</script><img src=x onerror=alert(1)><!-- \" ' ` & {{ 7*7 }} javascript:x"
+)
+
+KEPT = ("entry", "status", "hash_evidence", "schema_version", "id")
+"""What a record cannot say just anything in."""
 
 
-def test_the_page_needs_nothing_else(results: Path) -> None:
-    page = read(results)
-    assert page.links <= {f"#{name}" for name in page.ids}
-    assert "svg" in page.tags
+def hostile(node: Any, text: str, key: str = "") -> Any:
+    """Everything that a record says, and the names that it gives, with a text behind it."""
+    if isinstance(node, dict):
+        named = key in (
+            "per_class",
+            "box_AP",
+            "dropped",
+            "changed",
+            "kept",
+            "fresh",
+            "skipped",
+            "condition",
+            "backbone",
+        )
+        return {
+            f"{name}{text}" if named and name != "box_AP" else name: hostile(value, text, name)
+            for name, value in node.items()
+        }
+    if isinstance(node, list):
+        return [hostile(item, text, key) for item in node]
+    return f"{node}{text}" if isinstance(node, str) and key not in KEPT else node
+
+
+def site_saying(text: str) -> dict[str, str]:
+    """The pages of some records and an entry that end everything they say with a text."""
+    cells = [
+        PublishedCell(metric="box_AP", text="37.4", source=text, publisher=publisher, protocol=text)
+        for publisher in (None, text)
+    ]
+    speed = PublishedCell(metric="fps", text="21.4", source=text, hardware=text)
+    own = make_entry(*cells, speed, name="mmdet_a", upstream=text, license=text, parts={"backbone": text})
+    records = [make_record("mmdet_a", measured=MEASURED)]
+    records.append(make_record("mmdet_a", status="failed", reason="why", next_step="next"))
+    records.append(make_record("mmdet_a", measured=MEASURED, conditions=["data.split=x"], overrides=["data.split=x"]))
+    records.append(make_record("mmdet_a", measured=MEASURED, changes=["neck=x"], overrides=["neck=x"]))
+    records.append(make_record("mmdet_gone", measured=MEASURED, trained=True))
+    for record in records:
+        record.protocol.config = {"backbone": {"_target_": "x.Y", "depth": "z"}, "checkpoint": {"path": "x"}}
+        record.skipped = {"speed": "why"}
+        if record.checkpoint:
+            record.checkpoint.url = "https://example.org"
+            record.checkpoint.load_report = LoadReport(loaded=1, dropped={"why": ["key"]}, fresh={"why": 2})
+    read_back = [schema_record(hostile(plain(record), text)) for record in records]
+    return render_site(read_back, {"mmdet_a": own})
+
+
+def schema_record(values: Any) -> Record:
+    import json
+
+    return Record.from_json(json.dumps(values), where="a test")
+
+
+def test_what_a_record_says_is_text() -> None:
+    harmless, attacked = site_saying(" said"), site_saying(HOSTILE)
+    assert len(harmless) == len(attacked) >= 5
+    script = (Path(cli.__file__).parent / "results/report/templates/table.js").read_text(encoding="utf-8")
+    for plain_text, text in zip(harmless.values(), attacked.values(), strict=True):
+        page = Page(text)
+        assert page.structure == Page(plain_text).structure, "the same elements with the same attributes"
+        assert page.scripts == [script]
+        assert not [name for name, _ in page.attributes if name.startswith("on") or name == "style"]
+        assert not [link for link in page.links if ":" in link]
+        assert "alert(1)" in page.text
+        assert "{{ 7*7 }}" in page.text
+
+
+def test_nothing_but_its_own_script_may_run(results: Path) -> None:
+    html = write_report(results).read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", policy)
+    assert re.search(r"style-src 'sha256-[\w+/]{43}='", policy)
+
+
+def test_the_pages_need_nothing_else(results: Path) -> None:
+    site = read_site(write_report(results).parent)
+    assert len(site) == 1 + 6 + 1, "the catalogue, and a run of another name"
+    assert dead_links(site) == []
+    for name, page in site.items():
+        assert len(page.ids) == len(set(page.ids)), name
+        assert not {"link", "img", "iframe", "object"} & set(page.tags)
     html = (results / "report" / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"@import|url\(|https?://", html)
 
 
+def test_no_two_pages_share_a_file() -> None:
+    names = file_names(["a_b", "a b", "A_B", "...", "x" * 300])
+    assert names["a_b"] == "a_b.html"
+    assert len({name.casefold() for name in names.values()}) == 5
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.html", name) for name in names.values())
+    assert max(map(len, names.values())) < 140
+
+
+# --- the files --------------------------------------------------------------------------------------
+
+
 def test_writing_twice_gives_the_same_bytes(results: Path) -> None:
-    first = write_report(results).read_bytes()
-    assert write_report(results).read_bytes() == first
+    folder = write_report(results).parent
+    first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write_report(results)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+
+
+def test_pages_of_what_is_gone_are_removed(results: Path) -> None:
+    add(results, "mmdet_a", measured={"box_AP": 30.0}, images=7, partial=True, conditions=("data.limit=7",))
+    folder = write_report(results).parent / "entries"
+    (folder / "mine.html").write_text("a page of somebody else", encoding="utf-8")
+    Ledger(results).forget("mmdet_a+limit-7")
+    write_report(results)
+    assert not (folder / "mmdet_a_data.limit_7.html").exists()
+    assert (folder / "mine.html").exists()
 
 
 def test_no_records_are_an_error_with_a_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,96 +386,12 @@ def test_no_records_are_an_error_with_a_next_step(tmp_path: Path, capsys: pytest
     assert not (tmp_path / "report").exists()
 
 
-def test_two_versions_of_a_protocol_do_not_share_a_page(results: Path) -> None:
+def test_two_versions_of_a_protocol_do_not_share_a_report(results: Path) -> None:
     add(results, "ultralytics_d", version=2)
     with pytest.raises(UsageError, match="2 versions"):
         write_report(results)
 
 
-def test_the_command_says_where_the_page_is(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_where_the_report_is(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--results-dir", str(results)]) == 0
     assert capsys.readouterr().out == f"wrote {results / 'report' / 'index.html'}\n"
-
-
-def test_only_whole_runs_of_an_entry_are_filled_points(results: Path) -> None:
-    add(results, "ultralytics_d", images=8, partial=True, measured={"box_AP": 50.0, "latency_ms": {"p50": 1.0}})
-    html = write_report(results).read_text(encoding="utf-8")
-    assert html.count('class="dot"') == 2
-    assert html.count('class="dot hollow"') == 1
-
-
-def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
-    for seed, box in enumerate((37.2, 37.5, 37.8)):
-        measured = {"box_AP": box, "latency_ms": {"p50": 16.0}}
-        add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
-    page = read(results)
-    assert f"mmdet_a (trained, 3 seeds) {ABSENT} box NUMERIC +0.10" in page.text
-    assert "trained here, 3 seeds: within ±1.54, not below" in page.text
-    assert page.text.count("mmdet_a (trained, 3 seeds)") >= 3, "matrix, heading and plot"
-    assert "mmdet_a_trained_3_seeds" in page.ids
-
-
-def test_attempts_stand_beside_the_row(results: Path) -> None:
-    add(results, "mmdet_a", status="failed", reason="the disk is full")
-    add(results, "mmdet_a", measured={"box_AP": 36.1}, weights="1" * 64, hash_evidence="other weights")
-    add(results, "mmdet_a", measured={"box_AP": 30.0}, images=7, partial=True, conditions=("data.limit=7",))
-    page = read(results)
-    assert "box_AP 37.4 37.412 +0.012 EXACT" in page.text, "the row itself"
-    assert "FAILED the disk is full" in page.text
-    assert f"box_AP 37.4 36.100 {ABSENT} OTHER-WEIGHTS" in page.text
-    assert f"box_AP 37.4 30.000 {ABSENT} PARTIAL not the whole split: 7 images" in page.text
-    assert "h200-sxm 8 5 1 2" in page.text, "attempted, measured, blocked, failed"
-    cells = "box NUMERIC +0.07 box EXACT +0.01 box FAILED box OTHER-WEIGHTS"
-    assert f"mmdet_a {cells} mmdet_a (data.limit=7) {ABSENT} box PARTIAL" in page.text
-
-
-# --- the plots: an axis of ±0.2 AP from x = 330 to 640 is 775 pixels an AP point -------------------
-
-
-def test_strip_plot_of_a_worked_example() -> None:
-    svg = strip_plot([Delta("a <box>", 0.1, (0.05, 0.1), "NUMERIC"), Delta("b", -0.04, (), "EXACT")])
-    assert '<line class="zero" x1="485.0"' in svg
-    assert '<rect class="band" x="446.2" y="7" width="77.6" height="14"/><circle' in svg, "485 ± 0.05 * 775"
-    assert '<rect class="band" x="407.5" y="7" width="155.0" height="14"/>' in svg, "485 ± 0.1 * 775"
-    assert '<circle class="mark v-numeric" cx="562.5" cy="14.0" r="4"/>' in svg
-    assert '<circle class="mark v-exact" cx="454.0" cy="34.0" r="4"/>' in svg
-    assert "+0.10 NUMERIC" in svg
-    assert "a &lt;box&gt;" in svg
-    assert svg.count("<rect") == 2, "none for the row without bands"
-
-
-def test_a_large_difference_does_not_squash_the_others() -> None:
-    svg = strip_plot([Delta("a", -37.4, (0.05,), "DRIFT"), Delta("b", 0.5, (0.05,), "DRIFT")])
-    assert 'd="M337.0 9.0L330.0 14.0L337.0 19.0Z"' in svg, "an arrow at the edge"
-    assert "-37.40 DRIFT" in svg
-    assert 'cx="562.5" cy="34.0"' in svg, "the axis ends at ±1"
-
-
-def test_scatter_plot_of_a_worked_example() -> None:
-    points = [Point("fast", "#f", 10.0, 30.0, True), Point("good", "#g", 40.0, 40.0, True)]
-    svg = scatter_plot([*points, Point("beaten", "#b", 20.0, 30.0, True), Point("part", "#p", 5.0, 40.0, False)])
-    # 0 to 40 ms from x = 50 to 740, 30 to 40 AP from y = 340 up to 15
-    assert '<polyline class="front" points="222.5,340.0 740.0,15.0"/>' in svg
-    assert '<a href="#b"><title>beaten: 30.00 AP, 20.0 ms</title><circle class="dot" cx="395.0" cy="340.0"' in svg
-    assert '<circle class="dot hollow" cx="136.2" cy="15.0"' in svg
-    assert '<text x="230.5" y="336.0">fast</text>' in svg, "above the axis, not across it"
-    assert '<text x="732.0" y="12.0" text-anchor="end">good</text>' in svg, "inside the drawing"
-    assert [point.label for point in pareto_front(points)] == ["fast", "good"]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 40.0, [0.0, 10.0, 20.0, 30.0, 40.0]),
-        (37.4, 37.4, [37.4, 37.6, 37.8]),
-        (0.0, 0.03, [0.0, 0.01, 0.02, 0.03]),
-        (34.2, 41.1, [34.0, 36.0, 38.0, 40.0, 42.0]),
-    ],
-)
-def test_ticks_are_round_and_hold_everything(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == expected
-
-
-def test_verdicts_have_their_own_style() -> None:
-    assert verdict_class("OTHER-WEIGHTS") == "v-other-weights"
-    assert verdict_class('"><x') == "v----x"

@@ -23,7 +23,7 @@ from zoo.results.gather import gather_evidence
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 from zoo.results.seeds import aggregate_seeds
-from zoo.results.trials import trials_among
+from zoo.results.trials import without_trials
 from zoo.terminal import width_of
 
 Kind = Literal["entries", "file", "table", "commit"]
@@ -134,8 +134,9 @@ def _beside_published(patterns: Sequence[str], root: Path, style: str) -> int:
     chosen = _matching(filed, patterns) if patterns else filed
     if not chosen:
         raise no_records(root)
-    trials = set(map(id, trials_among(everything)))
-    left_out = [one for one in chosen if id(one.record) in trials and not _asked_by_name(one, patterns)]
+    kept = set(map(id, without_trials(everything)))
+    trials = [one for one in chosen if one.names and one.record.name is None and id(one.record) not in kept]
+    left_out = [one for one in trials if not _asked_by_name(one, patterns)]
     entries = entries_of(everything)
     shown = [one.record for one in chosen if one not in left_out]
     rows = diff_rows(shown, entries, gather_evidence(everything, entries))

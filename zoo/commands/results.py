@@ -28,7 +28,7 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from zoo.results.report.page import write_report
+    from zoo.results.report.site import write_report
 
     print(f"wrote {write_report(options.results_dir)}")
     return 0

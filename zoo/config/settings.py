@@ -126,6 +126,19 @@ class ResultsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """How the runs of a sweep (-m) are carried out.
+
+    Attributes:
+        timeout_min: minutes that a run may take; null for any number.
+        gpus: GPUs that are dealt out, one to a run, such as [0,1,2,3]; a launcher says how many run at a time.
+    """
+
+    timeout_min: Annotated[float, Minimum(0)] | None = None
+    gpus: tuple[Annotated[int, Minimum(0)], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSettings:
     """Evaluate the published weights.
 
@@ -176,6 +189,7 @@ class Settings:
         data: images.
         speed: how much is timed.
         results: where records are kept.
+        sweep: how the runs of a sweep are carried out.
         run: whether the model is trained first.
     """
 
@@ -191,6 +205,7 @@ class Settings:
     data: DataSettings
     speed: SpeedSettings
     results: ResultsSettings
+    sweep: SweepSettings = SweepSettings()
     run: EvaluateSettings | TrainSettings
 
 

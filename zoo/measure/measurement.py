@@ -117,6 +117,7 @@ class Measurement:
         metrics: published metrics that it gives a value for.
         columns: columns of the tables.
         collective: whether every process takes part, or the first alone.
+        alone: whether it is made only where no other run of a sweep is on the device.
         count: dotted key of the number of images, where more of them make the same number better.
         optional: whether tables leave its columns empty where a row has no such number.
     """
@@ -130,6 +131,7 @@ class Measurement:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     collective: bool = False
+    alone: bool = False
     count: str | None = None
     optional: bool = False
 

@@ -112,6 +112,7 @@ MEASUREMENT = Measurement(
     order=30,
     version=2,
     run=_run,
+    alone=True,
     columns=(
         Column(name="memory_gb", keys=("memory.peak_allocated_bytes", "memory.peak_rss_bytes"), decimals=3, scale=1e-9),
         Column(name="memory_kind", keys=("memory.kind",)),

@@ -88,6 +88,7 @@ MEASUREMENT = Measurement(
     order=50,
     version=1,
     run=_run,
+    alone=True,
     refuses=_refuses,
     metrics={"onnx_latency_ms": Metric(key="onnx_latency_ms.p50", hardware_bound=True)},
     columns=(

@@ -68,6 +68,7 @@ MEASUREMENT = Measurement(
     order=20,
     version=1,
     run=_run,
+    alone=True,
     metrics={
         "fps": Metric(key="fps", hardware_bound=True),
         "latency_ms": Metric(key="latency_ms.p50", hardware_bound=True),

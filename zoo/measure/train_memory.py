@@ -48,6 +48,7 @@ MEASUREMENT = Measurement(
     order=60,
     version=1,
     run=_run,
+    alone=True,
     refuses=_refuses,
     metrics={
         "train_memory_gb": Metric(key="train_memory_gb", hardware_bound=True),

@@ -100,16 +100,27 @@ def trained_verdict(values: Sequence[float], cell: PublishedCell, sigma: float =
     if not values:
         raise ValueError("a trained verdict needs the result of at least one seed")
     k, mean = len(values), statistics.fmean(values)
-    own = k >= FEWEST_SEEDS
-    deviation = statistics.stdev(values) if own else sigma
-    two_sided, one_sided = (t_quantile(0.975, k - 1), t_quantile(0.95, k - 1)) if own else (1.96, 1.645)
-    unit = deviation * math.sqrt(1 + 1 / k)
-    margin, delta = two_sided * unit + cell.half_unit, mean - cell.value
+    delta, margin = mean - cell.value, training_margin(values, cell, sigma)
+    quantile = t_quantile(0.95, k - 1) if k >= FEWEST_SEEDS else 1.645
+    lowest = quantile * _unit(values, sigma) + cell.half_unit
     inside = abs(delta) <= margin + _SLACK
-    below = delta < -(one_sided * unit + cell.half_unit) - _SLACK
+    below = delta < -lowest - _SLACK
     seeds = "1 seed" if k == 1 else f"{k} seeds"
     reason = f"trained here, {seeds}: {'within' if inside else 'outside'} ±{margin:.2f}, {'' if below else 'not '}below"
     return Verdict(NUMERIC if inside else DRIFT, cell.text, mean, delta, reason)
+
+
+def training_margin(values: Sequence[float], cell: PublishedCell, sigma: float = TRAINING_SIGMA) -> float:
+    """How far a mean over seeds may lie from the published number, in AP points; arguments as of `trained_verdict`."""
+    k = len(values)
+    quantile = t_quantile(0.975, k - 1) if k >= FEWEST_SEEDS else 1.96
+    return quantile * _unit(values, sigma) + cell.half_unit
+
+
+def _unit(values: Sequence[float], sigma: float) -> float:
+    """The standard deviation of the difference between a mean over seeds and one more draw."""
+    deviation = statistics.stdev(values) if len(values) >= FEWEST_SEEDS else sigma
+    return deviation * math.sqrt(1 + 1 / len(values))
 
 
 def within(value: float, cell: PublishedCell, noise: float) -> bool:

@@ -286,7 +286,7 @@ def merge(before: Record, after: Record) -> tuple[Record, tuple[str, ...]]:
     """
     if after.status != "measured" or before.status != "measured":
         return after, ()
-    different = _different_subject(before, after)
+    different = different_subject(before, after)
     if different:
         lost = ", ".join(before.parts)
         return after, (f"{lost} of the record before replaced: {different}",) if lost else ()
@@ -326,7 +326,7 @@ def _keeps(name: str, old: Part, new: Part) -> tuple[bool, str | None]:
     return False, None
 
 
-def _different_subject(before: Record, after: Record) -> str | None:
+def different_subject(before: Record, after: Record) -> str | None:
     """Why two records of one file name are not of the same thing, as the end of a sentence."""
     weights = [record.checkpoint.sha256 if record.checkpoint else None for record in (before, after)]
     if weights[0] != weights[1]:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.errors import BlockedError, ZooError
+from zoo.errors import BlockedError, DeviceError, ZooError
 from zoo.measure.measurement import Measurement, Subject
+from zoo.results.origin import code_of, environment
 from zoo.results.record import Part, Record
+from zoo.runtime.device_use import alone
 from zoo.runtime.provenance import now
 from zoo.types import Json
 
@@ -39,7 +41,9 @@ def outcome(record: Record, run_dir: Path) -> Iterator[None]:
         raise
     except Exception as error:  # whatever else: a record with the reason, and the traceback in a file of its own
         if _out_of_memory(error):
-            record.reason, record.next_step = str(error).split(". ")[0], "use a smaller batch_size, or device=cpu"
+            said = str(error).split(". ")[0]
+            record.reason = said if _OUT_OF_MEMORY in said else f"{_OUT_OF_MEMORY}: {said}"
+            record.next_step = "use a smaller batch_size, or device=cpu"
         else:
             report = run_dir / "traceback.txt"
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -60,16 +64,29 @@ def stage(record: Record, name: str) -> Iterator[None]:
         record.times.stages[name] = round(time.perf_counter() - start, 3)
 
 
+def measure(measurement: Measurement, subject: Subject, record: Record) -> None:
+    """Make one of several measurements and add what it gave to a record; see `skipping` for what may keep it out."""
+    with skipping(record, measurement.name):
+        with alone(measurement.alone), stage(record, measurement.name):
+            values = measurement.run(subject)
+        add_part(record, measurement, values)
+
+
 @contextmanager
 def skipping(record: Record, name: str) -> Iterator[None]:
-    """Run one of several measurements: where the device has too little memory for it, the others still stand.
+    """Run one of several measurements: where the device has too little memory for it, or is shared, the others stand.
 
     Raises:
         RuntimeError: PyTorch's out-of-memory error, where nothing else was measured.
+        DeviceError: the device is shared, where nothing else was measured.
     """
     try:
         yield
-    except RuntimeError as error:
+    except DeviceError as error:
+        if not record.parts:
+            raise
+        skip(record, name, error.message)
+    except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error) or not record.parts:
             raise
         skip(record, name, "the device has too little memory for it")
@@ -88,6 +105,8 @@ def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> 
     for name, reason in refusals.items():
         skip(record, name, f"{name} {reason}")
     kept = [measurement for measurement in asked if measurement.name not in refusals]
+    for measurement in kept:
+        code_of(measurement.name, record.protocol.config)  # read now: files may be edited while this runs
     return sorted(kept, key=lambda measurement: measurement.order)
 
 
@@ -108,9 +127,20 @@ def add_part(record: Record, measurement: Measurement, values: dict[str, Json]) 
         code=record.code,
         values=list(values),
         images=None if images is None else int(images),
+        code_hash=code_of(measurement.name, record.protocol.config),
+        environment=dict(environment()),
     )
 
 
+_OUT_OF_MEMORY = "out of memory"
+
+
+def is_out_of_memory(record: Record) -> bool:
+    """Whether a run failed because its device had too little memory."""
+    return record.status == "failed" and _OUT_OF_MEMORY in (record.reason or "")
+
+
 def _out_of_memory(error: Exception) -> bool:
-    # By its name: records are read, and errors told, without torch.
-    return type(error).__name__ == "OutOfMemoryError"
+    # By its name, or its words: records are read, and errors told, without torch.
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))

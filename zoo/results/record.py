@@ -148,6 +148,8 @@ class Part:
         code: code that measured it.
         values: the keys of `measured` that it gave.
         images: number of images, where more of them make the same number better.
+        code_hash: sha256 over the syntax trees of that code, lower-case hex; None where it was not noted.
+        environment: library -> its version, of those that numbers depend on; empty where it was not noted.
     """
 
     version: int
@@ -156,6 +158,8 @@ class Part:
     code: Code
     values: list[str]
     images: int | None = None
+    code_hash: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

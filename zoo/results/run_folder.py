@@ -14,6 +14,12 @@ from zoo.files import result_errors
 OUTPUTS = ("record.json", "predictions.json", "evaluations.json", "model.onnx", "traceback.txt")
 """What a run leaves, but for a training's metrics, checkpoints and weights: with those a resumed one goes on."""
 
+LOG = "log.txt"
+"""What a run of a sweep prints."""
+
+PROGRESS = "progress.json"
+"""How far it is."""
+
 LOCK = ".lock"
 
 

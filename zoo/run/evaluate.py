@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from zoo.checkpoints.finite import is_finite
 from zoo.data.detections import Detections
@@ -17,6 +16,7 @@ from zoo.errors import DeviceError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.runtime.distributed import DistributedContext
 from zoo.runtime.hardware import tf32
+from zoo.runtime.progress import Progress
 from zoo.types import Metric, Sample
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -103,9 +103,9 @@ def _detect(
     detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, context: DistributedContext
 ) -> Iterator[_Found]:
     """The detections of this process's batches."""
-    hidden = None if context.is_main else True
+    share = -(-images // context.world_size)
     with (
-        tqdm(total=-(-images // context.world_size), desc="evaluate", unit="img", disable=hidden) as progress,
+        Progress("evaluate", total=share, unit="img", hidden=not context.is_main) as progress,
         refusing_non_finite(detector, precision),
     ):
         for samples in batches:

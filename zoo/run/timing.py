@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
 from zoo.run.evaluate import autocast
+from zoo.runtime.progress import Progress
 from zoo.types import Sample
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def time_phases(
     Yields:
         The round (0, 1, ...) and the times of one image.
     """
-    with tqdm(total=warmup + rounds * len(samples), desc="speed", unit="img", disable=None) as progress:
+    with Progress("speed", total=warmup + rounds * len(samples), unit="img") as progress:
         for i in range(warmup):
             _time_one(detector, samples[i % len(samples)], precision)
             progress.update()

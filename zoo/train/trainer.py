@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from zoo.checkpoints.contents import CLASSES
 from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.run.evaluate import autocast, refusing_non_finite
 from zoo.runtime.distributed import DistributedContext, no_sync
+from zoo.runtime.progress import Progress
 from zoo.runtime.seeding import seed_micro_batch
 from zoo.train.config import TrainConfig
 from zoo.train.metrics_log import MetricsLog
@@ -229,7 +229,7 @@ class Trainer:
         torch.autograd.backward(self.scaler.scale(weighted))
         return tuple(losses), values
 
-    def _log(self, log: MetricsLog | None, progress: tqdm[NoReturn], lr: float, losses: dict[str, float]) -> None:
+    def _log(self, log: MetricsLog | None, progress: Progress, lr: float, losses: dict[str, float]) -> None:
         epoch = self.step // self.lr_schedule.iterations_per_epoch
         if log is not None:
             named = {name: value for name, value in losses.items() if name != "loss"}
@@ -237,9 +237,8 @@ class Trainer:
         progress.set_postfix(epoch=epoch, loss=f"{losses['loss']:.4f}", lr=f"{lr:.3g}", refresh=False)
         progress.update()
 
-    def _progress(self) -> tqdm[NoReturn]:
-        hidden = None if self.context.is_main else True
-        return tqdm(total=self.steps, initial=self.step, desc="train", unit="step", disable=hidden)
+    def _progress(self) -> Progress:
+        return Progress("train", total=self.steps, done=self.step, unit="step", hidden=not self.context.is_main)
 
     def _evaluate(self, evaluate: Callable[[int], None]) -> None:
         epochs, within = divmod(self.step, self.lr_schedule.iterations_per_epoch)

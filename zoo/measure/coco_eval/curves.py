@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, RECALL_THRESHOLDS, thresholds_in
+from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS, RECALL_THRESHOLDS, thresholds_in
 from zoo.measure.coco_eval.ranking import Ints, Ranking
 
 Floats = npt.NDArray[np.float64]
@@ -60,11 +60,12 @@ def accumulate(
 
     Args:
         scores: (D,), scores in the order of the ranking.
-        in_area: (A, D), in the same order, whether the detection's area lies in the range.
+        in_area: (A, D), in the same order, whether the detection's area lies in the range; of the first A ranges.
         positives: (A, K), objects that count.
         limits: M numbers of detections considered in one image and category.
     """
-    shape = len(AREA_RANGES), len(limits), len(IOU_THRESHOLDS), len(positives[0])  # (A, M, T, K)
+    areas, categories = positives.shape
+    shape = areas, len(limits), len(IOU_THRESHOLDS), categories  # (A, M, T, K)
     precision, score_at = np.empty((*shape, len(RECALL_THRESHOLDS))), np.empty((*shape, len(RECALL_THRESHOLDS)))
     recall = np.empty(shape)
     ranks = ranking.rank[found.position]

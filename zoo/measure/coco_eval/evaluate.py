@@ -103,6 +103,36 @@ class CocoResult:
         precision = np.ascontiguousarray(self.precision[:, :, :, 0, -1])  # (T, R, K), summed in one order always
         return np.where(precision[0, 0] < 0, -1.0, precision.mean(axis=(0, 1)) * 100)
 
+    def pr_curves(self, *thresholds: float) -> Floats:
+        """Precision (K, R) over recall 0, 0.01 ... 1 of each category, the mean over some IoU thresholds.
+
+        All sizes, at the highest limit; -1 for a category without objects.
+
+        Args:
+            thresholds: of COCO's ten; none means all of them.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        at = np.isclose(IOU_THRESHOLDS, np.array(thresholds or IOU_THRESHOLDS)[:, None])  # (asked, T)
+        if not at.any(axis=1).all():
+            raise ValueError(f"no IoU thresholds {thresholds} among {IOU_THRESHOLDS}")
+        curves: Floats = self.precision[at.any(axis=0), :, :, 0, -1].mean(axis=0)  # (R, K)
+        return curves.T
+
+    def mean_pr_curve(self, *thresholds: float) -> Floats:
+        """The mean (R,) of `pr_curves` over the categories that have objects, zeros where none has.
+
+        The mean of its R numbers is AP at those thresholds.
+
+        Raises:
+            ValueError: COCO's evaluation has no such threshold.
+        """
+        curves = self.pr_curves(*thresholds)
+        counts = curves[:, 0] >= 0
+        mean: Floats = curves[counts].mean(axis=0) if counts.any() else np.zeros(curves.shape[1])
+        return mean
+
 
 def evaluate(
     ground_truth: CocoGroundTruth,
@@ -135,6 +165,8 @@ class MatchedDetections:
         scores: float64 (D,), in the order of the ranking.
         in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
         found: those that found an object.
+        target: int64 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
+            ground truth; -1 for none.
         targets: the objects.
     """
 
@@ -142,6 +174,7 @@ class MatchedDetections:
     scores: Floats
     in_area: npt.NDArray[np.bool_]
     found: Matched
+    target: Ints
     targets: Targets
 
 
@@ -166,11 +199,16 @@ def match_detections(
         categories=len(ground_truth.category_ids),
     )
     targets = Targets.of(ground_truth)
+    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, limit)
+    target = np.full(len(ranking.rank), -1)
+    took = np.flatnonzero(matches.target >= 0)
+    target[candidates[took]] = targets.source[matches.target[took]]
     return MatchedDetections(
         ranking=ranking,
         scores=detections.score[ranking.input_index],
         in_area=inside(_areas(detections, iou_type)[ranking.input_index]),
-        found=_match(ground_truth, targets, detections, ranking, iou_type, limit),
+        found=_in_ranking(matches, candidates),
+        target=target,
         targets=targets,
     )
 
@@ -286,8 +324,8 @@ def _match(
     ranking: Ranking,
     iou_type: IouType,
     limit: int,
-) -> Matched:
-    """The detections with a match."""
+) -> tuple[Matches, Ints]:
+    """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     candidates = ranking.by_group[competes[ranking.by_group]]
@@ -302,8 +340,7 @@ def _match(
         masks = [given[i] for i in input_index.tolist()]
         target_masks = [ground_truth.rle(int(i)) for i in targets.source]
         pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    matches = match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd)
-    return _in_ranking(matches, candidates)
+    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), candidates
 
 
 def _in_ranking(matches: Matches, candidates: Ints) -> Matched:

@@ -28,10 +28,12 @@ class Matches:
     Attributes:
         matched: int64 (E,), the bits in which the detection has an object.
         ignored: int64 (E,), those of them in which that object is one to be ignored.
+        target: int64 (E,), the object at the lowest threshold, whatever its size; -1 for none.
     """
 
     matched: Ints
     ignored: Ints
+    target: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ def match(pairs: Pairs, group: Ints, ignored: Ints, is_crowd: npt.NDArray[np.boo
     ends = np.cumsum(np.bincount(turn)).tolist()
     detection, target, bits = (column[by_turn] for column in (choices.detection, choices.target, choices.bits))
     matched, matched_ignored = np.zeros_like(group), np.zeros_like(group)
+    matched_target = np.full_like(group, -1)
     taken = np.zeros_like(ignored)
     used_up = np.where(is_crowd, 0, -1)  # which bits of an object a match uses up
     for begin, end in zip([0, *ends], ends, strict=False):
@@ -65,8 +68,10 @@ def match(pairs: Pairs, group: Ints, ignored: Ints, is_crowd: npt.NDArray[np.boo
         won = bits[begin:end] & ~(matched[d] | taken[g])
         matched[d] |= won
         matched_ignored[d] |= won & ignored[g]
+        first = (won & 1).astype(bool)  # the bit of all areas and the lowest threshold
+        matched_target[d[first]] = g[first]
         taken[g] |= won & used_up[g]
-    return Matches(matched=matched, ignored=matched_ignored)
+    return Matches(matched=matched, ignored=matched_ignored, target=matched_target)
 
 
 def _in_order(pairs: Pairs, ignored: Ints, *, detections: int) -> _Choices:

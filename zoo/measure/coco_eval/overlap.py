@@ -1,4 +1,4 @@
-"""Overlaps of detections with the objects of the same image and category; only those of IoU 0.5 or more are kept.
+"""Overlaps of detections with the objects of the same image and category, from IoU 0.5 unless told otherwise.
 
 Legend for shapes: E detections in groups that have objects, G objects, P pairs.
 """
@@ -35,7 +35,14 @@ class Pairs:
     iou: Floats
 
 
-def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], first: Ints, count: Ints) -> Pairs:
+def box_pairs(
+    boxes: Floats,
+    targets: Floats,
+    is_crowd: npt.NDArray[np.bool_],
+    first: Ints,
+    count: Ints,
+    min_iou: float = float(IOU_THRESHOLDS[0]),
+) -> Pairs:
     """Overlaps of boxes, in the arithmetic of pycocotools' bbIou, so that equal bits come out.
 
     Args:
@@ -44,6 +51,7 @@ def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], f
         is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
+        min_iou: overlap from which a pair is kept, above 0.
     """
     # Detections with the most objects come first: those that have a j-th object are then a prefix, for every j,
     # and their columns are plain slices.
@@ -55,7 +63,8 @@ def box_pairs(boxes: Floats, targets: Floats, is_crowd: npt.NDArray[np.bool_], f
         have_it = len(count) - int(np.searchsorted(ascending, j, side="right"))
         for begin in range(0, have_it, _CHUNK):
             end = min(begin + _CHUNK, have_it)
-            near, target, iou = _overlapping(detections, objects, is_crowd, slice(begin, end), first[begin:end] + j)
+            rows, wanted = slice(begin, end), first[begin:end] + j
+            near, target, iou = _overlapping(detections, objects, is_crowd, rows, wanted, min_iou)
             found.append((by_count[begin + near], target, iou))
     return _concatenate(found)
 
@@ -77,7 +86,7 @@ class _Sides:
 
 
 def _overlapping(
-    a: _Sides, b: _Sides, is_crowd: npt.NDArray[np.bool_], rows: slice, target: Ints
+    a: _Sides, b: _Sides, is_crowd: npt.NDArray[np.bool_], rows: slice, target: Ints, min_iou: float
 ) -> tuple[Ints, Ints, Floats]:
     """Where boxes a[rows] (N,) and b[target] (N,) overlap enough: positions in (N,), their targets, and how much."""
     wide = np.minimum(a.right[rows], b.right.take(target)) - np.maximum(a.left[rows], b.left.take(target))
@@ -90,7 +99,7 @@ def _overlapping(
     shared = wide.take(meet) * high.take(meet)
     own = a.area[rows].take(near)
     iou = shared / np.where(is_crowd.take(target), own, own + b.area.take(target) - shared)
-    enough = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
+    enough = np.flatnonzero(iou >= min_iou)
     return near.take(enough), target.take(enough), iou.take(enough)
 
 
@@ -100,6 +109,7 @@ def mask_pairs(
     is_crowd: npt.NDArray[np.bool_],
     first: Ints,
     count: Ints,
+    min_iou: float = float(IOU_THRESHOLDS[0]),
 ) -> Pairs:
     """Overlaps of masks, by pycocotools' own run-length arithmetic.
 
@@ -109,6 +119,7 @@ def mask_pairs(
         is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
+        min_iou: overlap from which a pair is kept, above 0.
     """
     begins = np.flatnonzero(np.diff(first, prepend=-1))
     ends = np.append(begins, len(first))[1:]
@@ -117,7 +128,7 @@ def mask_pairs(
         lowest = int(first[begin])
         objects = slice(lowest, lowest + int(count[begin]))
         iou = pairwise_iou(masks[begin:end], targets[objects], is_crowd[objects])
-        detection, target = np.nonzero(iou >= IOU_THRESHOLDS[0])
+        detection, target = np.nonzero(iou >= min_iou)
         found.append((begin + detection, lowest + target, iou[detection, target]))
     return _concatenate(found)
 

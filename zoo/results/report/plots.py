@@ -1,7 +1,8 @@
-"""The plots of the report: inline SVG as text, from numbers alone.
+"""The plots of the first page: inline SVG as text, from numbers alone.
 
-Coordinates are rounded to a tenth of a pixel, so that the same records draw the same bytes. Colours
-come from the page's style sheet, by the class of the verdict; the verdict also stands there as text.
+Coordinates are rounded to a tenth of a pixel, so that the same records draw the same bytes. Colours come from the
+style sheet of the page, in light and in dark, by the class of a verdict or of a zoo; both also stand there as text
+or as a shape.
 """
 
 from __future__ import annotations
@@ -11,12 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH = 760
+WIDTH = 960
 
-_LABELS, _STRIP_END, _ROW = 330, 640, 20
+_CHARACTER = 6.6
+"""Pixels of a character of the plots, rather too many."""
+
+_LABELS, _STRIP_END, _ROW = 400, 820, 20
+_LONGEST = int((_LABELS - 16) / _CHARACTER)
 _LIMITS = (0.2, 0.5, 1.0)
 
-_LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 50, WIDTH - 20, 15, 340, 385
+_LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 50, WIDTH - 20, 40, 400, 445
+
+_SHAPES = {
+    "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z",
+    "square": "M-4 -4H4V4H-4Z",
+    "triangle": "M0 -5L5 4H-5Z",
+    "diamond": "M0 -5.5L5.5 0L0 5.5L-5.5 0Z",
+    "turned triangle": "M0 5L5 -4H-5Z",
+    "plus": "M-1.7 -5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5V-1.7H-1.7Z",
+}
+"""A mark for each zoo of a plot, around its centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +40,19 @@ class Delta:
 
     Attributes:
         label: the entry and its metric.
+        href: page that says more.
         value: measured minus published, in AP points.
         bands: half widths of the intervals the verdict was decided by, the narrowest first.
         verdict: of the row.
+        draws: measured minus published of each seed, where the row is a mean over seeds.
     """
 
     label: str
+    href: str
     value: float
     bands: tuple[float, ...]
     verdict: str
+    draws: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ class Point:
     latency: float
     ap: float
     compared: bool
+    zoo: str
 
 
 def strip_plot(deltas: Sequence[Delta]) -> str:
@@ -54,14 +74,15 @@ def strip_plot(deltas: Sequence[Delta]) -> str:
     """
     widest = max((abs(value) for delta in deltas for value in (delta.value, *delta.bands)), default=0.0)
     limit = next((limit for limit in _LIMITS if widest <= limit), _LIMITS[-1])
-    bottom = _ROW * len(deltas) + 8
-    parts = [_strip_row(delta, limit, 4 + _ROW * row) for row, delta in enumerate(deltas)]
+    top, bottom = 22, 26 + _ROW * len(deltas)
+    parts = []
     for tick in (-limit, -limit / 2, 0.0, limit / 2, limit):
         x = strip_x(tick, limit)
-        parts.insert(0, f'<line class="{"zero" if tick == 0 else "grid"}" x1="{x}" y1="4" x2="{x}" y2="{bottom}"/>')
-        parts.append(f'<text class="tick" x="{x}" y="{bottom + 14}" text-anchor="middle">{tick:+.2g}</text>')
-    parts.append(_axis_title("measured minus published, AP points", (_LABELS + _STRIP_END) / 2, bottom + 30))
-    return _svg("Measured minus published AP", bottom + 38, parts)
+        parts.append(f'<line class="{"zero" if tick == 0 else "grid"}" x1="{x}" y1="{top}" x2="{x}" y2="{bottom}"/>')
+        parts += [axis_title(f"{tick:+.2g}", x, y) for y in (top - 8, bottom + 14)]
+    parts += [_strip_row(delta, limit, top + 2 + _ROW * row) for row, delta in enumerate(deltas)]
+    parts.append(axis_title("measured minus published, AP points", (_LABELS + _STRIP_END) / 2, bottom + 32))
+    return svg("Measured minus published AP", WIDTH, bottom + 40, parts)
 
 
 def strip_x(value: float, limit: float) -> float:
@@ -72,10 +93,14 @@ def strip_x(value: float, limit: float) -> float:
 
 def _strip_row(delta: Delta, limit: float, top: int) -> str:
     middle = top + _ROW / 2
-    parts = [f'<text x="{_LABELS - 10}" y="{middle + 4}" text-anchor="end">{escape(delta.label)}</text>']
+    shown = shortened(delta.label, _LONGEST)
+    parts = [f'<text x="{_LABELS - 10}" y="{middle + 4}" text-anchor="end">{escape(shown)}</text>']
     for band in reversed(delta.bands):  # the narrow one on top
         left, right = strip_x(-band, limit), strip_x(band, limit)
         parts.append(f'<rect class="band" x="{left}" y="{top + 3}" width="{right - left:.1f}" height="{_ROW - 6}"/>')
+    for draw in delta.draws:
+        x = strip_x(draw, limit)
+        parts.append(f'<line class="draw" x1="{x}" y1="{middle - 5}" x2="{x}" y2="{middle + 5}"/>')
     x = strip_x(delta.value, limit)
     style = f'class="mark {verdict_class(delta.verdict)}"'
     if abs(delta.value) > limit:
@@ -84,7 +109,8 @@ def _strip_row(delta: Delta, limit: float, top: int) -> str:
     else:
         parts.append(f'<circle {style} cx="{x}" cy="{middle}" r="4"/>')
     parts.append(f'<text x="{_STRIP_END + 12}" y="{middle + 4}">{delta.value:+.2f} {escape(delta.verdict)}</text>')
-    return "".join(parts)
+    title = escape(f"{delta.label}: {delta.value:+.3f} AP, {delta.verdict}")
+    return f'<a href="{escape(delta.href)}"><title>{title}</title>{"".join(parts)}</a>'
 
 
 def scatter_plot(points: Sequence[Point]) -> str:
@@ -97,24 +123,68 @@ def scatter_plot(points: Sequence[Point]) -> str:
         y = _BOTTOM - (_BOTTOM - _TOP) * (point.ap - ys[0]) / (ys[-1] - ys[0])
         return round(x, 1), round(y, 1)
 
-    parts = [*_scatter_axes(xs, ys)]
+    shapes = dict(zip(dict.fromkeys(point.zoo for point in points), _cycle(points), strict=True))
+    parts = [*_scatter_axes(xs, ys), *_legend(shapes)]
     front = pareto_front(points)
     if len(front) > 1:
         parts.append(f'<polyline class="front" points="{" ".join(f"{x},{y}" for x, y in map(place, front))}"/>')
     for point in points:
         x, y = place(point)
         title = escape(f"{point.label}: {point.ap:.2f} AP, {point.latency:.1f} ms")
-        dot = f'<circle class="{"dot" if point.compared else "dot hollow"}" cx="{x}" cy="{y}" r="4.5"/>'
-        parts.append(f'<a href="{escape(point.href)}"><title>{title}</title>{dot}</a>')
-    for point in front:
-        x, y = place(point)
-        # The line rises: below and to the right of it, or above and to the left, a name is clear of it.
-        if x < (_LEFT + _RIGHT) / 2:
-            where = f'x="{x + 8:.1f}" y="{min(y + 15, _BOTTOM - 4):.1f}"'
-        else:
-            where = f'x="{x - 8:.1f}" y="{max(y - 8, _TOP - 3):.1f}" text-anchor="end"'
-        parts.append(f"<text {where}>{escape(point.label)}</text>")
-    return _svg("Box AP against latency", _HEIGHT, parts)
+        mark = _mark(shapes[point.zoo], x, y, hollow=not point.compared)
+        parts.append(f'<a href="{escape(point.href)}"><title>{title}</title>{mark}</a>')
+    parts += _names([(point.label, place(point)) for point in front], [place(point) for point in points])
+    return svg("Box AP against latency", WIDTH, _HEIGHT, parts)
+
+
+def _cycle(points: Sequence[Point]) -> list[tuple[int, str]]:
+    """A number and a shape for each zoo, in order of appearance."""
+    shapes = list(_SHAPES.values())
+    count = len({point.zoo for point in points})
+    return [(i % len(shapes), shapes[i % len(shapes)]) for i in range(count)]
+
+
+def _mark(shape: tuple[int, str], x: float, y: float, *, hollow: bool) -> str:
+    number, path = shape
+    style = f"dot z{number} hollow" if hollow else f"dot z{number}"
+    return f'<path class="{style}" transform="translate({x} {y})" d="{path}"/>'
+
+
+def _legend(shapes: dict[str, tuple[int, str]]) -> list[str]:
+    parts, x = [], float(_LEFT + 6)
+    for zoo, shape in shapes.items():
+        name = shortened(zoo, 24)
+        parts.append(_mark(shape, x, 14.0, hollow=False))
+        parts.append(f'<text x="{x + 10:.1f}" y="18">{escape(name)}</text>')
+        x += 34 + _CHARACTER * len(name)
+    return parts
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _names(named: Sequence[tuple[str, tuple[float, float]]], marks: Sequence[tuple[float, float]]) -> list[str]:
+    """The names of the models of the front, each beside its mark, where one fits without covering anything."""
+    taken: list[_Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in marks]
+    parts = []
+    for label, (x, y) in named:
+        name = shortened(label, 44)
+        width = _CHARACTER * len(name)
+        # The line rises: above and to the left of it, or below and to the right, a name is clear of it.
+        places = [("end", x - 8, y - 7), ("start", x + 8, y + 14), ("end", x - 9, y + 4), ("start", x + 9, y + 4)]
+        for anchor, left, base in places:
+            start = left - width if anchor == "end" else left
+            box = (start, base - 10, start + width, base + 3)
+            inside = box[0] >= _LEFT and box[2] <= _RIGHT and box[1] >= 22 and box[3] <= _BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                parts.append(f'<text x="{left:.1f}" y="{base:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+                break
+    return parts
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _scatter_axes(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
@@ -122,12 +192,12 @@ def _scatter_axes(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
     for i, tick in enumerate(xs):
         x = round(_LEFT + (_RIGHT - _LEFT) * i / (len(xs) - 1), 1)
         parts.append(f'<line class="grid" x1="{x}" y1="{_TOP}" x2="{x}" y2="{_BOTTOM}"/>')
-        parts.append(f'<text class="tick" x="{x}" y="{_BOTTOM + 15}" text-anchor="middle">{tick:g}</text>')
+        parts.append(f'<text class="tick" x="{x}" y="{_BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
     for i, tick in enumerate(ys):
         y = round(_BOTTOM - (_BOTTOM - _TOP) * i / (len(ys) - 1), 1)
         parts.append(f'<line class="grid" x1="{_LEFT}" y1="{y}" x2="{_RIGHT}" y2="{y}"/>')
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    parts.append(_axis_title("latency, ms (median)", (_LEFT + _RIGHT) / 2, _BOTTOM + 34))
+    parts.append(axis_title("latency, ms (median)", (_LEFT + _RIGHT) / 2, _BOTTOM + 36))
     middle = (_TOP + _BOTTOM) / 2
     turned = f'x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})"'
     return [*parts, f'<text class="tick" {turned}>box AP</text>']
@@ -159,10 +229,21 @@ def verdict_class(verdict: str) -> str:
     return "v-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in verdict.lower())
 
 
-def _axis_title(text: str, x: float, y: float) -> str:
-    return f'<text class="tick" x="{x}" y="{y}" text-anchor="middle">{text}</text>'
+def shortened(text: str, longest: int) -> str:
+    """A text of at most so many characters, the middle left out where it is longer."""
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" aria-label="{title}">'
-    return "\n".join([head, *parts, "</svg>"])
+def axis_title(text: str, x: float, y: float) -> str:
+    """What an axis shows, around x."""
+    return f'<text class="tick" x="{x}" y="{y}" text-anchor="middle">{escape(text)}</text>'
+
+
+def svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:
+    """A drawing of some parts."""
+    name = escape(title)
+    head = f'<svg class="plot" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
+    return "\n".join([f'{head} aria-label="{name}">', f"<title>{name}</title>", *parts, "</svg>"])

@@ -1,0 +1,80 @@
+"""The folders of a sweep's jobs: what is known of a sweep, in whatever processes and on whatever machines it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.results.record import Record
+from zoo.results.run_folder import PROGRESS
+
+CONFIG = Path(".hydra", "config.yaml")
+"""What every job writes anew when it begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: what it is doing, such as "evaluate".
+        done: units that are done.
+        total: of how many.
+        unit: what is counted.
+        per_second: units a second.
+    """
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    per_second: float
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.done} of {self.total}, {self.per_second:.3g} {self.unit}/s"
+
+
+def job_folders(sweep: Path, started: datetime) -> list[Path]:
+    """The folders of jobs that have begun since; what lies there from before is of an earlier sweep."""
+    since = started.timestamp() - 1  # file systems round
+    found = []
+    for config in sweep.rglob(str(CONFIG)):
+        try:
+            if config.stat().st_mtime >= since:
+                found.append(config.parent.parent)
+        except FileNotFoundError:  # a folder that is just being made anew
+            continue
+    return sorted(found)
+
+
+def record_of(folder: Path, started: datetime) -> Record | None:
+    """The record that a job left since; None where it has left none.
+
+    Raises:
+        ZooError: the record is damaged.
+    """
+    path = folder / "record.json"
+    record = Record.read(path) if path.is_file() else None
+    return record if record and datetime.fromisoformat(record.times.started) >= started else None
+
+
+def progress_of(folder: Path) -> Progress | None:
+    """How far a job is, where it says so."""
+    try:
+        loaded: Any = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return Progress(**loaded)
+    except (OSError, ValueError, TypeError):  # not there yet, or just being written
+        return None
+
+
+def status_of(folder: Path, started: datetime) -> str:
+    """ "running", or the status of the record that a job left since."""
+    try:
+        record = record_of(folder, started)
+    except ZooError:
+        return "failed"
+    return "running" if record is None else record.status

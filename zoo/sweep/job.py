@@ -1,0 +1,136 @@
+"""One run of one row, by its composed configuration: here, or in a process of its own.
+
+`python -m zoo.sweep.job` takes a job as JSON in the first line of its standard input. The end of that input means that
+whoever started it is gone; then it ends as well, as by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.front_door import answer_for
+
+OUT_OF_MEMORY = 4
+"""Exit status of a process whose device had too little memory: nobody but the sweep sees it."""
+
+_GRACE = 20.0
+"""Seconds that a run has to leave its record after its sweep is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be run.
+
+    Attributes:
+        config: composed configuration, all interpolations resolved.
+        overrides: what the command line said, as `key=value`.
+        run_dir: folder of the run.
+    """
+
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    run_dir: str
+
+    def with_batch_size(self, size: int) -> Job:
+        """The same at another batch size."""
+        others = tuple(override for override in self.overrides if not override.startswith("batch_size="))
+        return Job(
+            config={**self.config, "batch_size": size},
+            overrides=(*others, f"batch_size={size}"),
+            run_dir=self.run_dir,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """A job from what `to_json` gave."""
+        loaded = json.loads(text)
+        return cls(config=loaded["config"], overrides=tuple(loaded["overrides"]), run_dir=loaded["run_dir"])
+
+
+def run(job: Job, *, out_of_memory: int = 1) -> int:
+    """Carry out a job and say how it ended. Raises nothing but KeyboardInterrupt: the others of a sweep go on.
+
+    Args:
+        job: the job.
+        out_of_memory: exit status where the device had too little memory.
+
+    Returns:
+        The exit status.
+    """
+    from zoo.config.settings import RunSettings
+    from zoo.results.ledger import results_dir
+
+    run_dir = Path(job.run_dir)
+    try:
+        settings = RunSettings.from_config(
+            job.config, overrides=list(job.overrides), run_dir=run_dir, default_results=results_dir()
+        )
+        from zoo import pipeline
+        from zoo.console import conclude
+        from zoo.results.outcome import is_out_of_memory
+        from zoo.results.run_folder import taken
+        from zoo.results.seeds import with_other_seeds
+        from zoo.runtime.distributed import is_main_process
+
+        with taken(settings.run_dir) if is_main_process() else nullcontext():
+            record, filed = pipeline.run(settings)
+    except KeyboardInterrupt:
+        print(f"kept: {run_dir}{_going_on(job.config)}", file=sys.stderr)
+        raise
+    except ZooError as error:
+        print(f"error: {error.message}\nnext: {error.next_step}", file=sys.stderr)
+        return error.exit_status
+    except Exception as error:  # before there was a record to tell it
+        report = run_dir / "traceback.txt"
+        report.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"error: unexpected {type(error).__name__}: {error}\nnext: report this with {report}", file=sys.stderr)
+        return 1
+    if filed is not None:
+        conclude(record, with_other_seeds(record, settings.results_dir), filed, settings.run_dir)
+    if is_out_of_memory(record):
+        return out_of_memory
+    return 0 if record.status == "measured" else 1
+
+
+def _going_on(config: Mapping[str, Any]) -> str:
+    """How an interrupted training goes on from its last checkpoint."""
+    training = config["run"]["name"] == "train"
+    return "; go on from its last checkpoint with run.resume=true and hydra.run.dir= that folder" if training else ""
+
+
+def main() -> int:
+    """Carry out the job that stands in the first line of the standard input; returns its exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    job = Job.from_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
+    return answer_for(lambda: run(job, out_of_memory=OUT_OF_MEMORY), interrupted="")
+
+
+def _end_with_the_sweep() -> None:
+    """Wait for the end of the standard input, and end this process."""
+    while sys.stdin.read(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

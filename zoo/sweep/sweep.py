@@ -1,0 +1,133 @@
+"""A sweep: its jobs one by one, what it says while they run, and its summary."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.console import answer, colour_of
+from zoo.errors import ZooError
+from zoo.results.diff import entries_of
+from zoo.results.ledger import results_dir
+from zoo.results.run_folder import LOG
+from zoo.results.seeds import label, with_other_seeds
+from zoo.sweep.folders import CONFIG, job_folders, record_of
+from zoo.sweep.job import Job
+from zoo.sweep.process import failed_record, last_lines, run_apart
+from zoo.sweep.view import View
+from zoo.terminal import Layout, paint, table, width_of
+
+
+def number_of_jobs(arguments: Sequence[str]) -> int:
+    """How many jobs Hydra makes of a sweep's overrides."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given = [argument for argument in arguments if not argument.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(given)
+    return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)  # records know the second
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The runs of a sweep, told by the folders that they leave.
+
+    Attributes:
+        folder: folder of the sweep; each job has one of its own in it.
+        jobs: how many there are.
+        started: when it began; what lies in the folder from before is of an earlier one.
+    """
+
+    folder: Path
+    jobs: int
+    started: datetime = field(default_factory=_now)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While the block runs, say how far the sweep is."""
+        with View(self.folder, self.started, self.jobs):
+            yield
+
+    def carry_out(self, job: Job) -> int:
+        """Run a job in a process of its own and say how it ended; returns its exit status."""
+        try:
+            status = run_apart(job)
+        except ZooError as error:
+            print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
+            return error.exit_status
+        _tell(job, self.started)
+        return status
+
+    def summary(self) -> int:
+        """Print a table of the jobs; the exit status of the whole.
+
+        Read from the jobs' folders, so that it holds for jobs that ran in other processes or on other
+        machines, and for those that were killed before they could leave a record. A folder that an earlier
+        sweep left is told by its configuration, which every job writes anew when it begins.
+        """
+        rows = sorted(_outcome(folder, self.started) for folder in job_folders(self.folder, self.started))
+        measured = sum(status == "MEASURED" for _, status, *_ in rows)
+        print()
+        header = ("entry", "status", "box AP", "fps", "seconds", "reason")
+        lines = [dict(zip(header, row, strict=True)) for row in rows]
+        print(table(lines, width_of(sys.stdout), Layout(below=("reason", "seconds", "fps"))))
+        print(f"{measured} of {len(rows)} measured; records under {self.folder}")
+        return 0 if rows and measured == len(rows) else 1
+
+
+def _tell(job: Job, started: datetime) -> None:
+    """Say in a line how a job ended, and of one that was not measured what to do next."""
+    folder = Path(job.run_dir)
+    record = record_of(folder, started)
+    if record is None:  # it ended before it had one
+        print(f"{folder.name} FAILED", *last_lines(folder / LOG)[-2:], sep="\n", file=sys.stderr)
+        return
+    stream = sys.stdout if record.status == "measured" else sys.stderr
+    row = with_other_seeds(record, Path(job.config["results"]["dir"] or results_dir()))
+    word, sentence = answer(row, entries_of([row]).get(row.entry))
+    said = sentence.partition("\n")[0].removeprefix(f"{record.label}: ")
+    took = "" if record.times.seconds is None else f" ({record.times.seconds:.1f} s)"
+    print(f"{label(row)}: {paint(word, colour_of(word), stream)} {said}{took}", file=stream, flush=True)
+    if record.status != "measured":
+        print(f"next: {record.next_step}", file=sys.stderr)
+
+
+def _outcome(folder: Path, started: datetime) -> tuple[str, ...]:
+    """A line of the summary."""
+    record = record_of(folder, started)
+    if record is None:
+        try:
+            record = failed_record(
+                _job_of(folder),
+                "its launcher ended before it: killed from outside, or for want of memory",
+                last_lines(folder / LOG),
+            )
+        except ZooError as error:  # the job ended by it, before it had a record
+            return folder.name, "FAILED", "-", "-", "-", error.message
+        except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
+            return folder.name, "FAILED", "-", "-", "-", "the job ended without a record"
+    numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
+    reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
+    return record.label, record.status.upper(), *map(_short, numbers), reason
+
+
+def _job_of(folder: Path) -> Job:
+    """A job by what Hydra wrote of it into its folder."""
+    from omegaconf import OmegaConf
+
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
+    overrides: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG.with_name("overrides.yaml")))
+    return Job(config=config, overrides=tuple(overrides), run_dir=str(folder))
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
