@@ -155,8 +155,11 @@ def _tell_left_out(entries: Sequence[str], style: str) -> None:
 
 
 def _note(text: str, style: str) -> None:
-    """A sentence beside the rows, where it does not get among those that a program reads."""
-    print(text, file=sys.stdout if style == "table" else sys.stderr)
+    """A sentence below the rows, where it does not get among those that a program reads."""
+    if style == "table":
+        print(f"\n{text}")
+    else:
+        print(text, file=sys.stderr)
 
 
 def _two_records(paths: Sequence[str], data: Path | None, style: str) -> int:
@@ -205,7 +208,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        metavar="ZOO|ENTRY|GLOB|RECORD.json|RUN_DIR|TABLE_VERSION|git:COMMIT",
+        metavar="ENTRY|RECORD|VERSION|git:COMMIT",
         help=f"{WHICH}; two records or run folders; one or two table versions or commits (docs/diff.md)",
     )
     parser.add_argument("--data", type=Path, metavar="FILE|DIR", help="annotations of two runs, to compare by image")

@@ -11,11 +11,9 @@ import pytest
 import scored_set
 import yaml
 from made_up import make_record
+from stored_runs import ANNOTATIONS, without_image, write_data, write_run
 
-from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.measure.coco_eval.summary import coco_numbers
-from zoo.measure.score.results_file import read_predictions
 from zoo.results.compare.by_image import FiledRun, by_image_lines, compare_by_image, render_by_image
 
 Make = Callable[..., FiledRun]
@@ -23,29 +21,14 @@ Make = Callable[..., FiledRun]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Makes the folder of a run on the made-up data set, of which the root is beside it."""
-    annotations = tmp_path / "data" / "annotations" / "instances_val.json"
-    annotations.parent.mkdir(parents=True)
-    annotations.write_text(json.dumps(scored_set.truth()), encoding="utf-8")
+    """Makes the folder of a run on the made-up data set, which is beside it."""
+    write_data(tmp_path / "data")
 
-    def run(name: str, rows: scored_set.Rows, root: str | None = None, images: int = scored_set.IMAGES) -> FiledRun:
-        folder = tmp_path / name
-        folder.mkdir()
-        predictions = folder / "predictions.json"
-        predictions.write_text(json.dumps([row for row in rows if row["image_id"] <= images]), encoding="utf-8")
-        truth = CocoGroundTruth.load(annotations).subset(images)
-        numbers = coco_numbers(truth, read_predictions(predictions, truth).columns, ["bbox"])
-        data = {"annotations": "annotations/instances_val.json", "root": root or str(tmp_path / "data")}
-        record = make_record(
-            measured=numbers, annotations=truth.sha256, images=images, config={"data": data, "protocol": {}}
-        )
-        return FiledRun(record=record, folder=folder)
+    def run(name: str, rows: scored_set.Rows, **more: Any) -> FiledRun:
+        record = write_run(tmp_path / name, rows, tmp_path / "data", **more)
+        return FiledRun(record=record, folder=tmp_path / name)
 
     return run
-
-
-def without_image(image: int) -> scored_set.Rows:
-    return [row for row in scored_set.detections() if row["image_id"] != image]
 
 
 def test_an_image_without_its_detections_is_the_one_that_moved(make: Make) -> None:
@@ -94,7 +77,7 @@ def test_the_folder_of_a_run_says_where_its_data_is(make: Make, tmp_path: Path) 
 
 def test_annotations_may_be_named(make: Make, tmp_path: Path) -> None:
     old, new = (make(name, scored_set.detections(), root="elsewhere") for name in ("old", "new"))
-    for data in (tmp_path / "data", tmp_path / "data" / "annotations" / "instances_val.json"):
+    for data in (tmp_path / "data", tmp_path / "data" / ANNOTATIONS):
         assert compare_by_image(old, new, data)
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**scored_set.truth(), "info": "another"}), encoding="utf-8")

@@ -26,7 +26,7 @@ from zoo.measure.coco_eval.paired import Difference, PairedComparison, compare_p
 from zoo.measure.coco_eval.summary import Rounding
 from zoo.measure.score.rescore import StoredRun, measured_types
 from zoo.measure.score.results_file import read_predictions
-from zoo.results.cells import number_text, rows_as_text
+from zoo.results.cells import rows_as_text
 from zoo.results.compare.records import comparison_line
 from zoo.results.record import Record
 from zoo.results.trials import accuracy_of
@@ -219,8 +219,8 @@ def render_by_image(compared: Sequence[PairedComparison], width: int | None = No
         parts.append(_headed("classes", len(classes), len(one.classes)))
         parts.append(rows_as_text([_line(change, "class") for change in classes[:_MOST_SHOWN]], width))
         images = [
-            {"image": image.file_name, "objects": str(image.objects), "old": number_text(image.old)}
-            | {"new": number_text(image.new), "delta": number_text(image.delta, "+")}
+            {"image": image.file_name, "objects": str(image.objects), "old": _points(image.old)}
+            | {"new": _points(image.new), "delta": _points(image.delta, "+")}
             for image in one.moved[:_MOST_SHOWN]
         ]
         parts += [_headed("images", len(one.moved), one.images), rows_as_text(images, width)]
@@ -233,12 +233,16 @@ def _headed(what: str, moved: int, all_of_them: int) -> str:
 
 
 def _line(change: Difference, heading: str, prefix: str = "") -> dict[str, str]:
-    ends = (change.low, change.high)
-    interval = ABSENT if None in ends else f"[{number_text(ends[0])}, {number_text(ends[1])}]"
+    there = change.low is not None and change.high is not None
     return {
         heading: f"{prefix}{change.name}",
-        "old": number_text(change.old),
-        "new": number_text(change.new),
-        "delta": number_text(change.delta, "+"),
-        "interval": interval,
+        "old": _points(change.old),
+        "new": _points(change.new),
+        "delta": _points(change.delta, "+"),
+        "interval": f"[{_points(change.low)}, {_points(change.high)}]" if there else ABSENT,
     }
+
+
+def _points(value: float | None, sign: str = "") -> str:
+    """AP points with two decimals; of what is exactly 0 the digit alone."""
+    return ABSENT if value is None else f"{value:{sign}.2f}" if value else "0"
