@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import scored_set
 from documents import ROOT, code_blocks
-from stored_runs import without_image, write_data, write_run
+from scored_runs import without_image, write_data, write_run
 
 from zoo import cli
 from zoo.results.table import current_folder

@@ -22,8 +22,9 @@ from zoo.results.diff import diff_rows, entries_of, flat_rows, passes, render_di
 from zoo.results.gather import gather_evidence
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
+from zoo.results.run_folder import StoredDetections
 from zoo.results.seeds import aggregate_seeds
-from zoo.results.trials import without_trials
+from zoo.results.trials import trials_among
 from zoo.terminal import width_of
 
 Kind = Literal["entries", "file", "table", "commit"]
@@ -134,9 +135,8 @@ def _beside_published(patterns: Sequence[str], root: Path, style: str) -> int:
     chosen = _matching(filed, patterns) if patterns else filed
     if not chosen:
         raise no_records(root)
-    kept = set(map(id, without_trials(everything)))
-    trials = [one for one in chosen if one.names and one.record.name is None and id(one.record) not in kept]
-    left_out = [one for one in trials if not _asked_by_name(one, patterns)]
+    trials = set(map(id, trials_among(everything)))
+    left_out = [one for one in chosen if id(one.record) in trials and not _asked_by_name(one, patterns)]
     entries = entries_of(everything)
     shown = [one.record for one in chosen if one not in left_out]
     rows = diff_rows(shown, entries, gather_evidence(everything, entries))
@@ -162,13 +162,13 @@ def _note(text: str, style: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _two_records(paths: Sequence[str], data: Path | None, style: str) -> int:
-    from zoo.results.compare.by_image import FiledRun, by_image_lines, compare_by_image, render_by_image
+def _two_records(paths: Sequence[str], data: Sequence[Path], style: str) -> int:
+    from zoo.results.compare.by_image import by_image_lines, compare_by_image, render_by_image
 
     if len(paths) != 2:
         raise UsageError("two record files are compared at a time", next_step="zoo diff OLD.json NEW.json")
     files = [path / "record.json" if path.is_dir() else path for path in map(Path, paths)]
-    old, new = (FiledRun(record=Record.read(file), folder=file.parent) for file in files)
+    old, new = (StoredDetections(record=Record.read(file), folder=file.parent) for file in files)
     lines = comparison_lines(old.record, new.record)
     text = render_comparison(old.record, new.record, width_of(sys.stdout))
     try:
@@ -211,7 +211,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ENTRY|RECORD|VERSION|git:COMMIT",
         help=f"{WHICH}; two records or run folders; one or two table versions or commits (docs/diff.md)",
     )
-    parser.add_argument("--data", type=Path, metavar="FILE|DIR", help="annotations of two runs, to compare by image")
+    parser.add_argument(
+        "--data", nargs="+", type=Path, default=[], metavar="DIR", help="data of two runs, as data.root=DIR has it"
+    )
     add_format(parser)
     add_results_dir(parser)
 
