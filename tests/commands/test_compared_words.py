@@ -126,7 +126,8 @@ def test_states_of_the_results_compare_in_every_format(results: Path, capsys: Ca
     assert json.loads(capsys.readouterr().out) == []
     assert diff("git:HEAD", "--format", "json") == 0
     (line,) = json.loads(capsys.readouterr().out)
-    assert (line["entry"], line["metric"], line["delta"]) == ("mmdet_b", "box_AP", "-0.41")
+    assert (line["entry"], line["metric"], line["new"]) == ("mmdet_b", "box_AP", "37.0")
+    assert float(line["delta"]) == pytest.approx(-0.41)
     assert diff("git:HEAD", "--format", "csv") == 0
     assert capsys.readouterr().out.startswith("entry,state,machine,metric,old,new,delta,old measured,new measured\n")
     assert diff("git:HEAD", "git:HEAD", "git:HEAD") == 2

@@ -192,7 +192,7 @@ def _two_states(words: Sequence[str], kinds: Sequence[Kind], root: Path, style: 
     states = [read(word, kind) for word, kind in zip(words, kinds, strict=True)]
     old, new = states if len(states) == 2 else (states[0], present(root))
     pairs = compare_snapshots(old, new)
-    _show(pair_lines(pairs), lambda width: render_pairs(pairs, old, new, width), style)
+    _show(pair_lines(pairs, full=True), lambda width: render_pairs(pairs, old, new, width), style)
     return 0
 
 

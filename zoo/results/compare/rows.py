@@ -159,17 +159,28 @@ def _same_place(measurement: str, old: MeasuredRow, new: MeasuredRow) -> bool:
     return old.machine == new.machine and (measurement != _ONNX or old.onnx_on == new.onnx_on)
 
 
-def pair_lines(pairs: Iterable[RowPair]) -> list[dict[str, str]]:
-    """A line of text a number that differs, as column -> text; none for rows that are unchanged."""
+def pair_lines(pairs: Iterable[RowPair], *, full: bool) -> list[dict[str, str]]:
+    """A line of text a number that differs, as column -> text; none for rows that are unchanged.
+
+    Args:
+        pairs: as `compare_snapshots` gives them.
+        full: whether numbers have all their digits, and what is not there is empty.
+    """
+
+    def text(value: float | None, sign: str = "") -> str:
+        if full:
+            return "" if value is None else str(value)
+        return number_text(value, sign)
+
     return [
         {
             "entry": pair.label,
             "state": pair.state,
             "machine": " -> ".join(dict.fromkeys(row.machine for row in (pair.old, pair.new) if row)),
             "metric": number.column,
-            "old": number_text(number.old),
-            "new": number_text(number.new),
-            "delta": number_text(number.delta, "+"),
+            "old": text(number.old),
+            "new": text(number.new),
+            "delta": text(number.delta, "+"),
             "old measured": _stamp(pair.old, number),
             "new measured": _stamp(pair.new, number),
         }
@@ -194,7 +205,7 @@ def render_pairs(pairs: Sequence[RowPair], old: Snapshot, new: Snapshot, width: 
     counts = Counter(pair.state for pair in pairs)
     told = ", ".join(f"{counts[state]} {word}" for state, word in _COUNTED.items() if counts[state])
     parts = [f"{old.title} (old) and {new.title} (new): {told or 'no rows'}"]
-    lines = pair_lines(pairs)
+    lines = pair_lines(pairs, full=False)
     if lines:
         parts.append(rows_as_text(lines, width, _LAYOUT))
     if any(pair.state == "other machine" for pair in pairs):

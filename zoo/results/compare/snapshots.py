@@ -206,14 +206,18 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints; None where it refuses.
 
     Raises:
-        UsageError: there is no git, or the folder is in no checkout.
+        UsageError: there is no git or no such folder, or it is in no checkout.
     """
     step = "compare table versions or record files instead"
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", next_step=step)
+    command = ["git", "-C", str(folder)]
     try:
-        inside = subprocess.run(["git", "-C", str(folder), "rev-parse"], capture_output=True, check=False)
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
+        done = subprocess.run([*command, *arguments], capture_output=True, check=False)
     except FileNotFoundError:
         raise UsageError("git is not installed", next_step=step) from None
-    if inside.returncode != 0:
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", errors="replace")
+    if subprocess.run([*command, "rev-parse"], capture_output=True, check=False).returncode != 0:
         raise UsageError(f"{folder}: in no git checkout", next_step=step)
-    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None
+    return None
