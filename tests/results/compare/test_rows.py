@@ -117,6 +117,14 @@ def test_a_number_that_was_not_there_is_a_change_without_a_difference(snapshot: 
     assert (line["metric"], line["old"], line["new"], line["delta"]) == ("fps", ABSENT, "60", ABSENT)
 
 
+def test_other_weights_are_said_whatever_the_numbers(snapshot: Any) -> None:
+    old, new = snapshot(make_record()), snapshot(make_record(weights="b" * 64))
+    (pair,) = pairs = compare_snapshots(old, new)
+    assert (pair.state, pair.numbers) == ("changed", ())
+    (line,) = pair_lines(pairs, full=False)
+    assert (line["metric"], line["old"], line["new"], line["delta"]) == ("weights", "00000000", "bbbbbbbb", ABSENT)
+
+
 def test_more_seeds_make_no_other_row(snapshot: Any) -> None:
     drawn = [make_record(trained=True, hash_evidence="none", seed=seed, training={}) for seed in (0, 1)]
     pairs = compare_snapshots(snapshot(drawn[0]), snapshot(*drawn))

@@ -85,7 +85,7 @@ def _state(old: MeasuredRow | None, new: MeasuredRow | None, numbers: tuple[Numb
         return "gone"
     if old.machine != new.machine:
         return "other machine"
-    return "changed" if numbers else "unchanged"
+    return "changed" if numbers or old.weights != new.weights else "unchanged"
 
 
 def _paired(
@@ -160,7 +160,7 @@ def _same_place(measurement: str, old: MeasuredRow, new: MeasuredRow) -> bool:
 
 
 def pair_lines(pairs: Iterable[RowPair], *, full: bool) -> list[dict[str, str]]:
-    """A line of text a number that differs, as column -> text; none for rows that are unchanged.
+    """A line a number that differs, as column -> text, and one where the weights do; none for unchanged rows.
 
     Args:
         pairs: as `compare_snapshots` gives them.
@@ -172,21 +172,18 @@ def pair_lines(pairs: Iterable[RowPair], *, full: bool) -> list[dict[str, str]]:
             return "" if value is None else str(value)
         return number_text(value, sign)
 
-    return [
-        {
-            "entry": pair.label,
-            "state": pair.state,
-            "machine": " -> ".join(dict.fromkeys(row.machine for row in (pair.old, pair.new) if row)),
-            "metric": number.column,
-            "old": text(number.old),
-            "new": text(number.new),
-            "delta": text(number.delta, "+"),
-            "old measured": _stamp(pair.old, number),
-            "new measured": _stamp(pair.new, number),
-        }
-        for pair in pairs
-        for number in pair.numbers
-    ]
+    lines = []
+    for pair in pairs:
+        machine = " -> ".join(dict.fromkeys(row.machine for row in (pair.old, pair.new) if row))
+        row = {"entry": pair.label, "state": pair.state, "machine": machine}
+        if pair.old and pair.new and pair.old.weights != pair.new.weights:
+            sides = {"old": pair.old.weights, "new": pair.new.weights, "delta": text(None)}
+            lines.append({**row, "metric": "weights", **sides, "old measured": text(None), "new measured": text(None)})
+        for number in pair.numbers:
+            sides = {"old": text(number.old), "new": text(number.new), "delta": text(number.delta, "+")}
+            stamps = {"old measured": _stamp(pair.old, number), "new measured": _stamp(pair.new, number)}
+            lines.append({**row, "metric": number.column, **sides, **stamps})
+    return lines
 
 
 def _stamp(row: MeasuredRow | None, number: NumberPair) -> str:
