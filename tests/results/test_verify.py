@@ -138,17 +138,16 @@ def test_a_table_that_is_not_what_its_records_say_is_stale(folders: Folders) -> 
     table = current_folder(folders.committed) / f"{HERE}.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("37.41", "37.42"), encoding="utf-8")
     subject, message = only(folders.verify(), Cause.STALE_TABLE)
-    assert subject == f"tables/{table.parent.name}/{HERE}.csv"
-    assert message == "not what the committed records say"
+    assert subject == f"tables/{table.parent.name}"
+    assert message == f"not what the committed records say: {HERE}.csv"
 
 
 def test_tables_of_another_version_are_stale(folders: Folders) -> None:
     current = current_folder(folders.committed)
     current.rename(current.with_name("0123456789ab"))
     subject, message = only(folders.verify(), Cause.STALE_TABLE)
-    assert subject == "tables"
-    version = f"no table of the present catalogue, version {current.name}"
-    assert message == f"{version}: the committed ones are of 0123456789ab"
+    assert subject == f"tables/{current.name}"
+    assert message == "there is none of the present catalogue: the committed ones are of 0123456789ab"
 
 
 @pytest.mark.parametrize(("moved", "holds"), [(0.05, True), (-0.05, True), (0.06, False), (-0.06, False)])

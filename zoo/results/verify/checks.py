@@ -62,16 +62,16 @@ def nothing_measured(now: Results) -> Iterator[Failure]:
 def stale_tables(committed: Path) -> Iterator[Failure]:
     """Committed tables that are not what the committed records and the present catalogue say."""
     folder, different = current_folder(committed), check_tables(committed)
-    step = "write them anew (`zoo table`), look at what that changes, and commit it"
-    if different and not folder.is_dir():
+    if not different:
+        return
+    if folder.is_dir():
+        message = f"not what the committed records say: {', '.join(path.name for path in different)}"
+    else:
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         found = f"the committed ones are of {', '.join(others)}" if others else "none is committed"
-        message = f"no table of the present catalogue, version {folder.name}: {found}"
-        yield Failure(cause=Cause.STALE_TABLE, subject="tables", message=message, next_step=step)
-        return
-    for path in different:
-        subject, message = path.relative_to(committed).as_posix(), "not what the committed records say"
-        yield Failure(cause=Cause.STALE_TABLE, subject=subject, message=message, next_step=step)
+        message = f"there is none of the present catalogue: {found}"
+    step = "write them anew (`zoo table`), look at what that changes, and commit it"
+    yield Failure(cause=Cause.STALE_TABLE, subject=f"tables/{folder.name}", message=message, next_step=step)
 
 
 def nothing_to_compare(now: Results, then: Results) -> Iterator[Failure]:
