@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from zoo.commands.command import Command, add_results_dir
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
+from zoo.results.run_folder import RUNS
 from zoo.results.table import check_tables, stale_tables, write_tables
 
 
@@ -28,9 +29,14 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from zoo.results.report.detections import DetectionViews
     from zoo.results.report.site import write_report
 
-    print(f"wrote {write_report(options.results_dir)}")
+    for folder in (*(options.runs or ()), *options.data):
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}", next_step="give --runs and --data folders that are there")
+    views = DetectionViews(options.runs or RUNS, options.data)
+    print(f"wrote {write_report(options.results_dir, views.of)}")
     return 0
 
 
@@ -47,6 +53,22 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     add_results_dir(parser)
 
 
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    where = " and ".join(f"{folder}/" for folder in RUNS)
+    parser.add_argument(
+        "--runs", nargs="+", type=Path, metavar="DIR", help=f"where runs left their detections; default: {where}"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="data sets to draw on, as data.root=DIR has them",
+    )
+    add_results_dir(parser)
+
+
 COMMANDS = (
     Command(
         name="table",
@@ -60,6 +82,6 @@ COMMANDS = (
         theme="results",
         about="write a static HTML page with plots from the records",
         run=_report,
-        arguments=add_results_dir,
+        arguments=_report_arguments,
     ),
 )

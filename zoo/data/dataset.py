@@ -9,8 +9,7 @@ from pathlib import Path
 from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.shapes import dataset as shapes
 from zoo.errors import DataError, UsageError, closest
-from zoo.fetch.cache import cache_root
-from zoo.fetch.coco import fetch_coco
+from zoo.fetch.coco import default_root, fetch_coco
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def local_root(name: str, split: str) -> Path | None:
         DataError: `shapes` cannot be drawn.
     """
     if (name, split) in EQUIVALENT or name == "coco2017":
-        return cache_root() / "coco"
+        return default_root()
     return open_dataset(name, split).root if (name, split) in _DRAWN else None
 
 

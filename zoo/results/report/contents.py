@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from zoo.catalog.entry import Entry
+from zoo.catalog.entry import METRICS, Entry
 from zoo.measure.measurement import measurements
 from zoo.results.diff import Row, diff_rows
 from zoo.results.evidence import Evidence
 from zoo.results.gather import gather_evidence
 from zoo.results.identity import digest
 from zoo.results.names import bounded
-from zoo.results.published import catalogue_key, machine_of
+from zoo.results.published import ONNX_LATENCY, catalogue_key, machine_of
 from zoo.results.record import Record
 from zoo.results.seeds import label
 from zoo.results.table import frame
@@ -27,6 +27,24 @@ from zoo.terminal import ABSENT
 
 ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
 """The metrics that stand for a run where there is room for one verdict, and how they are called there."""
+
+
+_TITLES = {
+    "latency_ms": "latency",
+    ONNX_LATENCY: "latency, ONNX",
+    "train_memory_gb": "training memory",
+    "train_memory_mb": "training memory",
+    "params_m": "parameters",
+    "flops_b": "operations",
+    "hours_per_epoch": "training, an epoch",
+}
+"""What metrics are called whose names hold their unit."""
+
+
+def title_of(metric: str) -> tuple[str, str]:
+    """What a published metric is called, and its unit."""
+    unit = METRICS.get("latency_ms" if metric == ONNX_LATENCY else metric, "")
+    return _TITLES.get(metric, metric.replace("_", " ")), unit
 
 
 @dataclass(frozen=True, slots=True)
