@@ -213,7 +213,9 @@ def test_rows_of_which_none_is_committed_have_nothing_to_hold_them_against(folde
     assert subject == str(folders.committed)
     assert message.endswith("there is nothing to hold them against")
     folders.measure(row("mmdet_a", RUNNER), row("mmdet_b", RUNNER))
-    assert folders.verify().holds, "beside others a new row is welcome"
+    found = folders.verify()
+    assert found.holds, "beside others a new row is welcome"
+    assert found.notes == ["paddle_c: measured, and no record of it is committed"]
 
 
 def on_a_gpu(machine: str = HERE) -> Hardware:

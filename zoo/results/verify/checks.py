@@ -232,8 +232,11 @@ def new_failures(now: Results, then: Results) -> Iterator[Failure]:
         yield Failure(cause=Cause.NEW_ALARM, subject=attempt.label, message=message, next_step=step)
 
 
-def unmeasured_as_before(now: Results, then: Results, entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence on every row that could be measured neither then nor now."""
+def not_committed(now: Results, then: Results, entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence on every row that has no committed record, measured now or not."""
+    for key, records in now.rows.items():
+        if key not in then.rows:
+            yield f"{records[0].label}: measured, and no record of it is committed"
     for key, attempt in now.attempts.items():
         if key not in then.rows and attempt.status == "blocked":
             yield f"{attempt.label}: blocked, and no record of it is committed: {attempt.reason}"
