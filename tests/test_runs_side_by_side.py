@@ -178,7 +178,7 @@ def test_a_sweep_has_names_of_its_own(where: list[str], capsys: pytest.CaptureFi
 
 
 def test_an_interrupted_run_is_filed_nowhere(where: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "possible", interrupted)
@@ -218,6 +218,7 @@ def test_a_sweep_repeated_into_its_folder(
         document = json.loads(path.read_text(encoding="utf-8"))
         document["times"]["started"] = "2026-01-01T00:00:00+00:00"
         path.write_text(json.dumps(document), encoding="utf-8")
+        os.utime(path, (NOW.timestamp() - 3600,) * 2)
 
     def killed(job: Job) -> int:
         """A job whose launcher is killed with it, where it is of one row."""
@@ -271,11 +272,20 @@ def test_what_an_earlier_sweep_left_is_not_of_this_one(capsys: pytest.CaptureFix
     os.utime(gone, (NOW.timestamp() - 3600,) * 2)  # a job that this sweep does not have
     job("1", NOW)
     assert summary(capsys)[1][-1].startswith("1 of 1 measured")
-    job("2", NOW - timedelta(hours=1))  # begun now, and killed before it left a record
+    old = job("2", NOW - timedelta(hours=1)).parents[1] / "record.json"  # begun now, and killed before it left a record
+    os.utime(old, (NOW.timestamp() - 3600,) * 2)
     job("3", None)
     status, lines = summary(capsys)
     assert status == 1
     assert [line.split()[:2] for line in lines[2:-1]] == [["2", "FAILED"], ["3", "FAILED"], ["mmdet_a", "MEASURED"]]
+
+
+def test_what_was_measured_before_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    job("0", NOW - timedelta(hours=1), measured={"box_AP": 37.4})  # written now: nothing had to be added to it
+    status, lines = summary(capsys)
+    assert status == 0
+    assert lines[2].split()[:3] == ["mmdet_a", "MEASURED", "37.40"]
+    assert lines[2].endswith("measured before")
 
 
 def test_a_sweep_without_jobs_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from zoo.catalog.entry import Entry
 from zoo.results.diff import diff_rows, entries_of, render_diff
 from zoo.results.ladder import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
 from zoo.results.record import Record
+from zoo.results.staleness import summed_up
 from zoo.results.table import not_published
 from zoo.terminal import paint, width_of
 
@@ -41,6 +42,21 @@ def announce(record: Record, entry: Entry) -> None:
 
     if is_main_process():
         log.info("%s", header(record, entry))
+
+
+def announce_rest(entry: str, standing: Sequence[str], reasons: Mapping[str, str], filed: Path | None) -> None:
+    """Log what a run leaves out because it stands, and what it measures for which reason.
+
+    Args:
+        entry: row.
+        standing: measurements that stand.
+        reasons: those that are made, each with the reason.
+        filed: the record that has the former.
+    """
+    if standing:
+        log.info("%s: %s stand%s (%s)", entry, ", ".join(standing), "s" if len(standing) == 1 else "", filed)
+    if reasons and filed is not None:
+        log.info("%s: to measure: %s", entry, summed_up(reasons))
 
 
 def header(record: Record, entry: Entry) -> str:

@@ -63,13 +63,13 @@ def _measure(settings: RunSettings, record: Record) -> None:
         announce(record, settings.entry)
         subject = _subject(settings, detector, weights, split, context)
         record.protocol.batches = describe(subject.batches)
-        asked = possible([measurement(name) for name in settings.measure], subject, record)
+        asked = possible(map(measurement, settings.measure), subject, record, standing=settings.standing)
         if settings.train is not None:
             with stage(record, "training"):
                 _train(settings.train, settings, subject, weights, record)
         prepare(detector, subject.protocol)
         for part in (part for part in asked if part.collective or context.is_main):
-            measure(part, subject, record)
+            measure(part, subject, record, standing=settings.standing)
 
 
 def _subject(

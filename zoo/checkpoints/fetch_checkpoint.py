@@ -11,7 +11,7 @@ from zoo.checkpoints.pins import LOCK_FILE, Pins
 from zoo.checkpoints.store import CheckpointStore, StoredFile
 from zoo.errors import HashMismatchError
 from zoo.fetch.cache import cache_root
-from zoo.fetch.hashes import published_prefix_from_name
+from zoo.fetch.hashes import ExpectedFile, published_prefix_from_name
 from zoo.files import PROJECT
 
 COMMITTED_PINS = PROJECT / "results" / LOCK_FILE
@@ -44,8 +44,7 @@ def fetch_checkpoint(
     Raises:
         DownloadError, HashMismatchError, CheckpointError: see `CheckpointStore`.
     """
-    store = CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / LOCK_FILE))
-    hashes: _Hashes = {"published_prefix": checkpoint.sha256_prefix, "published_sha256": checkpoint.sha256}
+    store, hashes = _store(results_dir), _hashes(checkpoint)
     if path is not None:
         return store.register_local(path, urls=checkpoint.urls, **hashes)
     if url is not None:
@@ -55,6 +54,15 @@ def fetch_checkpoint(
     if checkpoint.urls and checkpoint.urls[0].startswith(PACKAGE):
         return _embedded(store, checkpoint.urls[0], hashes)
     return store.fetch(checkpoint.urls, **hashes)
+
+
+def expected_checkpoint(checkpoint: Checkpoint, results_dir: Path) -> ExpectedFile:
+    """What is known of a published file without having it: its published hash, and its pin.
+
+    Raises:
+        HashMismatchError, CheckpointError: see `CheckpointStore.expected_file`.
+    """
+    return _store(results_dir).expected_file(checkpoint.urls, **_hashes(checkpoint))
 
 
 def checkpoint_info(stored: StoredFile) -> dict[str, Any]:
@@ -73,6 +81,14 @@ def portable_path(path: Path) -> str:
         if absolute.is_relative_to(folder.resolve()):
             return prefix + absolute.relative_to(folder.resolve()).as_posix()
     return absolute.name
+
+
+def _store(results_dir: Path) -> CheckpointStore:
+    return CheckpointStore(pins=Pins(read=[COMMITTED_PINS], write=results_dir / LOCK_FILE))
+
+
+def _hashes(checkpoint: Checkpoint) -> _Hashes:
+    return {"published_prefix": checkpoint.sha256_prefix, "published_sha256": checkpoint.sha256}
 
 
 def _embedded(store: CheckpointStore, url: str, hashes: _Hashes) -> StoredFile:

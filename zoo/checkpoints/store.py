@@ -93,7 +93,7 @@ class CheckpointStore:
             raise DownloadError("no address is known of this checkpoint", next_step=_OWN_FILE)
         label = file_name(urls[0], default="checkpoint")
         with disk_errors(self.root, label):
-            expect = self._expected_file(urls, published_prefix, published_sha256, label)
+            expect = self.expected_file(urls, published_prefix=published_prefix, published_sha256=published_sha256)
             # What is there is read without a lock: a cache need not be writable to be used.
             url, path, digest = self._cached(urls, expect) or self._fetch_locked(urls, expect, label)
             if self._pins is not None and published_sha256 is None and expect.sha256 is None:
@@ -143,19 +143,27 @@ class CheckpointStore:
             return "published prefix"
         return "first use" if pinned else "none"
 
-    def _expected_file(self, urls: Sequence[str], prefix: str | None, sha256: str | None, label: str) -> ExpectedFile:
-        """Everything known of a file: what was published, and what was pinned."""
-        published = ExpectedFile(sha256=sha256, sha256_prefix=prefix)
+    def expected_file(
+        self, urls: Sequence[str], *, published_prefix: str | None, published_sha256: str | None = None
+    ) -> ExpectedFile:
+        """Everything known of a file: what was published, and what was pinned. Arguments as for `fetch`.
+
+        Raises:
+            HashMismatchError: the two contradict each other.
+            CheckpointError: a lock file of pins is not one.
+        """
+        published = ExpectedFile(sha256=published_sha256, sha256_prefix=published_prefix)
         pin = self._pins.find(urls) if self._pins is not None else None
         if pin is None:
             return published
         contradiction = published.mismatch(Digest(size=pin.size, sha256=pin.sha256))
         if contradiction is not None:
+            label = file_name(urls[0], default="checkpoint")
             raise HashMismatchError(
                 f"{label}: the file pinned on {pin.pinned} is not the published one: {contradiction}",
                 next_step=f"correct the published hash in the entry's YAML, or remove the pin from {LOCK_FILE}",
             )
-        if sha256 is not None:
+        if published_sha256 is not None:
             return published
         return replace(published, sha256=pin.sha256, pinned_on=pin.pinned, size=pin.size)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from pathlib import Path
 
 from zoo.commands.command import Command, add_results_dir, add_which
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
+from zoo.errors import ZooError
 from zoo.results.ledger import Ledger
+from zoo.results.record import Record
 from zoo.results.status import row_status
 
 
 def _status(options: argparse.Namespace) -> int:
-    lines = row_status(options.results_dir, select(options.which))
+    lines = row_status(options.results_dir, select(options.which), partial(_why_stale, options.results_dir))
     rows = [
         {
             "entry": line.entry,
@@ -27,6 +31,17 @@ def _status(options: argparse.Namespace) -> int:
     if options.format == "table":
         _print_local(options, {line.entry for line in lines})
     return 0
+
+
+def _why_stale(results_dir: Path, record: Record) -> str | None:
+    """Why something of a row's record does not stand any more; None where all of it does."""
+    from zoo.config.remaining import stale_row
+    from zoo.results.staleness import summed_up
+
+    try:
+        return summed_up(stale_row(record, results_dir), record.parts) or None
+    except ZooError as error:  # of a row that is faulty by now; the others have an answer
+        return error.message
 
 
 def _print_local(options: argparse.Namespace, entries: set[str]) -> None:
@@ -60,7 +75,7 @@ COMMANDS = (
     Command(
         name="status",
         theme="results",
-        about="done, blocked, failed or missing, row by row",
+        about="done, stale, blocked, failed or missing, row by row, and why",
         run=_status,
         arguments=_status_arguments,
     ),

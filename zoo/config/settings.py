@@ -179,6 +179,7 @@ class Settings:
     Attributes:
         name: what to call the run, which is then filed under that name; null makes a name of what differs from the row.
         measure: what to measure, such as [accuracy,speed].
+        resume: whether to leave out what is measured already and still stands.
         device: "auto", "cpu", "cuda" or "cuda:N"; "auto" takes the first GPU where there is one.
         precision: of convolutions and matrix products; "auto" is fp32, and in training what the recipe says.
         batch_size: images at a time; "auto" is 1, what the zoos publish, or the recipe's in training.
@@ -195,6 +196,7 @@ class Settings:
 
     name: RunName | None = None
     measure: tuple[str, ...] | str = ("accuracy", "speed", "memory", "complexity")
+    resume: bool = False
     device: Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")] = "auto"
     precision: Precision | Auto = "auto"
     batch_size: Count | Auto = "auto"
@@ -231,6 +233,7 @@ class RunSettings:
             own has its own ones when it is evaluated.
         results_dir: folder of records and tables.
         run_dir: folder of this run's record and predictions.
+        standing: whether other measurements that were asked for were made before, and stand.
     """
 
     entry: Entry
@@ -248,6 +251,7 @@ class RunSettings:
     classes: tuple[str, ...]
     results_dir: Path
     run_dir: Path
+    standing: bool = False
 
     def begins_with(self, checkpoint: Checkpoint) -> bool:
         """Whether a training begins with this file."""
@@ -257,7 +261,13 @@ class RunSettings:
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, Any], *, overrides: Iterable[str], run_dir: Path, default_results: Path
+        cls,
+        config: Mapping[str, Any],
+        *,
+        overrides: Iterable[str],
+        run_dir: Path,
+        default_results: Path,
+        own: Mapping[str, Any] | None = None,
     ) -> RunSettings:
         """Settings from a composed configuration.
 
@@ -266,6 +276,7 @@ class RunSettings:
             overrides: what the command line said, as `key=value`.
             run_dir: folder of this run.
             default_results: used where `results.dir` is null.
+            own: that of the row itself, for the same kind of run; None composes it.
 
         Raises:
             UsageError: a value that nothing can be done with, of which the message names the key; or the name is
@@ -276,7 +287,7 @@ class RunSettings:
         entry = Entry.from_mapping(config["entry"], read_entry(config["entry"]["name"]).parts)
         _refuse_name_of_an_entry(asked.name)
         training = isinstance(asked.run, TrainSettings)
-        own = compose(entry.name, ["run=train"] if training else [])
+        own = own or compose(entry.name, ["run=train"] if training else [])
         overrides = tuple(overrides)
         check_kinds(config, own, overrides)
         recipe = _recipe(config, asked)

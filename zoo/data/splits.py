@@ -89,8 +89,7 @@ def open_split(
             missing.
         DownloadError: it is not there and cannot be downloaded.
     """
-    equivalent = EQUIVALENT.get((name, split))
-    source = split if equivalent is None else equivalent.split
+    equivalent, source = EQUIVALENT.get((name, split)), source_split(name, split)
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
     file, loaded = load_annotations(location.root, annotations, equivalent)
     difference = None
@@ -124,6 +123,12 @@ def open_split(
         equivalent=None if equivalent is None else equivalent.split,
         evidence=None if equivalent is None else equivalent.evidence,
     )
+
+
+def source_split(name: str, split: str) -> str:
+    """The split whose files a split of a data set is evaluated on: itself, but for those of COCO 2014."""
+    equivalent = EQUIVALENT.get((name, split))
+    return split if equivalent is None else equivalent.split
 
 
 def load_annotations(root: Path, annotations: str, equivalent: EquivalentSplit | None) -> tuple[Path, CocoGroundTruth]:

@@ -57,7 +57,8 @@ ROLES: Mapping[str, Role] = {
     "run.max_steps": Role.ROW,  # a training that is cut short is another recipe
     **dict.fromkeys(("run.resume", "run.checkpoint_every", "run.evaluate_every"), Role.EXECUTION),
     "speed": Role.SPEED,
-    **dict.fromkeys(("name", "measure", "workers", "seed", "checkpoint", "results", "sweep"), Role.EXECUTION),
+    **dict.fromkeys(("name", "measure", "resume", "sweep"), Role.EXECUTION),
+    **dict.fromkeys(("workers", "seed", "checkpoint", "results"), Role.EXECUTION),
 }
 """Key -> role; of a nested key the longest prefix that is here counts."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,17 +64,22 @@ def stage(record: Record, name: str) -> Iterator[None]:
         record.times.stages[name] = round(time.perf_counter() - start, 3)
 
 
-def measure(measurement: Measurement, subject: Subject, record: Record) -> None:
+def measure(measurement: Measurement, subject: Subject, record: Record, *, standing: bool = False) -> None:
     """Make one of several measurements and add what it gave to a record; see `skipping` for what may keep it out."""
-    with skipping(record, measurement.name):
+    with skipping(record, measurement.name, standing=standing):
         with alone(measurement.alone), stage(record, measurement.name):
             values = measurement.run(subject)
         add_part(record, measurement, values)
 
 
 @contextmanager
-def skipping(record: Record, name: str) -> Iterator[None]:
+def skipping(record: Record, name: str, *, standing: bool = False) -> Iterator[None]:
     """Run one of several measurements: where the device has too little memory for it, or is shared, the others stand.
+
+    Args:
+        record: of the run.
+        name: of the measurement.
+        standing: whether others were made before this run.
 
     Raises:
         RuntimeError: PyTorch's out-of-memory error, where nothing else was measured.
@@ -83,23 +88,32 @@ def skipping(record: Record, name: str) -> Iterator[None]:
     try:
         yield
     except DeviceError as error:
-        if not record.parts:
+        if not (record.parts or standing):
             raise
         skip(record, name, error.message)
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error) or not record.parts:
+        if not _out_of_memory(error) or not (record.parts or standing):
             raise
         skip(record, name, "the device has too little memory for it")
 
 
-def possible(asked: Sequence[Measurement], subject: Subject, record: Record) -> list[Measurement]:
+def possible(
+    asked: Iterable[Measurement], subject: Subject, record: Record, *, standing: bool = False
+) -> list[Measurement]:
     """The measurements that can be made, in the order of a run; the record says why the others cannot.
+
+    Args:
+        asked: measurements.
+        subject: what is measured.
+        record: of the run.
+        standing: whether others stand already, so that nothing need be left.
 
     Raises:
         BlockedError: none of them can.
     """
+    asked = list(asked)
     refusals = {measurement.name: reason for measurement in asked if (reason := measurement.refuses(subject))}
-    if len(refusals) == len(asked):
+    if len(refusals) == len(asked) and not standing:
         name, reason = next(iter(refusals.items()))
         raise BlockedError(f"{name} {reason}", next_step=f"leave {name} out of measure, or give it that")
     for name, reason in refusals.items():

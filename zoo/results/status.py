@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,9 @@ from zoo.catalog.entry import Entry
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 
-State = Literal["done", "blocked", "failed", "missing"]
+MEASURE_ANEW = "measure it anew with resume=true"
+
+State = Literal["done", "stale", "blocked", "failed", "missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +22,12 @@ class RowStatus:
 
     Attributes:
         entry: name of the row.
-        state: "done", where the row itself was measured whole; "blocked" or "failed", where a run of it ended so and
-            none was measured there; "missing", where nobody tried on any machine.
+        state: "done", where the row itself was measured whole; "stale", where some of that does not stand any more
+            (weights, data, protocol, composition, code or libraries are others by now); "blocked" or "failed", where a
+            run of it ended so and none was measured there; "missing", where nobody tried on any machine.
         machine: name of the machine; None where the row is missing.
         finished: when the run ended (UTC, ISO 8601).
-        reason: why it could not be measured.
+        reason: why it could not be measured, or does not stand any more.
         next_step: what to do about that.
     """
 
@@ -36,12 +39,15 @@ class RowStatus:
     next_step: str | None = None
 
 
-def row_status(folder: Path, entries: Iterable[Entry]) -> list[RowStatus]:
+def row_status(
+    folder: Path, entries: Iterable[Entry], stale: Callable[[Record], str | None] = lambda _: None
+) -> list[RowStatus]:
     """The state of rows by both folders of a results folder: a line for each machine that a row was tried on.
 
     Args:
         folder: results folder.
         entries: the rows, in the order of the answer.
+        stale: why something of a row's record does not stand any more; None where all of it does.
 
     Raises:
         UsageError: a record is damaged.
@@ -56,7 +62,7 @@ def row_status(folder: Path, entries: Iterable[Entry]) -> list[RowStatus]:
     lines: list[RowStatus] = []
     for entry in entries:
         of_entry = [record for (name, _), record in sorted(found.items(), key=_by_machine) if name == entry.name]
-        lines += [_line(record) for record in of_entry] or [RowStatus(entry=entry.name, state="missing")]
+        lines += [_line(record, stale) for record in of_entry] or [RowStatus(entry=entry.name, state="missing")]
     return lines
 
 
@@ -71,13 +77,17 @@ def _is_plain(record: Record) -> bool:
     return not (record.name or record.trained or identity.changes or identity.conditions or record.other_weights)
 
 
-def _line(record: Record) -> RowStatus:
+def _line(record: Record, stale: Callable[[Record], str | None]) -> RowStatus:
     measured = record.status == "measured"
+    reason = stale(record) if measured else record.reason
+    state: State = "done" if record.status == "measured" else record.status
+    if measured and reason is not None:
+        state = "stale"
     return RowStatus(
         entry=record.entry,
-        state="done" if record.status == "measured" else record.status,
+        state=state,
         machine=record.hardware_id,
         finished=record.times.finished,
-        reason=None if measured else record.reason,
-        next_step=None if measured else record.next_step,
+        reason=reason,
+        next_step=MEASURE_ANEW if state == "stale" else record.next_step,
     )

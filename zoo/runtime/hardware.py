@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -183,6 +184,26 @@ def fingerprint(device: torch.device) -> Hardware:
             cudnn_benchmark=torch.backends.cudnn.benchmark,
         ),
     )
+
+
+def is_here(hardware: Hardware) -> bool:
+    """Whether a record's machine is, by the names of its processor and its card, this one. Imports no torch."""
+    return hardware.cpu.name == _cpu_name() and (hardware.gpu is None or hardware.gpu.name in _card_names())
+
+
+@cache
+def _card_names() -> tuple[str, ...]:
+    """The graphics cards of this machine, as NVML names them; none where it does not answer."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        names = tuple(map(pynvml.nvmlDeviceGetName, handles))
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return ()
+    return names
 
 
 def _software() -> Software:

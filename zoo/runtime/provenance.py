@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from zoo.files import PROJECT
+from zoo.files import PACKAGE, PROJECT
+from zoo.runtime.syntax import syntax, syntax_of
 
 DISTRIBUTION = "zoo-bench"
 
@@ -45,6 +47,27 @@ class Code:
 def code_state() -> Code:
     """Version, and commit and dirty flag where the project is a git checkout."""
     return Code(version=zoo_version(), commit=_git("rev-parse", "HEAD"), dirty=_dirty())
+
+
+def changed_files(code: Code, files: Iterable[Path]) -> list[str]:
+    """Which files of the checkout mean something else than in the commit of some code, by their paths in it; sorted.
+
+    Empty where git cannot tell: no checkout, another history, or code that was not committed.
+
+    Args:
+        code: the code of a record.
+        files: those that it may be.
+    """
+    if code.commit is None or code.dirty is not False:
+        return []
+    listed = _git("diff", "--name-only", "--no-renames", code.commit, "--", PACKAGE.name)
+    names = {path.relative_to(PROJECT).as_posix(): path for path in files if path.is_relative_to(PROJECT)}
+    return [name for name in sorted((listed or "").splitlines()) if name in names and _differs(code, name, names[name])]
+
+
+def _differs(code: Code, name: str, path: Path) -> bool:
+    before = _git("show", f"{code.commit}:{name}")
+    return before is None or syntax_of(before).sha256 != syntax(path).sha256
 
 
 def now() -> str:

@@ -52,14 +52,19 @@ def job_folders(sweep: Path, started: datetime) -> list[Path]:
 
 
 def record_of(folder: Path, started: datetime) -> Record | None:
-    """The record that a job left since; None where it has left none.
+    """The record that a job left since, of its own or of an earlier run that stands; None where it has left none.
 
     Raises:
         ZooError: the record is damaged.
     """
     path = folder / "record.json"
-    record = Record.read(path) if path.is_file() else None
-    return record if record and datetime.fromisoformat(record.times.started) >= started else None
+    written = path.is_file() and path.stat().st_mtime >= started.timestamp() - 1  # file systems round
+    return Record.read(path) if written else None
+
+
+def stands(record: Record, started: datetime) -> bool:
+    """Whether the record that a job left is that of an earlier run, to which it had to add nothing."""
+    return datetime.fromisoformat(record.times.started) < started
 
 
 def progress_of(folder: Path) -> Progress | None:
@@ -72,9 +77,11 @@ def progress_of(folder: Path) -> Progress | None:
 
 
 def status_of(folder: Path, started: datetime) -> str:
-    """ "running", or the status of the record that a job left since."""
+    """ "running", or the status of the record that a job left since; "standing" where it had to add nothing to it."""
     try:
         record = record_of(folder, started)
     except ZooError:
         return "failed"
-    return "running" if record is None else record.status
+    if record is None:
+        return "running"
+    return "standing" if stands(record, started) else record.status

@@ -16,12 +16,17 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ZooError
+from zoo.errors import DeviceError, ZooError
 from zoo.front_door import answer_for
+
+if TYPE_CHECKING:
+    from zoo.config.settings import RunSettings
+    from zoo.results.ledger import Filed
+    from zoo.results.record import Record
 
 OUT_OF_MEMORY = 4
 """Exit status of a process whose device had too little memory: nobody but the sweep sees it."""
@@ -82,7 +87,6 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
         settings = RunSettings.from_config(
             job.config, overrides=list(job.overrides), run_dir=run_dir, default_results=results_dir()
         )
-        from zoo import pipeline
         from zoo.console import conclude
         from zoo.results.outcome import is_out_of_memory
         from zoo.results.run_folder import taken
@@ -90,7 +94,7 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
         from zoo.runtime.distributed import is_main_process
 
         with taken(settings.run_dir) if is_main_process() else nullcontext():
-            record, filed = pipeline.run(settings)
+            record, filed = _measured(settings)
     except KeyboardInterrupt:
         print(f"kept: {run_dir}{_going_on(job.config)}", file=sys.stderr)
         raise
@@ -107,6 +111,31 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
     if is_out_of_memory(record):
         return out_of_memory
     return 0 if record.status == "measured" else 1
+
+
+def _measured(settings: RunSettings) -> tuple[Record, Filed | None]:
+    """The record of a run, and what was filed of it: nothing where it had to add nothing to an earlier one."""
+    from zoo import pipeline
+
+    if settings.asked.resume:
+        from zoo.config.remaining import remaining
+        from zoo.console import announce_rest
+        from zoo.runtime.distributed import is_main_process, local_device
+        from zoo.runtime.hardware import fingerprint, resolve_device
+
+        try:
+            hardware = fingerprint(local_device(resolve_device(settings.asked.device)))
+        except DeviceError:  # of which the run itself makes a record
+            return pipeline.run(settings)
+        left = remaining(settings, hardware)
+        if is_main_process():
+            announce_rest(settings.entry.name, left.standing, left.reasons, left.path)
+        if left.record is not None and not left.reasons:
+            if is_main_process():
+                left.record.write(settings.run_dir / "record.json")
+            return left.record, None
+        settings = replace(settings, measure=tuple(left.reasons), standing=bool(left.standing))
+    return pipeline.run(settings)
 
 
 def _going_on(config: Mapping[str, Any]) -> str:

@@ -17,11 +17,14 @@ from zoo.results.diff import entries_of
 from zoo.results.ledger import results_dir
 from zoo.results.run_folder import LOG
 from zoo.results.seeds import label, with_other_seeds
-from zoo.sweep.folders import CONFIG, job_folders, record_of
+from zoo.sweep.folders import CONFIG, job_folders, record_of, stands
 from zoo.sweep.job import Job
 from zoo.sweep.process import failed_record, last_lines, run_apart
 from zoo.sweep.view import View
 from zoo.terminal import Layout, paint, table, width_of
+
+STANDS = "measured before"
+"""Said of a job that had to add nothing to an earlier record."""
 
 
 def number_of_jobs(arguments: Sequence[str]) -> int:
@@ -96,6 +99,8 @@ def _tell(job: Job, started: datetime) -> None:
     word, sentence = answer(row, entries_of([row]).get(row.entry))
     said = sentence.partition("\n")[0].removeprefix(f"{record.label}: ")
     took = "" if record.times.seconds is None else f" ({record.times.seconds:.1f} s)"
+    if stands(record, started):
+        took = f" ({STANDS})"
     print(f"{label(row)}: {paint(word, colour_of(word), stream)} {said}{took}", file=stream, flush=True)
     if record.status != "measured":
         print(f"next: {record.next_step}", file=sys.stderr)
@@ -116,7 +121,7 @@ def _outcome(folder: Path, started: datetime) -> tuple[str, ...]:
         except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
             return folder.name, "FAILED", "-", "-", "-", "the job ended without a record"
     numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
-    reason = (record.reason or "").partition("\n")[0]  # the rest of it stands in the record
+    reason = (record.reason or (STANDS if stands(record, started) else "")).partition("\n")[0]
     return record.label, record.status.upper(), *map(_short, numbers), reason
 
 

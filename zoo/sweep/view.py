@@ -60,10 +60,12 @@ class View:
                 self._finished[folder] = status
         counts = Counter(self._finished.values())
         parts = [f"{len(self._finished)} of {self._jobs} done"]
-        parts += [f"{counts[status]} {status}" for status in ("measured", "blocked", "failed") if counts[status]]
+        parts += [
+            f"{counts[status]} {status}" for status in ("measured", "standing", "blocked", "failed") if counts[status]
+        ]
         parts += [_words(folder) for folder in running]
         left = self._jobs - len(self._finished)
-        if computed := counts["measured"] + counts["failed"]:  # what is blocked takes no time
+        if computed := counts["measured"] + counts["failed"]:  # what stands or is blocked takes no time
             parts.append(f"about {_duration((time.monotonic() - self._begun) / computed * left)} to go")
         return "; ".join(parts)
 
