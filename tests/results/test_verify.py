@@ -117,7 +117,7 @@ def test_no_measured_row_fails(folders: Folders) -> None:
     folders.measure(row("paddle_c", RUNNER, partial=True, images=8))
     subject, message = only(folders.verify("paddle_c"), Cause.NOTHING_MEASURED)
     assert subject == str(folders.measured)
-    assert message == "no row was measured; of its runs 1 are not of a whole row by its own settings (paddle_c)"
+    assert message == "no row was measured; 1 of what was measured is no whole row by its own settings: paddle_c"
 
 
 def test_an_empty_folder_fails(folders: Folders) -> None:
@@ -129,7 +129,7 @@ def test_an_empty_folder_fails(folders: Folders) -> None:
         Cause.LOST_ROW,
         Cause.LOST_ROW,
     ]
-    assert found.notes == ["paddle_c: its run left no record, and none is committed"]
+    assert found.notes == ["paddle_c: no record of the whole row, and none is committed"]
 
 
 # stale table
@@ -291,7 +291,7 @@ def test_a_committed_row_without_any_record_now_is_lost(folders: Folders) -> Non
     folders.commit(row("paddle_c"))
     subject, message = only(folders.verify(), Cause.LOST_ROW)
     assert subject == "paddle_c"
-    assert message == "committed as measured, and its run left no record now"
+    assert message == "committed as measured, and now without a record of the whole row"
     assert folders.verify("mmdet_a", "mmdet_b").holds, "nobody asked for it"
 
 

@@ -54,7 +54,7 @@ def nothing_measured(now: Results) -> Iterator[Failure]:
     found = "no row was measured"
     others = [record.label for record in now.everything if record.status == "measured"]
     if others:
-        found += f"; of its runs {len(others)} are not of a whole row by its own settings ({others[0]})"
+        found += f"; {len(others)} of what was measured is no whole row by its own settings: {others[0]}"
     step = "look at what the sweep says of each row"
     yield Failure(cause=Cause.NOTHING_MEASURED, subject=str(now.folder), message=found, next_step=step)
 
@@ -120,7 +120,7 @@ def lost_rows(
             yield Failure(cause=Cause.LOST_ROW, subject=attempt.label, message=message, next_step=step)
     for name in _without_a_run(now, entries):
         if name in then.entries:
-            message = "committed as measured, and its run left no record now"
+            message = "committed as measured, and now without a record of the whole row"
             step = "look at what the sweep says of it"
             yield Failure(cause=Cause.LOST_ROW, subject=name, message=message, next_step=step)
     for old, new in pairs:
@@ -242,7 +242,7 @@ def not_committed(now: Results, then: Results, entries: Sequence[Entry]) -> Iter
             yield f"{attempt.label}: blocked, and no record of it is committed: {attempt.reason}"
     for name in _without_a_run(now, entries):
         if name not in then.entries:
-            yield f"{name}: its run left no record, and none is committed"
+            yield f"{name}: no record of the whole row, and none is committed"
 
 
 def _without_a_run(now: Results, entries: Sequence[Entry]) -> list[str]:
