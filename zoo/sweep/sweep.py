@@ -17,6 +17,7 @@ from zoo.results.diff import entries_of
 from zoo.results.ledger import results_dir
 from zoo.results.run_folder import LOG
 from zoo.results.seeds import label, with_other_seeds
+from zoo.sweep.ahead import settled
 from zoo.sweep.folders import CONFIG, job_folders, record_of, stands
 from zoo.sweep.job import Job
 from zoo.sweep.process import failed_record, last_lines, run_apart
@@ -61,9 +62,13 @@ class Sweep:
             yield
 
     def carry_out(self, job: Job) -> int:
-        """Run a job in a process of its own and say how it ended; returns its exit status."""
+        """Run a job in a process of its own, where something is left to do, and say how it ended.
+
+        Returns:
+            Its exit status.
+        """
         try:
-            status = run_apart(job)
+            status = 0 if settled(job) else run_apart(job)
         except ZooError as error:
             print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
             return error.exit_status
