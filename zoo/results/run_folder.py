@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from zoo.errors import UsageError
-from zoo.files import result_errors
+from zoo.files import remove_rests, result_errors
 
 OUTPUTS = ("record.json", "predictions.json", "evaluations.json", "model.onnx", "traceback.txt")
 """What a run leaves, but for a training's metrics, checkpoints and weights: with those a resumed one goes on."""
@@ -45,6 +45,7 @@ def taken(folder: Path) -> Iterator[None]:
     try:
         with result_errors(folder):
             for name in OUTPUTS:
+                remove_rests(folder / name)
                 (folder / name).unlink(missing_ok=True)
         yield
     finally:
