@@ -13,9 +13,11 @@ export UV_NATIVE_TLS ?= 1
 PYTHON ?= >=3.11
 # TORCH=cpu: PyTorch without CUDA, from a lock file of its own that git ignores; an environment keeps its choice
 TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null)
-LOCK := requirements$(TORCH:%=-%).lock
+# EXTRAS=cluster: Ray besides, from a lock file of its own; an environment keeps this choice as well
+EXTRAS ?= $(shell cat $(VENV)/.extras 2>/dev/null)
+LOCK := requirements$(EXTRAS:%=-%)$(TORCH:%=-%).lock
 BACKEND := $(TORCH:%=--torch-backend %)
-READY := $(VENV)/.ready$(TORCH:%=-%)
+READY := $(VENV)/.ready$(EXTRAS:%=-%)$(TORCH:%=-%)
 COMMA := ,
 SIZE := $(if $(TORCH),PyTorch for $(TORCH),PyTorch with CUDA$(COMMA) about 6 GB)
 STEP := scripts/step.sh
@@ -40,7 +42,7 @@ train: $(READY) ## train a row by its recipe, then evaluate it: MODEL=..., ARGS=
 	@$(BIN)/python -m zoo.bench entry=$(MODEL) run=train $(ARGS)
 
 .PHONY: setup
-setup: $(READY) ## the environment, from requirements.lock; TORCH=cpu: without CUDA (docs/setup.md)
+setup: $(READY) ## the environment, from requirements.lock; TORCH=cpu: without CUDA; EXTRAS=cluster: Ray (docs/setup.md)
 	@$(SHELL_LINE)
 
 # what a shell needs to know `zoo`
@@ -54,6 +56,7 @@ $(READY): $(LOCK) pyproject.toml | $(UV)
 	@$(STEP) "installing zoo itself" "report this" \
 		$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo "$(TORCH)" > $(VENV)/.torch
+	@echo "$(EXTRAS)" > $(VENV)/.extras
 	@touch $@
 
 .tools/bin/uv:
@@ -120,19 +123,33 @@ gpu-check: $(READY) ## everything that needs a GPU, in under 8 minutes on one ca
 bench: $(READY) ## performance against named peers, one command each
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# The lock of another build of PyTorch has the versions of requirements.lock. They name packages, never an address.
-COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --all-extras --python-version 3.11
+# Every other lock has the versions of requirements.lock as far as it can. They name packages, never an address.
+COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	--extra launchers --extra onnx --extra benchmarks --extra dev pyproject.toml
 # here the choice of an environment that is there does not count
-ASKED := $(if $(filter command environment,$(firstword $(origin TORCH))),$(TORCH))
+given = $(if $(filter command environment,$(firstword $(origin $1))),$($1))
 
 .PHONY: lock
-lock: | $(UV) ## resolve requirements.lock anew; TORCH=cpu: requirements-cpu.lock
-	@$(STEP) "resolving requirements$(ASKED:%=-%).lock" "$(ONLINE)" $(COMPILE) pyproject.toml \
-		$(if $(ASKED),$(BACKEND) --constraint requirements.lock,--upgrade) --output-file requirements$(ASKED:%=-%).lock
+lock: | $(UV) ## resolve requirements.lock and requirements-cluster.lock anew; TORCH=cpu: requirements-cpu.lock
+ifeq ($(call given,TORCH),)
+	@$(STEP) "resolving requirements.lock" "$(ONLINE)" $(COMPILE) --upgrade --output-file requirements.lock
+	@cp requirements.lock requirements-cluster.lock
+	@$(STEP) "resolving requirements-cluster.lock" "$(ONLINE)" \
+		$(COMPILE) --extra cluster --output-file requirements-cluster.lock
+else
+	@$(STEP) "resolving requirements-$(TORCH).lock" "$(ONLINE)" $(COMPILE) $(BACKEND) \
+		--constraint requirements.lock --output-file requirements-$(TORCH).lock
+endif
 
 requirements-%.lock: requirements.lock pyproject.toml | $(UV)
-	@$(STEP) "resolving $@" "$(ONLINE)" $(COMPILE) pyproject.toml \
-		--torch-backend $* --constraint requirements.lock --output-file $@
+	@$(STEP) "resolving $@" "$(ONLINE)" $(COMPILE) --torch-backend $* --constraint requirements.lock --output-file $@
+
+requirements-cluster-%.lock: requirements-cluster.lock pyproject.toml | $(UV)
+	@$(STEP) "resolving $@" "$(ONLINE)" $(COMPILE) --extra cluster --torch-backend $* \
+		--constraint requirements-cluster.lock --output-file $@
+
+# it is committed: `make lock` alone resolves it
+requirements-cluster.lock: ;
 
 .PHONY: clean
 clean: ## remove the environment and caches

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-VOID = {"meta", "br", "input"}
+VOID = {"meta", "br", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -22,6 +22,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.scripts: list[str] = []
         self.words: list[str] = []
+        self._goes_on = False
         self.feed(text)
         self.close()
         assert self.open == []
@@ -29,6 +30,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self._goes_on = tag == "wbr"
         self.structure.append((tag, tuple(name for name, _ in attrs)))
         self.attributes += [(name, value or "") for name, value in attrs]
         self.ids += [value for name, value in attrs if name == "id" and value]
@@ -48,7 +50,10 @@ class Page(HTMLParser):
         if self.open[-1:] == ["script"]:
             self.scripts.append(data)
         elif self.open[-1:] != ["style"]:
+            if self._goes_on:
+                data = self.words.pop() + data
             self.words.append(data)
+        self._goes_on = False
 
 
 def read_site(folder: Path) -> dict[str, Page]:

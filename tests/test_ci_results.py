@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TypeAlias
 import pytest
 
 from zoo.files import PROJECT
+from zoo.results.verify.checks import Cause
 
 ZOO = """#!/bin/sh
 echo "$*" >> calls
@@ -99,6 +101,12 @@ def test_old_results_are_not_mixed_in(stand_in: Path) -> None:
     assert error == "error: outputs/ci-results is there already, and would be mixed with what is measured now"
     assert step.startswith("next: remove it, ")
     assert not (stand_in / "calls").exists()
+
+
+def test_the_document_names_every_cause() -> None:
+    text = (PROJECT / "docs" / "ci.md").read_text(encoding="utf-8")
+    table = text.partition("## What makes it fail")[2].partition("## ")[0]
+    assert re.findall(r"^\| ([a-z ]+) \|", table, flags=re.MULTILINE) == ["cause", *Cause]
 
 
 @pytest.mark.nightly

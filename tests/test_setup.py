@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FILES = ("Makefile", "pyproject.toml", "requirements.lock", "requirements-cluster.lock", "scripts/step.sh")
+
 UV = """#!/bin/sh
 echo "$*" >> "$CALLS"
 test "$2" != "$FAILS" || {
@@ -34,7 +36,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "scripts").mkdir()
-        for name in ("Makefile", "pyproject.toml", "requirements.lock", "scripts/step.sh"):
+        for name in FILES:
             shutil.copy(ROOT / name, folder / name)
         self.uv = folder / "uv"
         self.uv.write_text(UV, encoding="utf-8")
@@ -93,11 +95,39 @@ def test_without_cuda_there_is_a_lock_of_its_own_and_the_choice_is_kept(checkout
     assert checkout.calls[0].endswith("--require-hashes requirements.lock"), "until another is made"
 
 
+def test_ray_is_in_a_lock_of_its_own_and_the_choice_is_kept(checkout: Checkout) -> None:
+    assert checkout.make("setup", "EXTRAS=cluster").returncode == 0
+    assert checkout.calls[1].endswith("--require-hashes requirements-cluster.lock")
+    checkout.make("setup")
+    assert checkout.calls == [], "the environment keeps its choice"
+    checkout.make("setup", "TORCH=cpu")
+    compiled, synced, _ = checkout.calls
+    assert "--extra cluster --torch-backend cpu --constraint requirements-cluster.lock" in compiled
+    assert synced.endswith("--require-hashes requirements-cluster-cpu.lock")
+    checkout.make("setup", "TORCH=", "EXTRAS=")
+    assert checkout.calls[0].endswith("--require-hashes requirements.lock"), "until another is made"
+
+
+def test_the_lock_of_a_cluster_changes_no_version_that_it_can_keep() -> None:
+    def pins(name: str) -> dict[str, str]:
+        return dict(
+            re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        )
+
+    plain, cluster = pins("requirements.lock"), pins("requirements-cluster.lock")
+    assert {"ray", "hydra-ray-launcher"} == {"ray", "hydra-ray-launcher"} & cluster.keys() - plain.keys()
+    changed = {name for name, version in plain.items() if cluster[name] != version}
+    assert changed <= {"cloudpickle", "joblib", "python-dateutil"}, "what Ray and its launcher ask for"
+
+
 def test_lock(checkout: Checkout) -> None:
     checkout.make("setup", "TORCH=cpu")
     assert checkout.make("lock").returncode == 0
-    (call,) = checkout.calls
+    call, cluster = checkout.calls
     assert call.endswith("--upgrade --output-file requirements.lock"), "whatever the environment is"
+    assert "--extra cluster" not in call
+    assert cluster.endswith("--extra cluster --output-file requirements-cluster.lock")
+    assert (checkout.folder / "requirements-cluster.lock").read_text(encoding="utf-8") == "torch==9\n"
     assert checkout.make("lock", "TORCH=cpu").returncode == 0
     (call,) = checkout.calls
     assert call.endswith("--torch-backend cpu --constraint requirements.lock --output-file requirements-cpu.lock")
@@ -117,7 +147,7 @@ def test_no_index_is_one_error(checkout: Checkout, arguments: list[str], fails: 
 
 
 def test_no_file_names_an_index() -> None:
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", "scripts/step.sh"):
+    for name in FILES:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"https?://", text), name
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

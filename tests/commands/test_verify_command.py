@@ -61,7 +61,11 @@ def test_a_number_that_was_tampered_with_is_named_with_a_next_step(
     assert len(tables) == 3, "CSV, JSON and Markdown are not what the record says now"
     (moved,) = (i for i, line in enumerate(said) if line.startswith(f"stale table: {ROW}: not as committed of "))
     assert said[moved].endswith(": box_AP 67.900 → 66.807 (±0.05)")
-    assert said[moved + 1].startswith("  next: find out what changed it")
+    committed, measured = folders
+    assert said[moved + 1] == (
+        f"  next: find out what changed it, or take the number of today: `zoo merge {measured} --results-dir "
+        f"{committed}`, then `zoo table --results-dir {committed}`"
+    )
     assert said[-1].endswith(", 1 of them moved: 4 failures")
     assert report.read_text(encoding="utf-8") == summary.read_text(encoding="utf-8")
     assert f"| **stale table** | {ROW} |" in report.read_text(encoding="utf-8")

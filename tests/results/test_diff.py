@@ -9,7 +9,8 @@ from made_up import ROW, cell, make_entry, make_record
 
 from zoo.catalog.entry import Entry
 from zoo.errors import UsageError
-from zoo.results.diff import compare_records, diff_rows, passes, render_comparison, render_diff
+from zoo.results.compare.records import compare_records, render_comparison
+from zoo.results.diff import diff_rows, passes, render_diff
 from zoo.results.record import Record
 from zoo.runtime.provenance import Code
 from zoo.terminal import ABSENT

@@ -16,6 +16,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.results.ledger import Ledger
 from zoo.results.record import LoadReport, Record
 from zoo.results.report.contents import file_names
+from zoo.results.report.detections import DetectionView, DrawnImage, ErrorLine, ErrorTable, PrCurves
 from zoo.results.report.site import render_site, write_report
 from zoo.runtime.provenance import Code
 from zoo.schema import plain
@@ -51,7 +52,7 @@ def add(folder: Path, entry: str, **changes: Any) -> None:
 
 def read(results: Path, name: str = "index") -> Page:
     """A page of the report, written anew."""
-    return read_site(write_report(results).parent)[name if name == "index.html" else f"{name}.html"]
+    return Page((write_report(results).parent / f"{name}.html").read_text(encoding="utf-8"))
 
 
 def entry(results: Path, name: str) -> str:
@@ -64,7 +65,8 @@ def entry(results: Path, name: str) -> str:
 
 def test_rows_are_counted_and_those_that_nobody_tried(results: Path) -> None:
     text = read(results).text
-    assert "rows in the catalogue 6 attempted 4 measured 2 blocked 1 failed 1 without a record 2" in text
+    assert "rows published 6 attempted 4 measured 2 blocked 1 failed 1 without a record 2" in text
+    assert "1 NUMERIC 1 DRIFT 1 BLOCKED 1 FAILED Zoos" in text
     assert "mmdet 3 2 1 1 0 0 1 1 NUMERIC 1 BLOCKED paddle" in text, "rows, attempted, measured, blocked, failed, part"
     assert "ultralytics 1 0 0 0 0 0 1" in text
     assert "h200-sxm 5 3 1 1" in text, "runs, measured, blocked, failed"
@@ -88,10 +90,10 @@ def test_every_verdict_stands_in_the_matrix_as_text(results: Path) -> None:
 
 def test_every_row_of_the_catalogue_is_a_line_of_the_table(results: Path) -> None:
     page = read(results)
-    assert "mmdet_a mmdet h200-sxm box EXACT 37.4 37.41 +0.01 61.25 16.0" in page.text
-    assert "mmdet_b mmdet h200-sxm box BLOCKED 37.4 link dead" in page.text
-    assert "paddle_c paddle h200-sxm box FAILED 37.4 out of memory" in page.text
-    assert "mmdet_e mmdet NO-RECORD 37.4" in page.text
+    assert "mmdet_a box EXACT h200-sxm 37.4 37.41 +0.01 61.25 16.0 mmdet" in page.text
+    assert "mmdet_b box BLOCKED h200-sxm 37.4 mmdet link dead" in page.text
+    assert "paddle_c box FAILED h200-sxm 37.4 paddle out of memory" in page.text
+    assert "mmdet_e NO-RECORD 37.4 mmdet" in page.text
     assert page.attributes.count(("data-verdicts", "NO-RECORD")) == 2
     assert ("data-value", "37.4123") in page.attributes, "sorted by every digit"
     assert page.tags.count("tr") == 5 + 3 + 7 + 9, "zoos, machines, matrix, rows; each with its head"
@@ -121,11 +123,11 @@ def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
         measured = {"box_AP": box, "latency_ms": {"p50": 16.0}}
         add(results, "mmdet_a", trained=True, seed=seed, measured=measured, hash_evidence="none")
     page = read(results)
-    assert "mmdet_a (trained, 3 seeds) mmdet h200-sxm box NUMERIC 37.4 37.50 ± 0.30 +0.10" in page.text
+    assert "mmdet_a (trained, 3 seeds) box NUMERIC h200-sxm 37.4 37.50 ± 0.30 +0.10" in page.text
     text = entry(results, "mmdet_a_trained_3_seeds")
     assert "box AP AP points 37.4 h200-sxm 37.500 ± 0.300 +0.100 NUMERIC trained here, 3 seeds: within ±1.54" in text
     assert "seed 0, 1, 2" in text
-    assert "Measured of mmdet_a ." in text
+    assert "It is a run of mmdet_a ." in text
     html = (results / "report" / "index.html").read_text(encoding="utf-8")
     assert html.count('<line class="draw"') == 3, "a stroke each seed"
 
@@ -192,8 +194,8 @@ def test_an_entry_shows_how_its_checkpoint_was_loaded(results: Path) -> None:
 
 
 def test_a_stopped_run_says_why_and_what_next(results: Path) -> None:
-    assert "On h200-sxm, blocked BLOCKED link dead Next: try later" in entry(results, "mmdet_b")
-    assert "On h200-sxm, failed FAILED out of memory" in entry(results, "paddle_c")
+    assert "On h200-sxm, blocked link dead Next: try later" in entry(results, "mmdet_b")
+    assert "On h200-sxm, failed out of memory" in entry(results, "paddle_c")
     record = make_record("mmdet_e")
     record.skipped["speed"] = "the device has too little memory for it"
     Ledger(results).file(record)
@@ -228,7 +230,42 @@ def test_a_row_that_nobody_tried_has_a_page_and_a_command(results: Path) -> None
 def test_a_row_that_left_the_catalogue_keeps_its_page(results: Path) -> None:
     add(results, "mmdet_gone", measured={"box_AP": 40.0})
     assert "Not in the catalogue any more." in entry(results, "mmdet_gone")
-    assert "mmdet_gone mmdet h200-sxm NOT-COMPARED 40.00" in read(results).text
+    assert "mmdet_gone NOT-COMPARED h200-sxm 40.00" in read(results).text
+
+
+CURVE = tuple(1.0 - i / 100 for i in range(101))
+
+VIEW = DetectionView(
+    curves=(PrCurves(of="box", mean={"0.5": CURVE, "0.75": CURVE}, per_class={"person": CURVE, "dog": CURVE}),),
+    errors=(
+        ErrorTable(
+            of="box",
+            ap50=58.1,
+            hits=321,
+            lines=(
+                ErrorLine(kind="localisation", meaning="too far off", count=12, cost=4.0),
+                ErrorLine(kind="missed", meaning="nobody has it", count=7, cost=1.0),
+            ),
+        ),
+    ),
+    images=(DrawnImage(name="000139.jpg", caption="two hits", markup="<svg><title>drawn</title></svg>"),),
+    chosen="The images with the most errors.",
+    legend="<svg><title>lines</title></svg>",
+    missing="Nothing is said of masks.",
+)
+
+
+def test_an_entry_shows_what_its_detections_show(results: Path) -> None:
+    write_report(results, lambda _: VIEW)
+    text = Page((results / "report" / "entries" / "paddle_a.html").read_text(encoding="utf-8")).text
+    assert "Precision over recall, box Precision over recall, box, mean over all classes" in text
+    assert "IoU 0.5 IoU 0.75 The mean over all classes" in text
+    assert "Precision over recall of person person Precision over recall of dog dog" in text
+    assert "localisation 12 4.00 too far off missed 7 1.00 nobody has it Of 58.1 AP50 and 321 detections" in text
+    assert "Detections, drawn The images with the most errors. lines drawn 000139.jpg: two hits" in text
+    assert "Nothing is said of masks." in text
+    stopped = Page((results / "report" / "entries" / "mmdet_b.html").read_text(encoding="utf-8")).text
+    assert "Precision" not in stopped
 
 
 # --- commands ---------------------------------------------------------------------------------------
@@ -307,7 +344,15 @@ def site_saying(text: str) -> dict[str, str]:
             record.checkpoint.url = "https://example.org"
             record.checkpoint.load_report = LoadReport(loaded=1, dropped={"why": ["key"]}, fresh={"why": 2})
     read_back = [schema_record(hostile(plain(record), text)) for record in records]
-    return render_site(read_back, {"mmdet_a": own})
+    line = ErrorLine(kind=text, meaning=text, count=1, cost=1.0)
+    view = DetectionView(
+        curves=(PrCurves(of=text, mean={text: CURVE}, per_class={text: CURVE}),),
+        errors=(ErrorTable(of=text, ap50=1.0, hits=1, lines=(line,)),),
+        images=(DrawnImage(name=text, caption=text, markup="<svg></svg>"),),
+        chosen=text,
+        missing=text,
+    )
+    return render_site(read_back, {"mmdet_a": own}, lambda _: view)
 
 
 def schema_record(values: Any) -> Record:

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from zoo.results.report.curves import class_plot, pr_plot
+from zoo.results.report.detections import PrCurves
 from zoo.results.report.plots import (
     Delta,
     Point,
@@ -14,8 +16,9 @@ from zoo.results.report.plots import (
     shortened,
     strip_plot,
     ticks,
-    verdict_class,
+    verdict_bar,
 )
+from zoo.results.report.words import verdict_class
 
 # --- differences: an axis of ±0.2 AP from x = 400 to 820 is 1050 pixels an AP point ------------------
 
@@ -82,6 +85,22 @@ def test_long_names_are_shortened_in_the_middle() -> None:
     assert shortened("abcdefghijk", 10) == "abcd…ghijk"
 
 
+# --- precision over recall: recall 0 to 1 from x = 50 to 505, precision from y = 280 up to 34 ---------
+
+
+def test_precision_over_recall_of_a_worked_example() -> None:
+    svg = pr_plot(PrCurves(of="box", mean={"0.5": (1.0, 0.5, 0.0), "0.75": (0.0, 0.0, 0.0)}, per_class={}))
+    assert '<polyline class="curve z0 c0" points="50.0,34.0 277.5,157.0 505.0,280.0"/>' in svg
+    assert '<polyline class="curve z1 c1" points="50.0,280.0 277.5,280.0 505.0,280.0"/>' in svg
+    assert "IoU 0.5</text>" in svg
+
+
+def test_precision_over_recall_of_a_class() -> None:
+    svg = class_plot("a <dog>", (1.0, 0.7, 0.5, 0.2, 0.0))
+    assert "<title>Precision over recall of a &lt;dog&gt;</title>" in svg
+    assert 'points="2.0,2.0 54.0,34.0 106.0,66.0"' in svg, "every second point"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
@@ -93,6 +112,13 @@ def test_long_names_are_shortened_in_the_middle() -> None:
 )
 def test_ticks_are_round_and_hold_everything(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == expected
+
+
+def test_a_bar_shares_out_the_rows_in_the_order_of_verdicts() -> None:
+    svg = verdict_bar({"NO-RECORD": 1, "DRIFT": 1, "EXACT": 2})
+    assert '<rect class="v-exact" x="0.0" width="498.0" height="12"><title>2 EXACT</title>' in svg
+    assert '<rect class="v-drift" x="500.0" width="248.0"' in svg
+    assert '<rect class="v-no-record" x="750.0" width="248.0"' in svg
 
 
 def test_verdicts_have_their_own_style() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,11 @@ from zoo.results.explain import Untried
 from zoo.results.identity import slug
 from zoo.results.ledger import Ledger, all_records
 from zoo.results.record import Record
+from zoo.results.run_folder import PREDICTIONS, RunFolders, taken
 from zoo.results.trials import ACCURACY, accuracy_of, rescored, rules_of, trials_of
 
 if TYPE_CHECKING:
     from zoo.measure.score.rescore import StoredRun
-
-OUTPUTS = ("outputs/{entry}/*/record.json", "multirun/*/*_{entry}/record.json")
-"""Where runs leave their folders, unless they are told otherwise."""
 
 
 def settings_of(entry: str, overrides: Sequence[str], results_dir: Path, run_dir: Path = Path()) -> RunSettings:
@@ -149,7 +147,6 @@ class TrialRuns:
         if self.seconds is not None and time.monotonic() - self._begun + self._longest > self.seconds:
             return "the time was up: run the same command again to go on"
         from zoo import pipeline
-        from zoo.results.run_folder import taken
 
         entry, changes = self.settings.entry.name, switch.applied(self.record.protocol.config)
         folder = Path("outputs", entry, f"explain_{slug(switch.name)}")
@@ -173,32 +170,21 @@ class TrialRuns:
         truth = open_data(data, self.settings.row_classes).ground_truth
         run = StoredRun(
             truth=truth,
-            detections=read_predictions(folder / "predictions.json", truth).columns,
+            detections=read_predictions(folder / PREDICTIONS, truth).columns,
             iou_types=measured_types(self.record.measured),
             rounding=None if rounding is None else Rounding(**rounding),
             root=data.root or open_dataset(data.name, data.split).root,
         )
         again, numbers = run.score(run.own_rules()), accuracy_of(self.record)
         if any(again.get(key) != value for key, value in numbers.items()):
-            message = f"{folder / 'predictions.json'} has the detections of another run than {self.record.label}"
+            message = f"{folder / PREDICTIONS} has the detections of another run than {self.record.label}"
             raise DataError(message, next_step="name the folder of that run with --run DIR")
         return run
 
     def _find_run_dir(self) -> Path:
         """The folder of the run among those that lie here. Raises DataError."""
-        for path in _run_folders(self.record.entry):
-            record = Record.read(path / "record.json")
-            part = record.parts.get(ACCURACY)
-            same = record.identity.row == self.record.identity.row
-            if same and part is not None and part.finished == self.record.parts[ACCURACY].finished:
-                return path
-        message = "the detections of the run are not below outputs/ or multirun/"
-        raise DataError(message, next_step="name its folder with --run DIR, or run the row again")
-
-
-def _run_folders(entry: str) -> Iterator[Path]:
-    """The folders of the runs of an entry below the present one that have detections."""
-    for pattern in OUTPUTS:
-        for path in Path().glob(pattern.format(entry=entry)):
-            if (path.parent / "predictions.json").is_file():
-                yield path.parent
+        run = RunFolders().of(self.record)
+        if run is None:
+            message = "the detections of the run are not below outputs/ or multirun/"
+            raise DataError(message, next_step="name its folder with --run DIR, or run the row again")
+        return run.folder

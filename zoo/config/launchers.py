@@ -15,6 +15,7 @@ LAUNCHER = "hydra/launcher="
 
 _PLUGINS = {
     "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
 }
@@ -36,11 +37,13 @@ def check_launcher(arguments: Sequence[str]) -> None:
         own = {path.stem: path for path in sorted((conf_dir() / "hydra" / "launcher").glob("*.yaml"))}
         if name not in {*_PLUGINS, *own, "basic"}:
             near = closest(name, [*_PLUGINS, *own, "basic"])
-            raise UsageError(f"no launcher {name!r} ({near})", next_step=f"choose {' or '.join(own)}")
-        base = yaml.safe_load(own[name].read_text(encoding="utf-8"))["defaults"][0] if name in own else name
+            raise UsageError(f"no launcher {name!r} ({near})", next_step=f"choose {', '.join([*own, 'ray'])}")
+        written = yaml.safe_load(own[name].read_text(encoding="utf-8")) if name in own else {}
+        base = written.get("defaults", [name])[0]
         plugin = _PLUGINS.get(base)
         if plugin and not _is_installed(plugin):
-            step = "install it: uv pip install 'zoo-bench[launchers]', or leave hydra/launcher out"
+            step = "make setup EXTRAS=cluster" if base == "ray" else "uv pip install 'zoo-bench[launchers]'"
+            step = f"install it: {step}, or leave hydra/launcher out"
             raise BlockedError(f"{LAUNCHER}{name}: its plug-in {plugin.rpartition('.')[2]} is missing", next_step=step)
         program = _SCHEDULERS.get(base)
         if program and shutil.which(program) is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.shapes import dataset as shapes
 from zoo.errors import DataError, UsageError, closest
-from zoo.fetch.coco import fetch_coco
+from zoo.fetch.coco import default_root, fetch_coco
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,20 @@ def hash_files(annotations: Path, images: Sequence[Path]) -> str:
     except OSError as error:
         message = f"{error.filename}: cannot be read ({error.strerror or error})"
         raise DataError(message, next_step="make the file readable, or complete the folder") from None
+
+
+def local_root(name: str, split: str) -> Path | None:
+    """The folder that `open_dataset` gives, without a download: COCO's may lack files, `shapes` is drawn.
+
+    Returns:
+        None where nothing is known of where such a data set comes from.
+
+    Raises:
+        DataError: `shapes` cannot be drawn.
+    """
+    if (name, split) in EQUIVALENT or name == "coco2017":
+        return default_root()
+    return open_dataset(name, split).root if (name, split) in _DRAWN else None
 
 
 def open_dataset(name: str, split: str) -> DatasetLocation:

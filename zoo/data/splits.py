@@ -91,7 +91,7 @@ def open_split(
     """
     equivalent, source = EQUIVALENT.get((name, split)), source_split(name, split)
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
-    file, loaded = _load(location.root, annotations, equivalent)
+    file, loaded = load_annotations(location.root, annotations, equivalent)
     difference = None
     if loaded.sha256 != known.get(source):
         found = (file.stat().st_size, len(loaded.annotation_ids))
@@ -103,7 +103,7 @@ def open_split(
             _log.warning("warning: %s", difference)
     whole = _with_classes(loaded, classes, categories if source in known else ())
     ground_truth = whole if limit is None else whole.subset(limit)
-    files = _image_files(location.root, images, ground_truth, equivalent)
+    files = image_files(location.root, images, ground_truth, equivalent)
     partial = len(ground_truth) < max(len(whole), num_images or 0)
     expected_files = None if partial or difference is not None else known_files(name, split)
     files_sha256 = location.files_sha256
@@ -131,8 +131,17 @@ def source_split(name: str, split: str) -> str:
     return split if equivalent is None else equivalent.split
 
 
-def _load(root: Path, annotations: str, equivalent: EquivalentSplit | None) -> tuple[Path, CocoGroundTruth]:
-    """The annotation file of a split, and what it says. Raises DataError."""
+def load_annotations(root: Path, annotations: str, equivalent: EquivalentSplit | None) -> tuple[Path, CocoGroundTruth]:
+    """The annotation file of a split in a folder, and what it says.
+
+    Args:
+        root: folder of the data set.
+        annotations: file, relative to the root.
+        equivalent: the split of 2017 that it is taken as, where it is one of 2014.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     if equivalent is not None:
         return equivalent.load(root, annotations)
     return root / annotations, CocoGroundTruth.load(root / annotations)
@@ -193,10 +202,20 @@ def _sized(size: tuple[int, int]) -> str:
     return f"{size[0]:,} bytes, {size[1]:,} annotations"
 
 
-def _image_files(
+def image_files(
     root: Path, images: str, ground_truth: CocoGroundTruth, equivalent: EquivalentSplit | None
 ) -> list[Path]:
-    """The image files of a split, all of which are there. Raises DataError."""
+    """The image files of a split in a folder, in the order of the annotations.
+
+    Args:
+        root: folder of the data set.
+        images: folder of its images, relative to the root.
+        ground_truth: annotations.
+        equivalent: the split of 2017 that it is taken as, where it is one of 2014.
+
+    Raises:
+        DataError: one of them is missing.
+    """
     if equivalent is not None:
         return equivalent.image_files(root, images, ground_truth)
     folder, names = root / images, ground_truth.file_names

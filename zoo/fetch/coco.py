@@ -116,7 +116,7 @@ def fetch_coco(
         HashMismatchError: an archive is not COCO's.
         DataError: there is not enough space, or an archive is damaged or leaves its folder.
     """
-    root = root if root is not None else cache_root() / "coco"
+    root = root if root is not None else default_root()
     if all(_is_complete(root, archive) for archive in archives[split]):
         return root
     with disk_errors(root, f"COCO {split}"), locked(root / ".coco", f"COCO {split}"):
@@ -125,6 +125,11 @@ def fetch_coco(
         for archive in missing:
             _fetch_archive(root, archive, server, policy)
     return root
+
+
+def default_root() -> Path:
+    """The folder of the cache that COCO lies in once it was fetched."""
+    return cache_root() / "coco"
 
 
 def _place(root: Path, archive: Archive) -> Path:

@@ -8,7 +8,7 @@ from zoo.measure.measurement import Column, Measurement, measurements
 from zoo.results.record import Record
 from zoo.results.seeds import spread
 from zoo.runtime.provenance import Code
-from zoo.terminal import ABSENT
+from zoo.terminal import ABSENT, PLAIN, Layout, table
 
 MISSING = "-"
 """What a table shows of a row that has no record on its machine."""
@@ -33,6 +33,16 @@ def cell(record: Record, column: Column) -> str:
 def as_text(value: object) -> str:
     """Any value as a cell."""
     return ABSENT if value is None else str(value)
+
+
+def number_text(value: float | None, sign: str = "") -> str:
+    """A number with six significant digits, as comparisons of measured numbers show it.
+
+    Args:
+        value: the number; a dash stands for None.
+        sign: "+" shows the sign of a positive one too.
+    """
+    return ABSENT if value is None else f"{value:{sign}.6g}"
 
 
 def commit(code: Code) -> str:
@@ -78,6 +88,17 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     header = [column.replace("_", " ") for column in rows[0]]
     lines = [[value.replace("|", "\\|") for value in row.values()] for row in rows]
     return tabulate(lines, headers=header, tablefmt="github", disable_numparse=True)
+
+
+def rows_as_text(rows: Sequence[Mapping[str, str]], width: int | None, layout: Layout = PLAIN) -> str:
+    """Rows as a table for a terminal, or as Markdown where there is none.
+
+    Args:
+        rows: column -> text; all of them with the same columns.
+        width: columns of the terminal; None for any, and then the table is Markdown.
+        layout: what becomes of a table that is wider than the terminal.
+    """
+    return table(rows, width, layout) if width is not None or not rows else markdown_table(rows)
 
 
 def _no_part(record: Record, measurement: Measurement) -> str:

@@ -1,4 +1,4 @@
-"""Measured beside published, as text; and two records of one entry beside each other.
+"""Measured beside published, as text.
 
 The verdicts come from `zoo.results.verdict`, which decides; this module only lays out. Speed and memory are
 never compared across machines: they stand beside each other with both names, and only ratios
@@ -11,20 +11,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, entry_names, read_entry
-from zoo.errors import UsageError
-from zoo.measure.measurement import metrics
 from zoo.results.bias import Bias, find_biases
-from zoo.results.cells import markdown_table
+from zoo.results.cells import rows_as_text
+from zoo.results.compare.versions import refuse_mixed_versions
 from zoo.results.evidence import NOTHING, Evidence
 from zoo.results.ladder import ALARMS, BLOCKED, FAILED, LADDER, NOT_COMPARED, digits, source_of
 from zoo.results.published import catalogue_key, hardware_bound, machine_of, measured_on, published_cells
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import label, spread
 from zoo.results.verdict import judge
-from zoo.terminal import ABSENT, PLAIN, Layout, table
+from zoo.terminal import ABSENT, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +103,12 @@ def render_diff(rows: Iterable[Row], width: int | None = None) -> str:
         counts = Counter(row.outcome.verdict for row in judged)
         summary = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         parts.append(f"Measured on {hardware}: {summary or 'no accuracy'}")
-        parts.append(_table([_judged_line(row) for row in judged], width, _JUDGED_LAYOUT))
+        parts.append(rows_as_text([_judged_line(row) for row in judged], width, _JUDGED_LAYOUT))
         parts += [bias.sentence for bias in found if bias.group[0] == hardware]
         speed = list(_speed_lines(here))
         if speed:
             parts.append("Speed and memory (the machines differ: ratios are held beside those of the zoo's other rows)")
-            parts.append(_table(speed, width, _SPEED_LAYOUT))
+            parts.append(rows_as_text(speed, width, _SPEED_LAYOUT))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -164,133 +162,3 @@ def _speed_lines(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
                 "verdict": outcome.verdict,
                 "reason": " ".join((outcome.reason or "").split()) if outcome.verdict in LADDER else "",
             }
-
-
-def _table(rows: Sequence[Mapping[str, str]], width: int | None, layout: Layout = PLAIN) -> str:
-    if width is not None or not rows:
-        return table(rows, width, layout)
-    return markdown_table(rows)
-
-
-def render_comparison(old: Record, new: Record, width: int | None = None) -> str:
-    """Two records of one entry as text: what was measured, and under what else. See `compare_records`.
-
-    Args:
-        old: the earlier record.
-        new: the later record.
-        width: columns of the terminal; None for any, and then the tables are Markdown.
-    """
-    compared = compare_records(old, new)
-
-    def text(value: float | None, sign: str = "") -> str:
-        return ABSENT if value is None else f"{value:{sign}.6g}"
-
-    numbers = [
-        {"metric": c.metric, "old": text(c.old), "new": text(c.new), "delta": text(c.delta, "+")}
-        for c in compared.changes
-    ]
-    parts = [f"{old.entry}", _table(numbers, width)]
-    if compared.circumstances:
-        found = [{"what": name, "old": str(a), "new": str(b)} for name, (a, b) in compared.circumstances.items()]
-        parts += ["What differs besides the numbers", _table(found, width)]
-    return "\n\n".join(parts) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One measured number in two records; `delta` is None where the two are not comparable."""
-
-    metric: str
-    old: float | None
-    new: float | None
-    delta: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordDiff:
-    """Two records of one entry: every number in both, and the circumstances that differ."""
-
-    changes: tuple[Change, ...]
-    circumstances: Mapping[str, tuple[Any, Any]]
-
-
-def compare_records(old: Record, new: Record) -> RecordDiff:
-    """Hold two runs of one entry beside each other.
-
-    Speed and memory of different machines stand side by side without a difference.
-
-    Raises:
-        UsageError: two entries, or two versions of the protocol: the difference would mean nothing.
-    """
-    if old.entry != new.entry:
-        message = f"the records are of two entries, {old.entry} and {new.entry}"
-        raise UsageError(message, next_step="name two records of the same entry")
-    protocols = {record.protocol.name for record in (old, new) if record.protocol.name}
-    if len(protocols) > 1:
-        message = f"{old.entry} was measured by two protocols, {' and '.join(sorted(protocols))}"
-        raise UsageError(message, next_step="compare two records of the same protocol")
-    refuse_mixed_versions([old, new])
-    before, after = dict(_numbers(old.measured)), dict(_numbers(new.measured))
-    bound, changes = _of_the_machine(old) | _of_the_machine(new), []
-    for metric in dict.fromkeys([*before, *after]):
-        a, b = before.get(metric), after.get(metric)
-        name = metric.split(".")[0]
-        elsewhere = name in bound and measured_on(old, name) != measured_on(new, name)
-        delta = None if a is None or b is None or elsewhere else b - a
-        changes.append(Change(metric, a, b, delta))
-    return RecordDiff(tuple(changes), _circumstances(old, new))
-
-
-def refuse_mixed_versions(records: Iterable[Record]) -> None:
-    """Raise UsageError where one measurement occurs in two versions: they measure different things.
-
-    Accuracy has a version in each protocol, every other measurement one of its own.
-    """
-    seen: dict[str, dict[int, str]] = {}
-    for record in records:
-        for name, part in record.parts.items():
-            subject = f"{name} by protocol {record.protocol.name!r}" if name == "accuracy" else name
-            seen.setdefault(subject, {}).setdefault(part.version, record.entry)
-    for subject, versions in seen.items():
-        if len(versions) > 1:
-            found = ", ".join(f"{version} ({entry})" for version, entry in sorted(versions.items()))
-            message = f"{subject} in {len(versions)} versions does not compare: {found}"
-            raise UsageError(message, next_step="run the entries of the older version again: python -m zoo.bench")
-
-
-def _of_the_machine(record: Record) -> set[str]:
-    """The keys of `measured` that hold for the machine alone: those of speed and memory."""
-    bound = {name for name, place in metrics().values() if place.hardware_bound} | {"memory"}
-    return {key for name in bound & record.parts.keys() for key in record.parts[name].values}
-
-
-def _numbers(measured: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
-    """The numeric leaves of a nested mapping, by dotted name."""
-    for key, value in measured.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{prefix}{key}", float(value)
-
-
-def _circumstances(old: Record, new: Record) -> dict[str, tuple[Any, Any]]:
-    def of(record: Record) -> dict[str, Any]:
-        checkpoint, data, hardware = record.checkpoint, record.data, record.hardware
-        return {
-            "status": record.status,
-            "weights": checkpoint and checkpoint.sha256,
-            "hash evidence": checkpoint and checkpoint.hash_evidence,
-            "images": data and data.images,
-            "annotations": data and data.annotations_sha256,
-            "protocol": record.protocol.name,
-            "composition": record.identity.row,
-            **record.identity.condition,
-            "hardware": machine_of(record),
-            "torch": hardware and hardware.software.torch,
-            "commit": record.code.commit,
-            "seed": record.seed,
-        }
-
-    before, after = of(old), of(new)
-    names = dict.fromkeys((*before, *after))
-    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}

@@ -235,8 +235,13 @@ class Ledger:
 
     def attempts(self) -> list[Record]:
         """Everything that is under a name of its own: changed, partial, other data or weights, blocked, failed."""
+        return list(self.filed_attempts().values())
+
+    def filed_attempts(self) -> dict[Path, Record]:
+        """The same by their files. Raises UsageError: one is damaged."""
         paths = (*self.root.glob("*/*.json"), *self._old_layout(), *self.local.rglob("*.json"))
-        return [record for record in _read_all(sorted(set(paths))).values() if not record.belongs_to_the_row]
+        found = _read_all(sorted(set(paths)))
+        return {path: record for path, record in found.items() if not record.belongs_to_the_row}
 
     def named(self) -> list[tuple[str, Record]]:
         """Everything of `attempts` that is filed: name, as `forget` takes it, and record; sorted.

@@ -1,17 +1,28 @@
-"""The folder of a run: one run at a time, and nothing of an earlier one in it."""
+"""The folder of a run: one run at a time, nothing of an earlier one in it, and where the one of a record lies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from zoo.errors import UsageError
 from zoo.files import remove_rests, result_errors
+from zoo.results.record import Record
 
-OUTPUTS = ("record.json", "predictions.json", "evaluations.json", "model.onnx", "traceback.txt")
+_log = logging.getLogger(__name__)
+
+RUNS = (Path("outputs"), Path("multirun"))
+"""Where runs leave their folders, unless they are told otherwise."""
+
+PREDICTIONS = "predictions.json"
+
+OUTPUTS = ("record.json", PREDICTIONS, "evaluations.json", "model.onnx", "traceback.txt")
 """What a run leaves, but for a training's metrics, checkpoints and weights: with those a resumed one goes on."""
 
 LOG = "log.txt"
@@ -50,3 +61,86 @@ def taken(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()  # the file stays: who waits for it must not hold one that is gone
+
+
+def leave_standing(folder: Path, record: Record) -> None:
+    """Leave the record of earlier runs in the folder of one that had nothing to add to it.
+
+    Detections that lie there stay where they are the record's own.
+
+    Args:
+        folder: of the run.
+        record: the record that stands.
+
+    Raises:
+        UsageError, ZooError: as `taken` does.
+    """
+    path = folder / "record.json"
+    there = _stored(path) if path.is_file() else None
+    if there is not None and there.record.parts[_ACCURACY] == record.parts.get(_ACCURACY):
+        record.write(path)
+        return
+    with taken(folder):
+        record.write(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDetections:
+    """A run whose detections lie on this disk.
+
+    Attributes:
+        folder: of the run.
+        record: the one that the run left there.
+    """
+
+    folder: Path
+    record: Record
+
+    @property
+    def path(self) -> Path:
+        """The file of the detections."""
+        return self.folder / PREDICTIONS
+
+
+class RunFolders:
+    """The runs below some folders that measured accuracy and still have their detections.
+
+    Args:
+        below: folders, looked through to any depth on first use; those that are not there have none.
+    """
+
+    def __init__(self, below: Sequence[Path] = RUNS) -> None:
+        self.below = tuple(below)
+
+    @cached_property
+    def _runs(self) -> list[StoredDetections]:
+        paths = {path for folder in self.below for path in folder.rglob("record.json")}
+        return [run for path in sorted(paths) if (run := _stored(path)) is not None]
+
+    def of_entry(self, entry: str) -> list[StoredDetections]:
+        """The runs of an entry, whatever was changed in it, by their folders."""
+        return [run for run in self._runs if run.record.entry == entry]
+
+    def of(self, record: Record) -> StoredDetections | None:
+        """The run that measured the accuracy of a record: the same composition, finished at the same time."""
+        part = record.parts.get(_ACCURACY)
+        for run in self.of_entry(record.entry):
+            same = run.record.identity.row == record.identity.row
+            if same and part is not None and run.record.parts[_ACCURACY].finished == part.finished:
+                return run
+        return None
+
+
+_ACCURACY = "accuracy"
+
+
+def _stored(path: Path) -> StoredDetections | None:
+    """The run of a record file, if it has detections; a record that cannot be read is said, and passed over."""
+    if not path.with_name(PREDICTIONS).is_file():
+        return None
+    try:
+        record = Record.read(path)
+    except UsageError as error:
+        _log.warning("warning: %s", error.message)
+        return None
+    return StoredDetections(folder=path.parent, record=record) if _ACCURACY in record.parts else None

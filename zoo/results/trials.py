@@ -67,30 +67,27 @@ def trials_of_rows(records: Sequence[Record]) -> dict[str, tuple[Trial, ...]]:
     return {key: trials for key, trials in found.items() if trials}
 
 
-def without_trials(records: Sequence[Record]) -> list[Record]:
-    """Some records without those that say nothing but what a switch makes of another one's accuracy.
+def trials_among(records: Sequence[Record]) -> list[Record]:
+    """Those of some records that were made to explain another one: nothing but one listed switch tells them from it.
+
+    A run that is filed under its row, or that somebody gave a name, is there for its own sake, and none of them.
 
     Raises:
         UsageError: a zoo's list of switches is faulty.
     """
-    plain = defaultdict(list)
+    suspects: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if not record.identity.changes and not record.trained:
-            plain[record.entry].append(record)
-    return [record for record in records if not _is_only_a_trial(record, plain[record.entry])]
-
-
-def _is_only_a_trial(other: Record, records: Iterable[Record]) -> bool:
-    """Whether a run measured accuracy alone, with a listed switch changed from one of some records."""
-    if set(other.parts) != {ACCURACY} or not (other.identity.changes or other.identity.conditions):
-        return False
-    switches = read_switches(other.zoo)
-    return any(
-        _is_trial(record, other, set(switch.applied(record.protocol.config)))
-        for record in records
-        if record is not other and _alike(record, other)
-        for switch in switches
-    )
+        if record.name is None and not record.belongs_to_the_row:
+            suspects[record.entry].append(record)
+    found: dict[int, Record] = {}
+    for record in records:
+        if not suspects[record.entry] or record.identity.changes or record.trained:
+            continue
+        overrides = [set(switch.applied(record.protocol.config)) for switch in read_switches(record.zoo)]
+        for other in suspects[record.entry]:
+            if _alike(record, other) and any(_is_trial(record, other, changed) for changed in overrides):
+                found[id(other)] = other
+    return list(found.values())
 
 
 def accuracy_of(record: Record) -> dict[str, float]:

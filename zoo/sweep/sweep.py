@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,11 +49,13 @@ class Sweep:
         folder: folder of the sweep; each job has one of its own in it.
         jobs: how many there are.
         started: when it began; what lies in the folder from before is of an earlier one.
+        lost: rows whose checkpoint cannot be had, each with the reason.
     """
 
     folder: Path
     jobs: int
     started: datetime = field(default_factory=_now)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -68,7 +70,9 @@ class Sweep:
             Its exit status.
         """
         try:
-            status = 0 if settled(job) else run_apart(job)
+            status = settled(job, self.lost)
+            if status is None:
+                status = run_apart(job)
         except ZooError as error:
             print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
             return error.exit_status

@@ -54,7 +54,7 @@ def prepare_shapes(split: Split, root: Path | None = None) -> Path:
         DataError: this machine draws other bytes than recorded, the folder holds images of another origin, or the
             disk refuses.
     """
-    root = root if root is not None else cache_root() / "shapes" / f"v{VERSION}"
+    root = root if root is not None else default_root()
     try:
         if digest(root, split) != SHA256[split]:
             with locked(root / f".{split}", f"shapes {split}"):
@@ -66,6 +66,11 @@ def prepare_shapes(split: Split, root: Path | None = None) -> Path:
             next_step="free some space there or make it writable, or name another folder with ZOO_CACHE=DIR",
         ) from None
     return root
+
+
+def default_root() -> Path:
+    """The folder of the cache that the data set lies in once it was drawn."""
+    return cache_root() / "shapes" / f"v{VERSION}"
 
 
 def digest(root: Path, split: Split) -> str | None:

@@ -38,7 +38,7 @@ MEANINGS: Mapping[ErrorKind, str] = {
     "both": "near an object of another class",
     "duplicate": "on an object that a detection of a higher score has",
     "background": "near no object",
-    "missed": "an object that no detection has, nor would have with its class or its place put right",
+    "missed": "an object that no detection has, nor is wrong about in class or place alone",
 }
 
 HIT_IOU = float(IOU_THRESHOLDS[0])

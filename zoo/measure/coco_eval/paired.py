@@ -9,7 +9,7 @@ Legend for shapes: B resamples, I images, K categories by ascending id, T IoU th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +20,13 @@ from zoo.errors import DataError
 from zoo.fetch.cache import progress
 from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, match_detections, result_of
+from zoo.measure.coco_eval.evaluate import (
+    CocoResult,
+    DetectionColumns,
+    MatchedDetections,
+    match_detections,
+    result_of,
+)
 from zoo.measure.coco_eval.ranking import Floats, Ints
 from zoo.measure.coco_eval.weighted import WeightedCurves
 
@@ -150,7 +156,6 @@ def compare_paired(
     curves = [WeightedCurves.by_category(side, images=images) for side in sides]
     drawn = np.stack([_differences(curves, weights) for weights in _weights(images, resamples, seed)])  # (B, N + K)
     ends = [_interval(column, confidence) for column in drawn.T]
-    apart = [WeightedCurves.by_image(side, images=images) for side in sides]
     return PairedComparison(
         iou_type=iou_type,
         resamples=resamples,
@@ -159,8 +164,26 @@ def compare_paired(
         images=images,
         numbers=tuple(_numbers(results, ends[: len(_COUNTED)])),
         classes=tuple(sorted(_classes(ground_truth, results, ends[len(_COUNTED) :]), key=_by_class)),
-        moved=tuple(sorted(_images(ground_truth, apart), key=_by_image)),
+        moved=_moved(ground_truth, sides),
     )
+
+
+def moved_images(
+    ground_truth: CocoGroundTruth, old: DetectionColumns, new: DetectionColumns, *, iou_type: IouType = "bbox"
+) -> tuple[ImageChange, ...]:
+    """The images whose AP moved from one set of detections to another, as `PairedComparison.moved` has them.
+
+    Args:
+        ground_truth: annotations of the images that both detectors were run on.
+        old: the earlier detections.
+        new: the later ones.
+        iou_type: whether boxes or masks are compared.
+
+    Raises:
+        DataError: a detection is of an image that the ground truth does not have.
+        ZooError: a score or a box is not finite, or masks are asked for and not there.
+    """
+    return _moved(ground_truth, [match_detections(ground_truth, detections, iou_type) for detections in (old, new)])
 
 
 def _weights(images: int, resamples: int, seed: int) -> Iterator[Ints]:
@@ -206,6 +229,11 @@ def _classes(ground_truth: CocoGroundTruth, results: list[CocoResult], ends: lis
     for name, before, after, (low, high) in zip(names, old, new, ends, strict=True):
         if before >= 0:
             yield Difference(name=name, old=before, new=after, low=low, high=high)
+
+
+def _moved(ground_truth: CocoGroundTruth, sides: Sequence[MatchedDetections]) -> tuple[ImageChange, ...]:
+    apart = [WeightedCurves.by_image(side, images=len(ground_truth)) for side in sides]
+    return tuple(sorted(_images(ground_truth, apart), key=_by_image))
 
 
 def _images(ground_truth: CocoGroundTruth, sides: list[WeightedCurves]) -> Iterator[ImageChange]:

@@ -11,22 +11,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from zoo.catalog.entry import Entry
+from zoo.catalog.entry import METRICS, Entry
 from zoo.measure.measurement import measurements
 from zoo.results.diff import Row, diff_rows
 from zoo.results.evidence import Evidence
 from zoo.results.gather import gather_evidence
 from zoo.results.identity import digest
 from zoo.results.names import bounded
-from zoo.results.published import catalogue_key, machine_of
+from zoo.results.published import ONNX_LATENCY, catalogue_key, machine_of
 from zoo.results.record import Record
 from zoo.results.seeds import label
 from zoo.results.table import frame
-from zoo.results.trials import without_trials
+from zoo.results.trials import trials_among
 from zoo.terminal import ABSENT
 
 ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
 """The metrics that stand for a run where there is room for one verdict, and how they are called there."""
+
+
+_TITLES = {
+    "latency_ms": "latency",
+    ONNX_LATENCY: "latency, ONNX",
+    "train_memory_gb": "training memory",
+    "train_memory_mb": "training memory",
+    "params_m": "parameters",
+    "flops_b": "operations",
+    "hours_per_epoch": "training, an epoch",
+}
+"""What metrics are called whose names hold their unit."""
+
+
+def title_of(metric: str) -> tuple[str, str]:
+    """What a published metric is called, and its unit."""
+    unit = METRICS.get("latency_ms" if metric == ONNX_LATENCY else metric, "")
+    return _TITLES.get(metric, metric.replace("_", " ")), unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +171,8 @@ def gather_contents(records: Sequence[Record], entries: Mapping[str, Entry]) -> 
     evidence = gather_evidence(records, entries)
     runs: dict[str, list[Run]] = {name: [] for name in entries}
     of_label = {name: (name, entry.zoo) for name, entry in entries.items()}
-    for run in _runs(without_trials(records), entries, evidence):
+    trials = set(map(id, trials_among(records)))
+    for run in _runs([record for record in records if id(record) not in trials], entries, evidence):
         called = label(run.record)
         runs.setdefault(called, []).append(run)
         of_label.setdefault(called, (run.record.entry, run.record.zoo))

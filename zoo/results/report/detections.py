@@ -6,8 +6,19 @@ read where they are on this disk already: a report downloads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import ZooError
+from zoo.results.record import Record
+from zoo.results.run_folder import RUNS, RunFolders
+
+if TYPE_CHECKING:
+    from zoo.measure.coco_eval import IouType
+    from zoo.measure.coco_eval.errors import DetectionErrors
+    from zoo.results.report.stored import ScoredRun
 
 RECALLS = 101
 """Points of a PR curve, at recall 0, 0.01 ... 1."""
@@ -51,13 +62,13 @@ class ErrorTable:
 
     Attributes:
         of: "box" or "mask": what is compared.
-        ap50: AP at IoU 0.5, in points.
+        ap50: AP at IoU 0.5, in points; None where there are no objects.
         hits: how many detections are right.
         lines: every kind, in the order of `ERROR_KINDS`.
     """
 
     of: str
-    ap50: float
+    ap50: float | None
     hits: int
     lines: tuple[ErrorLine, ...]
 
@@ -69,7 +80,7 @@ class DrawnImage:
     Attributes:
         name: of the image file.
         caption: what is to be seen, in a sentence: why it was chosen, and how many objects, hits and errors it has.
-        markup: an `<svg>` to be put into a page as it is, picture and drawing in one; its title is the alternative
+        markup: an `<svg>` to be put into a page as it is, picture and drawing in one; its label is the alternative
             text. It needs no style sheet, and keeps its own colours in dark mode.
     """
 
@@ -101,3 +112,86 @@ class DetectionView:
 
 MAX_IMAGES = 6
 """Images that are drawn of a record."""
+
+
+class DetectionViews:
+    """Makes the views of records.
+
+    Args:
+        runs: folders to look for runs in.
+        data: folders of data sets, in COCO's layout; those of the cache are known.
+    """
+
+    def __init__(self, runs: Sequence[Path] = RUNS, data: Sequence[Path] = ()) -> None:
+        from zoo.results.report.stored import DataFinder
+
+        self._runs = RunFolders(runs)
+        self._data = DataFinder(data)
+
+    def of(self, record: Record) -> DetectionView:
+        """What can be shown of a record; of a training over several seeds, what its last run left."""
+        from zoo.results.report.choice import choose_images
+        from zoo.results.report.stored import score_again
+
+        run = self._runs.of(record)
+        if run is None:
+            return DetectionView(missing=self._no_run(record))
+        try:
+            scored = score_again(run, self._data)
+        except ZooError as error:
+            return DetectionView(missing=f"Its detections cannot be shown: {error.message}; {error.next_step}.")
+        errors = {kind: _errors(scored, kind) for kind in scored.results}
+        tables = tuple(_table(kind, found) for kind, found in errors.items())
+        curves = tuple(_curves(scored, kind) for kind in scored.results)
+        try:
+            choice = choose_images(scored, errors, self._runs, self._data, MAX_IMAGES)
+            return DetectionView(
+                curves=curves, errors=tables, images=choice.images, chosen=choice.why, legend=choice.legend
+            )
+        except ZooError as error:
+            missing = f"Its images cannot be drawn: {error.message}; {error.next_step}."
+            return DetectionView(curves=curves, errors=tables, missing=missing)
+
+    def _no_run(self, record: Record) -> str:
+        if record.status != "measured" or "accuracy" not in record.parts:
+            return "No accuracy was measured, so there are no detections to show."
+        where = " or ".join(f"{folder}/" for folder in self._runs.below)
+        return (
+            f"The detections of this run are not below {where}: name the folder that they lie in with "
+            "`zoo report --runs DIR`, or run the row again."
+        )
+
+
+def _errors(scored: ScoredRun, kind: IouType) -> DetectionErrors:
+    from zoo.measure.coco_eval.errors import find_errors
+
+    return find_errors(scored.data.truth, scored.detections, iou_type=kind)
+
+
+def _table(kind: IouType, errors: DetectionErrors) -> ErrorTable:
+    from zoo.measure.coco_eval import PREFIXES
+    from zoo.measure.coco_eval.errors import MEANINGS
+
+    counts = errors.counts
+    lines = [
+        ErrorLine(kind=name, meaning=meaning, count=counts[name], cost=errors.cost[name])
+        for name, meaning in MEANINGS.items()
+    ]
+    return ErrorTable(of=PREFIXES[kind], ap50=errors.ap50, hits=errors.hits, lines=tuple(lines))
+
+
+def _curves(scored: ScoredRun, kind: IouType) -> PrCurves:
+    from zoo.measure.coco_eval import PREFIXES
+
+    result, truth = scored.results[kind], scored.data.truth
+    means = {"0.5": (0.5,), "0.75": (0.75,), "0.5:0.95": ()}
+    names = [truth.category_names[label] for label in truth.category_ids.argsort().tolist()]
+    return PrCurves(
+        of=PREFIXES[kind],
+        mean={name: tuple(result.mean_pr_curve(*thresholds).tolist()) for name, thresholds in means.items()},
+        per_class={
+            name: tuple(curve)
+            for name, curve in zip(names, result.pr_curves(0.5).tolist(), strict=True)
+            if curve[0] >= 0
+        },
+    )

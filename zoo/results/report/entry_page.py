@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from zoo.catalog.entry import METRICS
 from zoo.catalog.switches import read_switches
 from zoo.measure.measurement import measurements
 from zoo.results.diff import Row
 from zoo.results.explain import Explanation, explanation_rows
 from zoo.results.ladder import digits, source_of
-from zoo.results.published import ONNX_LATENCY
 from zoo.results.record import Record
 from zoo.results.report.composition import composition_of
 from zoo.results.report.contents import BLANK, Contents, Number, Page, Run
+from zoo.results.report.detections import DetectionView
 from zoo.results.report.facts import command_for, command_of, facts_of, key_groups, parts_of
 from zoo.results.seeds import spread
 from zoo.terminal import ABSENT
 
-UNITS = {**METRICS, ONNX_LATENCY: METRICS["latency_ms"]}
+View: TypeAlias = Callable[[Record], DetectionView]
+"""Gives what the stored detections of a record show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Section:
         parts: where the measurements come from.
         keys: the load report.
         command: what repeats it.
+        detections: what its stored detections show; None where nobody looked.
     """
 
     anchor: str
@@ -54,6 +55,7 @@ class Section:
     parts: Sequence[Any]
     keys: Sequence[Any]
     command: str
+    detections: DetectionView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,6 @@ class Judged:
 
     Attributes:
         metric: what was published; a dash where nothing was.
-        unit: of it.
         published: as printed.
         sources: the documents that print it.
         title: the run.
@@ -76,7 +77,6 @@ class Judged:
     """
 
     metric: str
-    unit: str
     published: str
     sources: str
     title: str
@@ -89,13 +89,18 @@ class Judged:
     lines: int
 
 
-def entry_context(contents: Contents, page: Page) -> dict[str, Any]:
+def entry_context(contents: Contents, page: Page, view: View | None) -> dict[str, Any]:
     """The values of the template `entry.html`.
+
+    Args:
+        contents: the whole report.
+        page: of which it is.
+        view: what the stored detections of a record show; None to look for none.
 
     Raises:
         UsageError: the entry refers to something that is not in the catalogue.
     """
-    sections = [_section(contents, page, run, i) for i, run in enumerate(page.runs)]
+    sections = [_section(contents, page, run, i, view) for i, run in enumerate(page.runs)]
     known_from, components = composition_of(page)
     return {
         "page": page,
@@ -103,9 +108,7 @@ def entry_context(contents: Contents, page: Page) -> dict[str, Any]:
         "others": contents.others(page),
         "sections": sections,
         "judged": list(_judged(sections)),
-        "published": [(cell, UNITS[cell.metric], source_of(cell)) for cell in page.entry.published]
-        if page.entry
-        else [],
+        "published": [(cell, source_of(cell)) for cell in page.entry.published] if page.entry else [],
         "known_from": known_from,
         "components": components,
         "command": command_for(page.name, page.zoo),
@@ -120,7 +123,7 @@ def _neighbours(contents: Contents, page: Page) -> tuple[Page | None, Page | Non
     return before, contents.pages[place + 1] if place + 1 < len(contents.pages) else None
 
 
-def _section(contents: Contents, page: Page, run: Run, place: int) -> Section:
+def _section(contents: Contents, page: Page, run: Run, place: int, view: View | None) -> Section:
     record = run.record
     explanation = _explanation(contents, page, record)
     classes = _classes(record)
@@ -138,6 +141,7 @@ def _section(contents: Contents, page: Page, run: Run, place: int) -> Section:
         parts=parts_of(record),
         keys=key_groups(report) if report else [],
         command=command_of(record),
+        detections=view(record) if view and run.measured else None,
     )
 
 
@@ -182,7 +186,6 @@ def _judged(sections: Sequence[Section]) -> Iterator[Judged]:
             measured, delta = _judged_numbers(line)
             yield Judged(
                 metric=metric,
-                unit=UNITS.get(metric, ""),
                 published=line.outcome.published,
                 sources=", ".join(dict.fromkeys(source_of(cell) for cell in line.cells)),
                 title=section.title,

@@ -10,38 +10,13 @@ from typing import Any
 from zoo.catalog.entry import METRICS, ZOO_ORDER, Entry
 from zoo.results.bias import Bias
 from zoo.results.diff import Row, biases
-from zoo.results.ladder import (
-    BLOCKED,
-    COMPARED,
-    CONFLICT,
-    DRIFT,
-    EXACT,
-    EXPLAINED,
-    FAILED,
-    LADDER,
-    NOT_ASKED,
-    NOT_COMPARED,
-    NUMERIC,
-    OTHER_WEIGHTS,
-    PARTIAL,
-    TRAINING_SIGMA,
-    printed,
-    training_margin,
-)
+from zoo.results.ladder import COMPARED, LADDER, TRAINING_SIGMA, printed, training_margin
 from zoo.results.published import ONNX_LATENCY, published_cells
 from zoo.results.record import Record
 from zoo.results.report.contents import ACCURACY, BLANK, Contents, Number, Page, Run, shown_digits
-from zoo.results.report.plots import Delta, Point, scatter_plot, strip_plot
+from zoo.results.report.plots import Delta, Point, scatter_plot, signed, strip_plot
+from zoo.results.report.words import MEANINGS, NO_RECORD, VERDICTS
 from zoo.results.seeds import per_seed, spread
-
-NO_RECORD = "NO-RECORD"
-"""What stands in the place of a verdict where nobody tried."""
-
-VERDICTS = (
-    *(EXACT, NUMERIC, EXPLAINED, DRIFT, CONFLICT, BLOCKED, FAILED),
-    *(PARTIAL, OTHER_WEIGHTS, NOT_COMPARED, NOT_ASKED, NO_RECORD),
-)
-"""Every verdict in the order in which they are shown: what holds, what does not, what says nothing."""
 
 _STATES = ("measured", "blocked", "failed", "otherwise")
 
@@ -123,6 +98,7 @@ def index_context(contents: Contents, protocols: Sequence[str]) -> dict[str, Any
     return {
         "attempts": count_attempts(contents),
         "no_record": NO_RECORD,
+        "meanings": MEANINGS,
         "protocols": protocols,
         "machines": machines,
         "statuses": {machine: Counter(run.record.status for run in group) for machine, group in machines.items()},
@@ -198,7 +174,7 @@ def _line(page: Page, run: Run) -> Line:
     for line in run.headline:
         if line.metric in ACCURACY:
             delta = line.outcome.delta
-            found[f"{line.metric}_delta"] = BLANK if delta is None else Number(f"{delta:+.2f}", delta)
+            found[f"{line.metric}_delta"] = BLANK if delta is None else Number(signed(delta), delta)
     for metric in ACCURACY:
         found[f"{metric}_measured"] = run.number(metric)
     for column in ("fps", "latency_p50_ms", "memory_gb", "params_m"):
@@ -213,7 +189,7 @@ def _line(page: Page, run: Run) -> Line:
         cells={
             line.metric if line.metric in METRICS or line.metric == ONNX_LATENCY else next(iter(ACCURACY)): (
                 line.outcome.verdict,
-                "" if line.outcome.delta is None else f"{line.outcome.delta:+.2f}",
+                "" if line.outcome.delta is None else signed(line.outcome.delta),
             )
             for line in run.judged
         },

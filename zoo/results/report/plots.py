@@ -8,9 +8,11 @@ or as a shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+
+from zoo.results.report.words import VERDICTS, verdict_class
 
 WIDTH = 960
 
@@ -70,16 +72,16 @@ class Point:
 def strip_plot(deltas: Sequence[Delta]) -> str:
     """Measured minus published, a line for each row, with the bands that make it EXACT or NUMERIC.
 
-    The axis ends at ±1 AP at the latest; what lies beyond is an arrow at the edge with its number.
+    The axis holds nine of ten rows, and ends at ±1 AP at the latest; what lies beyond is an arrow with its number.
     """
-    widest = max((abs(value) for delta in deltas for value in (delta.value, *delta.bands)), default=0.0)
+    widest = sorted(abs(delta.value) for delta in deltas)[math.ceil(0.9 * len(deltas)) - 1]
     limit = next((limit for limit in _LIMITS if widest <= limit), _LIMITS[-1])
     top, bottom = 22, 26 + _ROW * len(deltas)
     parts = []
     for tick in (-limit, -limit / 2, 0.0, limit / 2, limit):
         x = strip_x(tick, limit)
         parts.append(f'<line class="{"zero" if tick == 0 else "grid"}" x1="{x}" y1="{top}" x2="{x}" y2="{bottom}"/>')
-        parts += [axis_title(f"{tick:+.2g}", x, y) for y in (top - 8, bottom + 14)]
+        parts += [axis_title(f"{tick:+.2g}" if tick else "0", x, y) for y in (top - 8, bottom + 14)]
     parts += [_strip_row(delta, limit, top + 2 + _ROW * row) for row, delta in enumerate(deltas)]
     parts.append(axis_title("measured minus published, AP points", (_LABELS + _STRIP_END) / 2, bottom + 32))
     return svg("Measured minus published AP", WIDTH, bottom + 40, parts)
@@ -108,7 +110,7 @@ def _strip_row(delta: Delta, limit: float, top: int) -> str:
         parts.append(f'<path {style} d="M{x - tip} {middle - 5}L{x} {middle}L{x - tip} {middle + 5}Z"/>')
     else:
         parts.append(f'<circle {style} cx="{x}" cy="{middle}" r="4"/>')
-    parts.append(f'<text x="{_STRIP_END + 12}" y="{middle + 4}">{delta.value:+.2f} {escape(delta.verdict)}</text>')
+    parts.append(f'<text x="{_STRIP_END + 12}" y="{middle + 4}">{signed(delta.value)} {escape(delta.verdict)}</text>')
     title = escape(f"{delta.label}: {delta.value:+.3f} AP, {delta.verdict}")
     return f'<a href="{escape(delta.href)}"><title>{title}</title>{"".join(parts)}</a>'
 
@@ -224,9 +226,23 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 10) for i in range(first, last + 1)]
 
 
-def verdict_class(verdict: str) -> str:
-    """The style of a verdict: "OTHER-WEIGHTS" -> "v-other-weights"."""
-    return "v-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in verdict.lower())
+def signed(value: float) -> str:
+    """A difference with its sign, but for one that rounds to nothing."""
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0.0 else text
+
+
+def verdict_bar(counts: Mapping[str, int]) -> str:
+    """How much of some rows has which verdict, as one bar; the numbers stand beside it."""
+    whole, x, parts = max(sum(counts.values()), 1), 0.0, []
+    for verdict in sorted(counts, key=VERDICTS.index):
+        width = 1000 * counts[verdict] / whole
+        title = f"<title>{counts[verdict]} {escape(verdict)}</title>"
+        style = f'class="{verdict_class(verdict)}" x="{x:.1f}" width="{max(width - 2, 0.5):.1f}" height="12"'
+        parts.append(f"<rect {style}>{title}</rect>")
+        x += width
+    head = '<svg viewBox="0 0 1000 12" width="1000" height="12" preserveAspectRatio="none" aria-hidden="true">'
+    return f"{head}{''.join(parts)}</svg>"
 
 
 def shortened(text: str, longest: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,24 +18,31 @@ from zoo.errors import ZooError
 from zoo.files import result_errors, write_atomically
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
-from zoo.results.report.contents import gather_contents
-from zoo.results.report.entry_page import entry_context
+from zoo.results.report.contents import gather_contents, title_of
+from zoo.results.report.curves import class_plot, pr_plot
+from zoo.results.report.entry_page import View, entry_context
 from zoo.results.report.facts import protocols_of
 from zoo.results.report.index import index_context
-from zoo.results.report.plots import verdict_class
+from zoo.results.report.plots import verdict_bar
+from zoo.results.report.words import verdict_class
 from zoo.results.seeds import aggregate_seeds
 from zoo.terminal import ABSENT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent / "templates"
 
 _MARKER = "<!-- written by `zoo report` from the records; edits are lost -->"
 
 
-def write_report(results_dir: Path) -> Path:
+def write_report(results_dir: Path, view: View | None = None) -> Path:
     """Write the pages of a results folder, and remove those of earlier reports that nothing is left of.
+
+    Args:
+        results_dir: folder of the records.
+        view: what the stored detections of a record show; None to look for none.
 
     Returns:
         The first page, `report/index.html` in that folder.
@@ -51,7 +59,7 @@ def write_report(results_dir: Path) -> Path:
             next_step="measure something first: python -m zoo.bench entry=ENTRY (see `zoo list`)",
         )
     folder = results_dir / "report"
-    pages = render_site(records, {entry.name: entry for entry in read_entries()})
+    pages = render_site(records, {entry.name: entry for entry in read_entries()}, view)
     with result_errors(folder):
         for name, text in pages.items():
             write_atomically(folder / name, text)
@@ -61,12 +69,13 @@ def write_report(results_dir: Path) -> Path:
     return folder / "index.html"
 
 
-def render_site(records: Sequence[Record], entries: Mapping[str, Entry]) -> dict[str, str]:
+def render_site(records: Sequence[Record], entries: Mapping[str, Entry], view: View | None = None) -> dict[str, str]:
     """Path below the folder of the report -> text of the page.
 
     Args:
         records: rows and attempts, trainings a row for each recipe.
         entries: the whole catalogue, by name.
+        view: what the stored detections of a record show; None to look for none.
 
     Raises:
         UsageError: one measurement occurs in two versions.
@@ -76,7 +85,7 @@ def render_site(records: Sequence[Record], entries: Mapping[str, Entry]) -> dict
     index, entry = environment.get_template("index.html"), environment.get_template("entry.html")
     pages = {"index.html": index.render(root="", **index_context(contents, protocols_of(records)))}
     for page in contents.pages:
-        pages[f"entries/{page.file}"] = entry.render(root="../", **entry_context(contents, page))
+        pages[f"entries/{page.file}"] = entry.render(root="../", **entry_context(contents, page, view))
     return pages
 
 
@@ -85,6 +94,7 @@ def _is_ours(path: Path) -> bool:
         return _MARKER in file.read(len("<!DOCTYPE html>\n") + len(_MARKER))
 
 
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -95,17 +105,29 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "table.js"))
     environment.globals |= {
         "absent": ABSENT,
         "marker": _MARKER,
+        "title_of": title_of,
+        "pr_plot": pr_plot,
+        "class_plot": class_plot,
         "verdict_class": verdict_class,
+        "verdict_bar": verdict_bar,
         "style": style,
         "script": script,
         "style_hash": _hash(style),
         "script_hash": _hash(script),
     }
     return environment
+
+
+def _breakable(label: str) -> Markup:
+    """A name that may go on in the next line behind each of its underscores."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in label.split("_"))
 
 
 def _hash(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from zoo.catalog.entry import Entry
 from zoo.checkpoints.pins import LOCK_FILE, Pins
 from zoo.results.diff import Row, biases
 from zoo.results.ladder import ALARMS
+from zoo.results.ledger import results_dir
 from zoo.results.published import hardware_bound, machine_of
 from zoo.results.record import Record
 from zoo.results.table import check_tables, current_folder
@@ -60,7 +62,7 @@ def nothing_measured(now: Results) -> Iterator[Failure]:
 def stale_tables(committed: Path) -> Iterator[Failure]:
     """Committed tables that are not what the committed records and the present catalogue say."""
     folder, different = current_folder(committed), check_tables(committed)
-    step = "run `zoo table`, look at what it changes, and commit that"
+    step = "write them anew (`zoo table`), look at what that changes, and commit it"
     if different and not folder.is_dir():
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         found = f"the committed ones are of {', '.join(others)}" if others else "none is committed"
@@ -76,21 +78,22 @@ def nothing_to_compare(now: Results, then: Results) -> Iterator[Failure]:
     """Measured rows of which no record is committed, not of one: nothing could go stale."""
     if now.rows and not now.rows.keys() & then.rows.keys():
         message = "no record of the rows that were measured is committed: there is nothing to hold them against"
-        step = f"commit what was measured: {_take_over(now)}"
+        step = f"commit what was measured: {_take_over(now, then.folder)}"
         yield Failure(cause=Cause.STALE_TABLE, subject=str(then.folder), message=message, next_step=step)
 
 
 def stale_rows(
-    now: Results, pairs: Sequence[tuple[Record, Record]], compared: Sequence[Comparison]
+    now: Results, committed: Path, pairs: Sequence[tuple[Record, Record]], compared: Sequence[Comparison]
 ) -> Iterator[Failure]:
     """Committed numbers that are not those of today: one failure a row and machine.
 
     Args:
         now: what was measured.
+        committed: results folder.
         pairs: committed record and that of today, of each row that has both.
         compared: their numbers.
     """
-    step = f"find out what changed it, or take the number of today: {_take_over(now)}"
+    step = f"find out what changed it, or take the number of today: {_take_over(now, committed)}"
     moved: dict[tuple[str, str], list[str]] = {}
     for item in compared:
         if not item.holds:
@@ -143,7 +146,7 @@ def unpinned_checkpoints(now: Results, entries: Mapping[str, Entry], committed: 
             f"its file (sha256 {file.sha256[:12]}..., evidence: {file.hash_evidence}) has neither a whole sha256 in "
             f"the catalogue nor a pin in {LOCK_FILE}"
         )
-        step = f"look whether it is the published file, then commit its pin: {_take_over(now)}"
+        step = f"look whether it is the published file, then commit its pin: {_take_over(now, committed)}"
         yield Failure(cause=Cause.UNPINNED_CHECKPOINT, subject=record.label, message=message, next_step=step)
 
 
@@ -245,6 +248,7 @@ def _without_a_run(now: Results, entries: Sequence[Entry]) -> list[str]:
     return [entry.name for entry in entries if entry.name not in tried]
 
 
-def _take_over(now: Results) -> str:
+def _take_over(now: Results, committed: Path) -> str:
     """The commands that make what was measured the committed results."""
-    return f"`zoo merge {now.folder}`, then `zoo table`"
+    elsewhere = "" if committed == results_dir() else f" --results-dir {shlex.quote(str(committed))}"
+    return f"`zoo merge {shlex.quote(str(now.folder))}{elsewhere}`, then `zoo table{elsewhere}`"

@@ -92,7 +92,7 @@ def verify(measured: Path, committed: Path, entries: Sequence[Entry]) -> Verific
         *checks.nothing_measured(now),
         *checks.stale_tables(committed),
         *checks.nothing_to_compare(now, then),
-        *checks.stale_rows(now, pairs, comparisons),
+        *checks.stale_rows(now, committed, pairs, comparisons),
         *checks.lost_rows(now, then, entries, pairs),
         *checks.unpinned_checkpoints(now, known, committed),
         *checks.new_failures(now, then),
