@@ -84,6 +84,7 @@ def _circumstances(old: Record, new: Record) -> dict[str, tuple[Any, Any]]:
             "annotations": data and data.annotations_sha256,
             "protocol": record.protocol.name,
             "composition": record.identity.row,
+            "changes": ", ".join(record.identity.changes) or None,
             **record.identity.condition,
             "hardware": machine_of(record),
             "torch": hardware and hardware.software.torch,
