@@ -12,8 +12,8 @@ from made_up import make_record
 
 from zoo.config.overrides import check
 from zoo.results.record import Times
+from zoo.results.run_folder import progress_of
 from zoo.runtime.progress import PROGRESS_FILE, Progress
-from zoo.sweep.folders import progress_of
 from zoo.sweep.sweep import number_of_jobs
 from zoo.sweep.view import View
 
