@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chromium import MISSING, find_chromium, launched
 from pages import dead_links, read_site
-from report_example import write_example
+from report_example import example_view, write_example
 
 from zoo.results.report.site import write_report
 
@@ -22,7 +22,7 @@ ENTRY = "entries/mmdet_faster_rcnn_r50_caffe_c4_1x.html"
 PAGES = {
     "first": "index.html",
     "row with trials": ENTRY,
-    "row with masks on two machines": "entries/paddle_mask_rcnn_res2net50_vb_26w_4s_fpn_2x.html",
+    "row with masks on two machines": "entries/paddle_mask_rcnn_res2net50_vd_26w_4s_fpn_2x.html",
     "blocked row": "entries/ultralytics_yolov8l.html",
     "training": "entries/mmdet_faster_rcnn_r50_fpn_2x_trained_3_seeds.html",
     "row without a record": "entries/shapes_mask_rcnn_r10_fpn.html",
@@ -35,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report in which everything occurs."""
     results = tmp_path_factory.mktemp("report")
     write_example(results)
-    return write_report(results).parent
+    return write_report(results, example_view).parent
 
 
 class Looking:
@@ -124,6 +124,17 @@ def test_drawings_have_a_size_and_a_title(looking: Looking) -> None:
         assert box
         assert box["width"] > 600
         assert drawing.get_attribute("aria-label")
+
+
+def test_drawn_detections_are_there(looking: Looking) -> None:
+    page = looking.open(PAGES["row with masks on two machines"])
+    assert page.locator(".drawn svg").count() == 2, "one each machine"
+    box = page.locator(".drawn svg").first.bounding_box()
+    assert box
+    assert box["width"] > 300
+    assert abs(box["width"] / box["height"] - 4 / 3) < 0.02
+    assert page.locator(".legend svg").first.is_visible()
+    assert page.locator("svg.plot").count() == 4, "boxes and masks on two machines"
 
 
 def test_every_link_leads_somewhere(report: Path) -> None:
@@ -283,7 +294,7 @@ FAINT_TEXT = """() => {
   let seen = 0;
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.getClientRects().length || node.closest("script, style")) continue;
+    if (!walker.currentNode.data.trim() || !node.getClientRects().length || node.closest("script, style, .drawn svg")) continue;
     const style = getComputedStyle(node);
     const text = rgb(node instanceof SVGElement ? style.fill : style.color);
     const [a, b] = [light(text), light(behind(node))].sort((a, b) => b - a);

@@ -17,6 +17,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, find_errors
 from zoo.results.record import Verdict
+from zoo.results.report import choice
 from zoo.results.report.detections import RECALLS, DetectionView, DetectionViews
 
 PAGE = 400_000
@@ -83,6 +84,15 @@ def test_the_images_of_the_costliest_errors_are_drawn(
     assert DetectionViews([tmp_path / "outputs"], [few_shapes]).of(record) == view, "the same bytes"
 
 
+def test_a_page_stays_small(
+    views: DetectionViews, runs: Path, truth: CocoGroundTruth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = store(runs / "one", truth, detect(truth))
+    first, second, *_ = [len(image.markup) for image in views.of(record).images]
+    monkeypatch.setattr(choice, "MOST_MARKUP", first + second)
+    assert len(views.of(record).images) == 2
+
+
 def test_boxes_alone(views: DetectionViews, runs: Path, truth: CocoGroundTruth) -> None:
     view = shown(views.of(store(runs / "one", truth, detect(truth), types=("bbox",))))
     assert [curves.of for curves in view.curves] == ["box"]
@@ -125,7 +135,7 @@ def test_against_an_older_run_those_that_moved_most_are_drawn(
     store(runs / "other", truth, detect(truth, 4), finished="2025-12-31T00:00:00+00:00", row="e" * 64)
     view = shown(views.of(store(runs / "one", truth, detect(truth))))
     assert view.chosen == "The images whose mask AP changed most against shapes_a, run on 2025-12-01."
-    ends = [image.caption.split("mask AP ")[1].split(";")[0].split(" → ") for image in view.images]
+    ends = [image.caption.split("mask AP from ")[1].split(";")[0].split(" to ") for image in view.images]
     moves = [abs(float(new) - float(old)) for old, new in ends]
     assert moves == sorted(moves, reverse=True)
 
@@ -195,10 +205,9 @@ def test_data_lies_in_the_cache(
     runs: Path, truth: CocoGroundTruth, few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    record = store(runs / "one", truth, detect(truth))
-    assert "is not here" in (DetectionViews([runs]).of(record).missing or "")
-    assert not (tmp_path / "cache" / "shapes").exists(), "a report draws no data set"
-    shutil.copytree(few_shapes, tmp_path / "cache" / "shapes" / "v1")
+    record = store(runs / "one", truth, detect(truth), data="coco2017")
+    assert "is not here" in (DetectionViews([runs]).of(record).missing or ""), "nothing is downloaded"
+    shutil.copytree(few_shapes, tmp_path / "cache" / "coco")
     assert shown(DetectionViews([runs]).of(record)).images
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from zoo.errors import UsageError
-from zoo.files import result_errors
+from zoo.files import remove_rests, result_errors
 from zoo.results.record import Record
 
 _log = logging.getLogger(__name__)
@@ -56,10 +56,32 @@ def taken(folder: Path) -> Iterator[None]:
     try:
         with result_errors(folder):
             for name in OUTPUTS:
+                remove_rests(folder / name)
                 (folder / name).unlink(missing_ok=True)
         yield
     finally:
         lock.release()  # the file stays: who waits for it must not hold one that is gone
+
+
+def leave_standing(folder: Path, record: Record) -> None:
+    """Leave the record of earlier runs in the folder of one that had nothing to add to it.
+
+    Detections that lie there stay where they are the record's own.
+
+    Args:
+        folder: of the run.
+        record: the record that stands.
+
+    Raises:
+        UsageError, ZooError: as `taken` does.
+    """
+    path = folder / "record.json"
+    there = _stored(path) if path.is_file() else None
+    if there is not None and there.record.parts[_ACCURACY] == record.parts.get(_ACCURACY):
+        record.write(path)
+        return
+    with taken(folder):
+        record.write(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
