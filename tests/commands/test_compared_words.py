@@ -78,11 +78,17 @@ def test_what_is_left_out_is_said_beside_json(results: Path, capsys: Capture) ->
     assert output.err == said
 
 
-def test_a_changed_run_with_a_name_of_its_own_is_shown(results: Path, capsys: Capture) -> None:
-    Ledger(results).file(trial(name="colours_swapped"))
+@pytest.mark.parametrize(
+    ("own", "called"),
+    [({"name": "colours_swapped"}, "colours_swapped"), ({"measured": {"box_AP": 36.0, "fps": 9.0}}, "channels=bgr")],
+)
+def test_a_changed_run_that_is_somebodys_own_is_shown(
+    results: Path, capsys: Capture, own: dict[str, Any], called: str
+) -> None:
+    Ledger(results).file(trial(**own))
     assert diff("mmdet_a") == 0
     text = capsys.readouterr().out
-    assert "colours_swapped" in text
+    assert called in text
     assert "left out" not in text
 
 

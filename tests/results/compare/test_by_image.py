@@ -42,7 +42,7 @@ def test_an_image_without_its_detections_is_the_one_that_moved(make: Make) -> No
         new.record.number("box_AP"),
     )
     text = render_by_image([compared])
-    assert "By image: 60 images, box AP; the interval holds 95% of 1000 paired resamples of the images" in text
+    assert "By image (60 images, box AP; interval: 95% of 1000 paired resamples)" in text
     assert "1 of 60 images moved:" in text
     assert "photo_007.jpg" in text
     lines = by_image_lines([compared])
