@@ -48,9 +48,10 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("MKL_CBWR", "AUTO")
     if checked.sweep_dir is None or any(argument in INFORMATION for argument in arguments):
         return max(_hydra(checked.given, run), default=0)
+    from zoo.sweep.ahead import look_up
     from zoo.sweep.sweep import Sweep, number_of_jobs
 
-    sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given))
+    sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given), lost=look_up(checked.given))
     with sweep.watched():
         _hydra(checked.given, sweep.carry_out)
     return sweep.summary()

@@ -47,6 +47,16 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text)
 
 
+def remove_rests(path: Path) -> None:
+    """Remove what `replacing` left beside a file when it was killed. For whoever is its only writer, by a lock.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    for rest in path.parent.glob(f".{path.name}.*.part"):
+        rest.unlink(missing_ok=True)
+
+
 LARGEST_JSON = 64 * 2**20
 """Bytes of the largest JSON file of ours: many times what a long list of pins or a full record takes."""
 

@@ -48,7 +48,7 @@ def test_an_address_that_is_wanted_twice_is_asked_once(server: FileServer) -> No
 
 
 def test_a_file_that_is_gone_is_dead(server: FileServer) -> None:
-    assert ask(f"{server.address}/gone.pth") == Link(status="dead", reason="HTTP 404 Not Found")
+    assert ask(f"{server.address}/gone.pth") == Link(status="dead", reason="HTTP 404 Not Found", certain=True)
 
 
 def test_a_host_that_is_gone_is_dead_after_so_many_tries(monkeypatch: pytest.MonkeyPatch) -> None:

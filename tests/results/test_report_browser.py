@@ -294,7 +294,8 @@ FAINT_TEXT = """() => {
   let seen = 0;
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.getClientRects().length || node.closest("script, style, .drawn svg")) continue;
+    const aside = node.closest("script, style, .drawn svg"); // text on pictures has an outline of its own
+    if (aside || !walker.currentNode.data.trim() || !node.getClientRects().length) continue;
     const style = getComputedStyle(node);
     const text = rgb(node instanceof SVGElement ? style.fill : style.color);
     const [a, b] = [light(text), light(behind(node))].sort((a, b) => b - a);

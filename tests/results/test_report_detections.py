@@ -192,7 +192,7 @@ def test_no_data_no_view(runs: Path, truth: CocoGroundTruth, tmp_path: Path, few
     missing = DetectionViews([runs]).of(record).missing
     assert missing == (
         f"Its detections cannot be shown: {ANNOTATIONS} of mine val2017, sha256 {truth.sha256[:8]}, is not here; name "
-        "the folder of the data with `zoo report --data DIR`."
+        "the folder of the data with --data DIR."
     )
     other = tmp_path / "other"
     shutil.copytree(few_shapes / "annotations", other / "annotations")

@@ -65,6 +65,11 @@ def expected_checkpoint(checkpoint: Checkpoint, results_dir: Path) -> ExpectedFi
     return _store(results_dir).expected_file(checkpoint.urls, **_hashes(checkpoint))
 
 
+def is_stored(checkpoint: Checkpoint, results_dir: Path) -> bool:
+    """Whether a published file is in the cache. Raises as `CheckpointStore.holds` does."""
+    return _store(results_dir).holds(checkpoint.urls, **_hashes(checkpoint))
+
+
 def checkpoint_info(stored: StoredFile) -> dict[str, Any]:
     """A file as a record holds it; see `portable_path`."""
     return dataclasses.asdict(stored) | {"path": portable_path(stored.path)}

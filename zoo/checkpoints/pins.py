@@ -18,7 +18,7 @@ from typing import Annotated
 from zoo.catalog.entry import Sha256
 from zoo.errors import CheckpointError, UsageError
 from zoo.fetch.cache import disk_errors, locked
-from zoo.files import read_json, write_atomically
+from zoo.files import read_json, remove_rests, write_atomically
 from zoo.schema import Minimum, Pattern, build
 
 LOCK_FILE = "checkpoints.lock"
@@ -117,6 +117,7 @@ class Pins:
 
     def _store(self, pins: Mapping[str, Pin]) -> None:
         text = json.dumps({url: asdict(pins[url]) for url in sorted(pins)}, indent=2, sort_keys=True)
+        remove_rests(self._write)
         write_atomically(self._write, text + "\n")
 
 

@@ -107,6 +107,16 @@ class CheckpointStore:
             hash_evidence=self._evidence(published_prefix, published_sha256, pinned=self._pins is not None),
         )
 
+    def holds(self, urls: Sequence[str], *, published_prefix: str | None, published_sha256: str | None = None) -> bool:
+        """Whether the file is in the store; `fetch` hashes it, and may find it damaged. Arguments as for `fetch`.
+
+        Raises:
+            HashMismatchError, CheckpointError: as `expected_file` does.
+        """
+        expect = self.expected_file(urls, published_prefix=published_prefix, published_sha256=published_sha256)
+        with disk_errors(self.root, file_name(urls[0], default="checkpoint")):
+            return any(self._files(sha256) for _, sha256 in self._known_digests(urls, expect))
+
     def _fetch_locked(self, urls: Sequence[str], expect: ExpectedFile, label: str) -> tuple[str | None, Path, Digest]:
         """Download the file, unless the process that held the lock before has done so."""
         with locked(self._index.path(urls[0]), label):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo.errors import UsageError
 from zoo.fetch.cache import cache_root, disk_errors, locked, progress
-from zoo.fetch.names import host_of
+from zoo.fetch.names import host_of, server_of
 from zoo.fetch.transport import (
     Deadline,
     Failure,
@@ -29,6 +29,7 @@ from zoo.fetch.transport import (
     check_answer,
     head,
     open_session,
+    status_line,
 )
 from zoo.files import read_json, write_atomically
 from zoo.schema import build
@@ -52,6 +53,9 @@ AT_ONCE = 32
 _NO_HEAD = {405, 501}
 """Answers of servers that know the address and not the method."""
 
+_GONE = {404, 410}
+"""Answers of servers that have no such file."""
+
 LinkStatus = Literal["alive", "dead", "web page", "refuses HEAD", "not asked"]
 
 
@@ -64,24 +68,33 @@ class Link:
             "refuses HEAD", where only a download would tell; "not asked", where the time was over; else "dead".
         size: bytes that the server announces; None where it does not.
         reason: why it is not alive, as the end of a sentence whose subject is the address.
+        certain: whether a download would fail as well: its host is not reached or says nothing, or it says that
+            there is no such file. Some servers refuse HEAD with the words of another refusal.
     """
 
     status: LinkStatus
     size: int | None = None
     reason: str | None = None
+    certain: bool = False
 
 
-def audit(urls: Iterable[str], policy: RetryPolicy = PATIENCE) -> dict[str, Link]:
+def audit(
+    urls: Iterable[str], policy: RetryPolicy = PATIENCE, *, label: str = "asking for every mirror"
+) -> dict[str, Link]:
     """Ask for every address once, in parallel; shows a progress line.
+
+    Of a host that is not reached, or says nothing, the first answer is that of its other addresses too.
 
     Args:
         urls: the addresses; one that occurs twice is asked for once.
         policy: patience; `total` is that of the whole audit.
+        label: what the progress line says.
     """
     wanted = dict.fromkeys(urls)
     waiting: dict[str, SimpleQueue[str]] = defaultdict(SimpleQueue)
     for url in wanted:
         waiting[host_of(url)].put(url)
+    silent: dict[str, Link] = {}
     answers: SimpleQueue[tuple[str, Link | Exception]] = SimpleQueue()
     deadline, slots = Deadline(policy), BoundedSemaphore(AT_ONCE)
 
@@ -94,7 +107,7 @@ def audit(urls: Iterable[str], policy: RetryPolicy = PATIENCE) -> dict[str, Link
                     return
                 try:
                     with slots:
-                        answers.put((url, _ask(session, url, policy, deadline)))
+                        answers.put((url, _ask(session, url, policy, deadline, silent)))
                 except Exception as error:  # raised where somebody sees it
                     answers.put((url, error))
 
@@ -103,7 +116,7 @@ def audit(urls: Iterable[str], policy: RetryPolicy = PATIENCE) -> dict[str, Link
             # Daemons: after Ctrl-C nothing waits for a server.
             Thread(target=ask_host, args=(queue,), daemon=True, name=f"audit of {host}").start()
     found: dict[str, Link] = {}
-    with progress("asking for every mirror", total=len(wanted), unit="links") as bar:
+    with progress(label, total=len(wanted), unit="links") as bar:
         for _ in wanted:
             url, answer = answers.get()
             if isinstance(answer, Exception):
@@ -113,15 +126,18 @@ def audit(urls: Iterable[str], policy: RetryPolicy = PATIENCE) -> dict[str, Link
     return {url: found[url] for url in wanted}
 
 
-def _ask(session: Session, url: str, policy: RetryPolicy, deadline: Deadline) -> Link:
-    failures = 0
+def _ask(session: Session, url: str, policy: RetryPolicy, deadline: Deadline, silent: dict[str, Link]) -> Link:
+    failures, server = 0, server_of(url)
     while not deadline.passed:
+        if server in silent:
+            return silent[server]
         try:
             return _link(url, head(session, url, policy), policy)
         except Failure as failure:
             failures += 1
             if not failure.retry or failures >= policy.attempts:
-                return Link(status="dead", reason=str(failure))
+                link = Link(status="dead", reason=str(failure), certain=failure.unreached)
+                return silent.setdefault(server, link) if failure.unreached else link
             time.sleep(policy.wait(failures, failure.retry_after))
     return Link(status="not asked", reason=f"no answer was had before the {policy.total:g} s of an audit were over")
 
@@ -134,6 +150,8 @@ def _link(url: str, response: Response, policy: RetryPolicy) -> Link:
         where = host_of(response.url)
         how = "is a web page" if response.url == url else f"redirects to a web page of {where}"
         return Link(status="web page", reason=how)
+    if response.status_code in _GONE:
+        return Link(status="dead", reason=status_line(response), certain=True)
     check_answer(response, policy)
     # Some servers announce nothing where they send nothing; an empty file is no checkpoint.
     return Link(status="alive", size=body_length(response) or None)

@@ -29,6 +29,12 @@ def host_of(url: str) -> str:
     return (parts.hostname if parts is not None else None) or url
 
 
+def server_of(url: str) -> str:
+    """The host of an address with its port, in small letters; the address itself where it names nobody."""
+    parts = split_url(url)
+    return (parts.netloc.rpartition("@")[2].lower() if parts is not None else None) or url
+
+
 def file_name(url: str, *, default: str) -> str:
     """The name of the file at an address: the last part of its path, as one plain name on every system.
 

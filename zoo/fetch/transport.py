@@ -46,7 +46,7 @@ class Failure(Exception):  # noqa: N818 - it ends an attempt, not the program
         retry_after: seconds that the server asks to wait before.
         wrong_file: whether it offers or brought another file than the expected one.
         slow: whether it brought what it brought too slowly.
-        unreached: whether there was no connection to it.
+        unreached: whether there was no connection to it, or no word from it.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ def _request(
     try:
         got = answer.get(timeout=max(0.0, end - policy.clock()))
     except Empty:
-        raise Failure("does not answer in time", retry=True) from None
+        raise Failure("does not answer in time", retry=True, unreached=True) from None
     if isinstance(got, Exception):
         raise _failure(got) from None
     return got
@@ -267,8 +267,7 @@ def check_answer(response: Response, policy: RetryPolicy) -> None:
     Raises:
         Failure: it is an error, or a web page.
     """
-    code = response.status_code
-    status = f"HTTP {code} {printable(response.reason or '')}".rstrip()
+    code, status = response.status_code, status_line(response)
     if code in _OVERLOADED or code >= 500:
         retry_after = _seconds(response.headers.get("Retry-After"))
         if retry_after is not None and retry_after > policy.longest_wait:
@@ -282,6 +281,11 @@ def check_answer(response: Response, policy: RetryPolicy) -> None:
     if encodings & _COMPRESSIONS:
         # We have asked for the file as it is. Some kilobytes may unpack to all the room that a disk has.
         raise Failure(f"sends the file compressed ({', '.join(sorted(encodings & _COMPRESSIONS))}), not as it is")
+
+
+def status_line(response: Response) -> str:
+    """The status of an answer, in the server's words: "HTTP 404 Not Found"."""
+    return f"HTTP {response.status_code} {printable(response.reason or '')}".rstrip()
 
 
 def announces_web_page(response: Response) -> bool:
@@ -370,7 +374,8 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, kinds.SSLError):
         return Failure(f"no trusted TLS connection ({inner})")
     if isinstance(error, kinds.Timeout | below.ReadTimeoutError):
-        return Failure("does not answer in time", retry=True)
+        unreached = isinstance(error, kinds.Timeout)  # the other one is that of a body
+        return Failure("does not answer in time", retry=True, unreached=unreached)
     if isinstance(error, kinds.ConnectionError):
         return Failure(f"no connection ({inner})", retry=True, unreached=True)
     if isinstance(error, below.HTTPError | HTTPException):

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from zoo.errors import UsageError, closest
 from zoo.fetch.hashes import hash_file
-from zoo.files import PROJECT, result_errors
+from zoo.files import PROJECT, remove_rests, result_errors
 from zoo.results.identity import digest, file_stem
 from zoo.results.names import bounded, different_run, local_name, subject_of
 from zoo.results.record import Part, Record
@@ -166,8 +166,9 @@ class Ledger:
                 path = self.path(record)
                 before = readable(path)
                 merged, notes = (record, _set_aside(path)) if before is None else merge(before, record)
+                remove_rests(path)
                 merged.write(path)
-                if record.belongs_to_the_row:
+                if record.status == "measured":
                     self._forget_attempts(record)
         if not record.belongs_to_the_row:
             called = record.name or path.stem
@@ -201,8 +202,9 @@ class Ledger:
                     merged, notes = merge(earlier, later)
                     if merged == there:
                         return None
+                remove_rests(path)
                 merged.write(path)
-                if record.belongs_to_the_row:
+                if record.status == "measured":
                     self._forget_attempts(record)
         return Filed(path, merged, notes)
 
@@ -251,8 +253,9 @@ class Ledger:
         return [(path.stem, record) for path, record in _read_all(paths).items()]
 
     def _forget_attempts(self, record: Record) -> None:
-        """Remove what says that a row could not be measured, now that it was."""
-        for path in (self.local / str(record.hardware_id)).glob(f"{record.entry}+*.json"):
+        """Remove what says that something could not be measured, now that it was."""
+        folder = self.local / str(record.hardware_id)
+        for path in (*folder.glob("*+blocked.json"), *folder.glob("*+failed.json")):
             attempt = readable(path)
             if attempt is not None and _is_attempt_before(attempt, record):
                 path.unlink()
@@ -343,14 +346,22 @@ def different_subject(before: Record, after: Record) -> str | None:
     return None
 
 
-def _is_attempt_before(attempt: Record, row: Record) -> bool:
-    """Whether a run tried to measure the row of a record, could not, and ended before that was measured."""
+def _is_attempt_before(attempt: Record, done: Record) -> bool:
+    """Whether a run tried to measure what a record has, could not, and ended before that was measured.
+
+    A row is the same wherever its files lie; of a trial data and weights are known by what was asked for.
+    """
+
+    def asked(record: Record) -> list[object]:
+        identity, config = record.identity, record.protocol.config
+        same: list[object] = [record.entry, record.name, record.trained, identity.changes, identity.conditions]
+        return same if done.belongs_to_the_row else [*same, config.get("data"), config.get("checkpoint")]
+
     return (
         attempt.status != "measured"
-        and not (attempt.name or attempt.identity.changes or attempt.other_weights)
-        and (attempt.entry, attempt.trained, attempt.identity.conditions)
-        == (row.entry, row.trained, row.identity.conditions)
-        and (attempt.times.finished or "") <= (row.times.finished or "")
+        and not (done.belongs_to_the_row and attempt.other_weights)
+        and asked(attempt) == asked(done)
+        and (attempt.times.finished or "") <= (done.times.finished or "")
     )
 
 

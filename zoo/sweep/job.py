@@ -25,8 +25,6 @@ from zoo.front_door import answer_for
 
 if TYPE_CHECKING:
     from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Filed
-    from zoo.results.record import Record
 
 OUT_OF_MEMORY = 4
 """Exit status of a process whose device had too little memory: nobody but the sweep sees it."""
@@ -87,14 +85,18 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
         settings = RunSettings.from_config(
             job.config, overrides=list(job.overrides), run_dir=run_dir, default_results=results_dir()
         )
+        from zoo import pipeline
         from zoo.console import conclude
         from zoo.results.outcome import is_out_of_memory
         from zoo.results.run_folder import taken
         from zoo.results.seeds import with_other_seeds
         from zoo.runtime.distributed import is_main_process
 
+        rest = _rest(settings) if settings.asked.resume else settings
+        if rest is None:
+            return 0
         with taken(settings.run_dir) if is_main_process() else nullcontext():
-            record, filed = _measured(settings)
+            record, filed = pipeline.run(rest)
     except KeyboardInterrupt:
         print(f"kept: {run_dir}{_going_on(job.config)}", file=sys.stderr)
         raise
@@ -113,29 +115,26 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
     return 0 if record.status == "measured" else 1
 
 
-def _measured(settings: RunSettings) -> tuple[Record, Filed | None]:
-    """The record of a run, and what was filed of it: nothing where it had to add nothing to an earlier one."""
-    from zoo import pipeline
+def _rest(settings: RunSettings) -> RunSettings | None:
+    """What `resume` leaves of a run; None where that is nothing: then its record is in the folder as well."""
+    from zoo.config.remaining import remaining
+    from zoo.console import announce_rest
+    from zoo.results.run_folder import leave_standing
+    from zoo.runtime.distributed import is_main_process, local_device
+    from zoo.runtime.hardware import fingerprint, resolve_device
 
-    if settings.asked.resume:
-        from zoo.config.remaining import remaining
-        from zoo.console import announce_rest
-        from zoo.runtime.distributed import is_main_process, local_device
-        from zoo.runtime.hardware import fingerprint, resolve_device
-
-        try:
-            hardware = fingerprint(local_device(resolve_device(settings.asked.device)))
-        except DeviceError:  # of which the run itself makes a record
-            return pipeline.run(settings)
-        left = remaining(settings, hardware)
-        if is_main_process():
-            announce_rest(settings.entry.name, left.standing, left.reasons, left.path)
-        if left.record is not None and not left.reasons:
-            if is_main_process():
-                left.record.write(settings.run_dir / "record.json")
-            return left.record, None
-        settings = replace(settings, measure=tuple(left.reasons), standing=bool(left.standing))
-    return pipeline.run(settings)
+    try:
+        hardware = fingerprint(local_device(resolve_device(settings.asked.device)))
+    except DeviceError:  # of which the run makes a record
+        return settings
+    left = remaining(settings, hardware)
+    if is_main_process():
+        announce_rest(settings.entry.name, left.standing, left.reasons, left.path)
+    if left.record is None or left.reasons:
+        return replace(settings, measure=tuple(left.reasons), standing=bool(left.standing))
+    if is_main_process():
+        leave_standing(settings.run_dir, left.record)
+    return None
 
 
 def _going_on(config: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from zoo.results.diff import entries_of
 from zoo.results.ledger import results_dir
 from zoo.results.run_folder import LOG
 from zoo.results.seeds import label, with_other_seeds
+from zoo.sweep.ahead import settled
 from zoo.sweep.folders import CONFIG, job_folders, record_of, stands
 from zoo.sweep.job import Job
 from zoo.sweep.process import failed_record, last_lines, run_apart
@@ -48,11 +49,13 @@ class Sweep:
         folder: folder of the sweep; each job has one of its own in it.
         jobs: how many there are.
         started: when it began; what lies in the folder from before is of an earlier one.
+        lost: rows whose checkpoint cannot be had, each with the reason.
     """
 
     folder: Path
     jobs: int
     started: datetime = field(default_factory=_now)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -61,9 +64,15 @@ class Sweep:
             yield
 
     def carry_out(self, job: Job) -> int:
-        """Run a job in a process of its own and say how it ended; returns its exit status."""
+        """Run a job in a process of its own, where something is left to do, and say how it ended.
+
+        Returns:
+            Its exit status.
+        """
         try:
-            status = run_apart(job)
+            status = settled(job, self.lost)
+            if status is None:
+                status = run_apart(job)
         except ZooError as error:
             print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
             return error.exit_status

@@ -103,7 +103,7 @@ class DataFinder:
             if loaded.sha256 == data.annotations_sha256:
                 return root, loaded
         message = f"{annotations} of {data.name} {data.split}, sha256 {data.annotations_sha256[:8]}, is not here"
-        raise DataError(message, next_step="name the folder of the data with `zoo report --data DIR`")
+        raise DataError(message, next_step="name the folder of the data with --data DIR")
 
     def _folders(self, data: DataRecord) -> Iterator[Path]:
         """Where data may lie; the cache last, as the embedded data set is drawn there when it is asked for."""

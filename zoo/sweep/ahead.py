@@ -1,0 +1,90 @@
+"""What is known of a sweep's jobs before a process is started for them: no torch is imported to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zoo.catalog.entry import read_entry
+from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
+from zoo.config.remaining import remaining
+from zoo.config.settings import RunSettings
+from zoo.fetch.transport import RetryPolicy
+from zoo.results.ledger import Ledger, results_dir
+from zoo.results.record import Record
+from zoo.results.run_folder import leave_standing, taken
+from zoo.results.seeds import with_other_seeds
+from zoo.results.verdict import judge
+from zoo.runtime.hardware import Hardware
+from zoo.runtime.provenance import now
+from zoo.sweep.job import Job
+from zoo.sweep.machine import machine
+
+
+def look_up(arguments: Sequence[str], policy: RetryPolicy = PATIENCE) -> dict[str, str]:
+    """The rows of a sweep whose published checkpoint is neither here nor to be had, each with the reason.
+
+    Trainings and runs with files of one's own need others: nothing is looked up for them.
+
+    Args:
+        arguments: command line of the sweep, checked.
+        policy: patience.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given = OverridesParser.create().parse_overrides([item for item in arguments if not item.startswith("-")])
+    keys = {one.key_or_group: one for one in given}
+    if any(key.startswith("checkpoint") for key in keys) or ("run" in keys and keys["run"].value() != "evaluate"):
+        return {}
+    entry, results = keys["entry"], keys.get("results.dir")
+    names = list(entry.sweep_string_iterator()) if entry.is_sweep_override() else [entry.value()]
+    folder = results_dir() if results is None or results.value() is None else Path(str(results.value()))
+    return lost_checkpoints({str(name): read_entry(str(name)).checkpoint for name in names}, folder, policy)
+
+
+def settled(job: Job, lost: Mapping[str, str]) -> int | None:
+    """The exit status of a job for which nothing has to be run, with its record in the folder of the run.
+
+    Args:
+        job: the job.
+        lost: see `look_up`.
+
+    Returns:
+        0 where everything is measured, and stands; 1 where the row is blocked; None where there is something to run.
+
+    Raises:
+        ZooError: the job's settings are those of no run, or the disk refuses.
+    """
+    settings = RunSettings.from_config(
+        job.config, overrides=list(job.overrides), run_dir=Path(job.run_dir), default_results=results_dir()
+    )
+    reason = lost.get(settings.entry.name)
+    if not settings.asked.resume and reason is None:
+        return None
+    hardware = machine(settings.asked.device)
+    if hardware is None:
+        return None
+    if settings.asked.resume:
+        left = remaining(settings, hardware)
+        if left.record is not None and not left.reasons:
+            leave_standing(settings.run_dir, left.record)
+            return 0
+    if reason is None:
+        return None
+    record = _blocked(settings, hardware, reason)
+    with taken(settings.run_dir):
+        record.write(settings.run_dir / "record.json")
+    Ledger(settings.results_dir).file(record, settings.run_dir)
+    return 1
+
+
+def _blocked(settings: RunSettings, hardware: Hardware, reason: str) -> Record:
+    """The record of a run whose checkpoint cannot be had."""
+    record = settings.new_record()
+    record.status, record.reason = "blocked", reason
+    record.next_step = "check the network, or give a file you have with checkpoint.path=FILE"
+    record.hardware = hardware
+    record.identity = record.identity.on("cpu" if hardware.gpu is None else "cuda")
+    record.times.finished, record.times.seconds = now(), 0.0
+    record.verdict = judge(with_other_seeds(record, settings.results_dir), settings.entry)
+    return record
