@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from report_example import example_view, write_example
 from zoo.results.report.site import write_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.skipif(find_chromium() is None, reason=MISSING)]
 
@@ -98,6 +99,18 @@ def column(page: Page, key: str) -> list[str]:
 
 def values(page: Page, key: str) -> list[float]:
     return [float(text.split(" ")[0]) for text in column(page, key) if text]
+
+
+def expect_text(locator: Locator, text: str | re.Pattern[str]) -> None:
+    """Wait until an element has some text. Functions that wait inside of the page are stopped by its policy."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_text(text)
+
+
+def said(page: Page, text: str | re.Pattern[str]) -> None:
+    """Wait until the count of lines is some text."""
+    expect_text(page.locator("output"), text)
 
 
 def head(page: Page, key: str) -> Any:
@@ -215,7 +228,7 @@ def test_every_word_filters(looking: Looking) -> None:
     assert all("r50" in row and "caffe" in row for row in rows)
     assert page.locator("output").inner_text() == f"{len(rows)} of {every} lines"
     page.locator("button[type=reset]").click()
-    page.wait_for_function(f"document.querySelector('output').textContent.startsWith('{every} ')")
+    said(page, f"{every} of {every} lines")
 
 
 def test_zoo_verdict_and_machine_filter(looking: Looking) -> None:
@@ -252,7 +265,7 @@ def test_counts_lead_to_their_rows(looking: Looking) -> None:
     link = page.locator(".counts a")
     missing = int(link.inner_text())
     link.click()
-    page.wait_for_function(f"document.querySelector('output').textContent.startsWith('{missing} of')")
+    said(page, re.compile(f"^{missing} of"))
     assert set(column(page, "verdict")) == {"NO-RECORD"}
     of_entry = looking.open(ENTRY)
     of_entry.locator(".brand a", has_text="mmdet").click()
@@ -332,7 +345,7 @@ def test_a_command_is_copied_or_selected(looking: Looking) -> None:
     page = looking.open(ENTRY)
     button = page.locator("button.copy").first
     button.click()
-    page.wait_for_function("document.querySelector('button.copy').textContent !== 'Copy'")
+    expect_text(button, re.compile("Copied|Selected"))
     if button.inner_text() == "Selected":
         assert page.evaluate("getSelection().toString()").startswith("make reproduce MODEL=")
 
