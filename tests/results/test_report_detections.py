@@ -13,9 +13,11 @@ import pytest
 from made_up import make_record
 from stored_runs import ANNOTATIONS, detect, store
 
+from zoo import cli
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, find_errors
+from zoo.results.ledger import Ledger
 from zoo.results.record import Verdict
 from zoo.results.report import choice
 from zoo.results.report.detections import RECALLS, DetectionView, DetectionViews
@@ -229,3 +231,27 @@ def test_without_images_there_are_curves(runs: Path, truth: CocoGroundTruth, few
     assert view.missing is not None
     assert view.missing.startswith("Its images cannot be drawn: ")
     assert f"lacks 1 of 4 images, such as {truth.file_names[1]}" in view.missing
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_looks_where_it_is_told(
+    runs: Path, truth: CocoGroundTruth, few_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = "shapes_mask_rcnn_r10_fpn"
+    record = store(runs / "one", truth, detect(truth), entry=entry)
+    results = tmp_path / "results"
+    Ledger(results).file(record)
+    command = ["report", "--results-dir", str(results), "--runs", str(runs)]
+    assert cli.main([*command, "--data", str(tmp_path), str(few_shapes)]) == 0
+    page = results / "report" / "entries" / f"{entry}.html"
+    text = page.read_text(encoding="utf-8")
+    for image in DetectionViews([runs], [few_shapes]).of(record).images:
+        assert image.markup in text
+    assert page.stat().st_size < PAGE
+    assert cli.main(["report", "--results-dir", str(results), "--runs", str(tmp_path / "results")]) == 0
+    assert "zoo report --runs DIR" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main([*command, "--data", str(tmp_path / "absent")]) == 2
+    assert f"no folder {tmp_path / 'absent'}" in capsys.readouterr().err

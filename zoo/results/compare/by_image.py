@@ -115,7 +115,8 @@ def render_by_image(compared: Sequence[PairedComparison], width: int | None = No
     for one in compared:
         prefix = PREFIXES[one.iou_type]
         parts.append(
-            f"By image ({one.images} images, {prefix} AP; interval: {one.confidence:.0%} of {one.resamples} paired resamples)"
+            f"By image ({one.images} images, {prefix} AP; interval: {one.confidence:.0%} of {one.resamples} paired "
+            "resamples)"
         )
         parts.append(rows_as_text([_line(change, "metric", f"{prefix}_") for change in one.numbers], width))
         classes = [change for change in one.classes if change.delta]
