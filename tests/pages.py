@@ -67,6 +67,8 @@ def dead_links(site: dict[str, Page]) -> list[str]:
     dead = []
     for name, page in site.items():
         for link in page.links:
+            if link.startswith("data:"):  # a picture, there already
+                continue
             path, _, anchor = link.partition("#")
             target = (Path(name).parent / unquote(path)).as_posix() if path else name
             target = "/".join(_without_dots(target.split("/")))

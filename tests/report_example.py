@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from made_up import file_all, make_record
 
 from zoo.catalog.entry import Entry, read_entries
 from zoo.catalog.resolved import resolved_entry
 from zoo.catalog.switches import key_of, read_switches, value_of
+from zoo.measure.coco_eval.errors import MEANINGS
 from zoo.results.record import LoadReport, Record
+from zoo.results.report.detections import DetectionView, DrawnImage, ErrorLine, ErrorTable, PrCurves
+from zoo.results.report.drawn import Outline, draw, legend
 from zoo.runtime.provenance import Code
 
 GPU, CPU = "example-gpu", "example-cpu"
@@ -28,6 +32,35 @@ CODE = Code(version="0.1.0", commit="c0ffee5e" + "0" * 32, dirty=False)
 def write_example(folder: Path) -> None:
     """Fill a results folder: all zoos, all verdicts, two machines, trainings, trials, attempts."""
     file_all(folder, *_records())
+
+
+def example_view(record: Record) -> DetectionView:
+    """What the stored detections of a record could show, drawn on noise."""
+    kinds = ("box", "mask") if record.number("mask_AP") else ("box",)
+    falling = {name: tuple(max(0.0, 1.0 - (i / 100) ** power) for i in range(101)) for name, power in _POWERS.items()}
+    lines = [
+        ErrorLine(kind=kind, meaning=meaning, count=90 - 10 * i, cost=6.0 / (1 + i))
+        for i, (kind, meaning) in enumerate(MEANINGS.items())
+    ]
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    outlines = [
+        Outline(kind="hit", name="dog", box=(10.0, 20.0, 50.0, 60.0), score=0.91),
+        Outline(kind="classification", name="car", box=(80.0, 30.0, 60.0, 70.0), score=0.55),
+        Outline(kind="missed", name="person", box=(100.0, 10.0, 40.0, 90.0)),
+    ]
+    per_class = dict.fromkeys(CLASSES, falling["0.5"])
+    return DetectionView(
+        curves=tuple(PrCurves(of=kind, mean=falling, per_class=per_class) for kind in kinds),
+        errors=tuple(ErrorTable(of=kind, ap50=58.1, hits=321, lines=tuple(lines)) for kind in kinds),
+        images=(DrawnImage(name="1.jpg", caption="1.jpg: noise", markup=draw(noise, outlines, name="1.jpg")),),
+        chosen="Noise, with the outlines of nothing.",
+        legend=legend([("hit", "right"), ("missed", "an object that no detection has")]),
+        missing=None,
+    )
+
+
+_POWERS = {"0.5": 4.0, "0.75": 2.0, "0.5:0.95": 1.0}
+"""How fast the precision of each curve falls."""
 
 
 def _records() -> Iterator[Record]:

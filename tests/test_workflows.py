@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from zoo.config.overrides import settings
 from zoo.files import PROJECT
 
 FOLDER = PROJECT / ".github" / "workflows"
@@ -66,6 +67,8 @@ def test_what_runs_is_there(name: str) -> None:
     for job in jobs(name).values():
         if job.get("uses", "").startswith("./"):
             assert (PROJECT / job["uses"]).is_file()
+        for setting in job.get("env", {}).get("ARGS", "").split():
+            assert setting.partition("=")[0] in settings()
         # Each is a variable of the Makefile, which takes it from the environment.
         for variable in job.get("env", {}):
             assert re.search(rf"^{variable} \?=", MAKEFILE, flags=re.MULTILINE), variable

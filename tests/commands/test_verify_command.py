@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,8 +58,8 @@ def test_a_number_that_was_tampered_with_is_named_with_a_next_step(
     change(folders[0], ROW, lambda record: record["measured"].update(box_AP=67.9))
     assert verify(folders, "--markdown", str(report)) == 1
     said = capsys.readouterr().out.splitlines()
-    tables = [line for line in said if line.startswith("stale table: tables/")]
-    assert len(tables) == 3, "CSV, JSON and Markdown are not what the record says now"
+    (tables,) = (line for line in said if line.startswith("stale table: tables/"))
+    assert {".csv", ".json", ".md"} == set(re.findall(r"\.(?:csv|json|md)\b", tables)), "of what the record says now"
     (moved,) = (i for i, line in enumerate(said) if line.startswith(f"stale table: {ROW}: not as committed of "))
     assert said[moved].endswith(": box_AP 67.900 → 66.807 (±0.05)")
     committed, measured = folders
@@ -66,9 +67,9 @@ def test_a_number_that_was_tampered_with_is_named_with_a_next_step(
         f"  next: find out what changed it, or take the number of today: `zoo merge {measured} --results-dir "
         f"{committed}`, then `zoo table --results-dir {committed}`"
     )
-    assert said[-1].endswith(", 1 of them moved: 4 failures")
+    assert said[-1].endswith(", 1 of them moved: 2 failures")
     assert report.read_text(encoding="utf-8") == summary.read_text(encoding="utf-8")
-    assert f"| **stale table** | {ROW} |" in report.read_text(encoding="utf-8")
+    assert re.search(rf"^\| \*\*stale table\*\* +\| {ROW} +\| ", report.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def test_failures_as_json(folders: tuple[Path, Path], capsys: Capture) -> None:

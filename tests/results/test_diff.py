@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -193,6 +194,20 @@ def test_two_conditions_of_one_entry() -> None:
         "composition": (ROW, "b" * 64),
         "precision": ("fp32", "bf16"),
     }
+
+
+def test_circumstances_are_shown_with_short_hashes() -> None:
+    old, new = record_of(R50, 37.4), record_of(R50, 37.3, changes=("neck=pafpn",), row="b" * 64)
+    text = render_comparison(old, new)
+    assert cells_of(text, "composition") == ["composition", "f" * 12, "b" * 12]
+    assert cells_of(text, "changes") == ["changes", ABSENT, "neck=pafpn"]
+
+
+def test_a_record_of_several_commits_names_what_each_measured() -> None:
+    old = record_of(R50, 37.4, 60.0, code=Code(version="1", commit="aaa"))
+    timed = record_of(R50, 37.4, 61.0, code=Code(version="1", commit="bbb"))
+    new = replace(old, parts={**old.parts, "speed": timed.parts["speed"]})
+    assert compare_records(old, new).circumstances == {"commit": ("aaa", "aaa (accuracy); bbb (speed)")}
 
 
 def test_two_machines_compare_in_accuracy_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chromium import MISSING, find_chromium, launched
 from pages import dead_links, read_site
-from report_example import write_example
+from report_example import example_view, write_example
 
 from zoo.results.report.site import write_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.skipif(find_chromium() is None, reason=MISSING)]
 
@@ -22,7 +23,7 @@ ENTRY = "entries/mmdet_faster_rcnn_r50_caffe_c4_1x.html"
 PAGES = {
     "first": "index.html",
     "row with trials": ENTRY,
-    "row with masks on two machines": "entries/paddle_mask_rcnn_res2net50_vb_26w_4s_fpn_2x.html",
+    "row with masks on two machines": "entries/paddle_mask_rcnn_res2net50_vd_26w_4s_fpn_2x.html",
     "blocked row": "entries/ultralytics_yolov8l.html",
     "training": "entries/mmdet_faster_rcnn_r50_fpn_2x_trained_3_seeds.html",
     "row without a record": "entries/shapes_mask_rcnn_r10_fpn.html",
@@ -35,7 +36,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report in which everything occurs."""
     results = tmp_path_factory.mktemp("report")
     write_example(results)
-    return write_report(results).parent
+    return write_report(results, example_view).parent
 
 
 class Looking:
@@ -100,6 +101,18 @@ def values(page: Page, key: str) -> list[float]:
     return [float(text.split(" ")[0]) for text in column(page, key) if text]
 
 
+def expect_text(locator: Locator, text: str | re.Pattern[str]) -> None:
+    """Wait until an element has some text. Functions that wait inside of the page are stopped by its policy."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_text(text)
+
+
+def said(page: Page, text: str | re.Pattern[str]) -> None:
+    """Wait until the count of lines is some text."""
+    expect_text(page.locator("output"), text)
+
+
 def head(page: Page, key: str) -> Any:
     return page.locator(f'#table th[data-key="{key}"]')
 
@@ -124,6 +137,17 @@ def test_drawings_have_a_size_and_a_title(looking: Looking) -> None:
         assert box
         assert box["width"] > 600
         assert drawing.get_attribute("aria-label")
+
+
+def test_drawn_detections_are_there(looking: Looking) -> None:
+    page = looking.open(PAGES["row with masks on two machines"])
+    assert page.locator(".drawn svg").count() == 2, "one each machine"
+    box = page.locator(".drawn svg").first.bounding_box()
+    assert box
+    assert box["width"] > 300
+    assert abs(box["width"] / box["height"] - 4 / 3) < 0.02
+    assert page.locator(".legend svg").first.is_visible()
+    assert page.locator("svg.plot").count() == 4, "boxes and masks on two machines"
 
 
 def test_every_link_leads_somewhere(report: Path) -> None:
@@ -204,7 +228,7 @@ def test_every_word_filters(looking: Looking) -> None:
     assert all("r50" in row and "caffe" in row for row in rows)
     assert page.locator("output").inner_text() == f"{len(rows)} of {every} lines"
     page.locator("button[type=reset]").click()
-    page.wait_for_function(f"document.querySelector('output').textContent.startsWith('{every} ')")
+    said(page, f"{every} of {every} lines")
 
 
 def test_zoo_verdict_and_machine_filter(looking: Looking) -> None:
@@ -241,7 +265,7 @@ def test_counts_lead_to_their_rows(looking: Looking) -> None:
     link = page.locator(".counts a")
     missing = int(link.inner_text())
     link.click()
-    page.wait_for_function(f"document.querySelector('output').textContent.startsWith('{missing} of')")
+    said(page, re.compile(f"^{missing} of"))
     assert set(column(page, "verdict")) == {"NO-RECORD"}
     of_entry = looking.open(ENTRY)
     of_entry.locator(".brand a", has_text="mmdet").click()
@@ -283,7 +307,8 @@ FAINT_TEXT = """() => {
   let seen = 0;
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.getClientRects().length || node.closest("script, style")) continue;
+    const aside = node.closest("script, style, .drawn svg"); // text on pictures has an outline of its own
+    if (aside || !walker.currentNode.data.trim() || !node.getClientRects().length) continue;
     const style = getComputedStyle(node);
     const text = rgb(node instanceof SVGElement ? style.fill : style.color);
     const [a, b] = [light(text), light(behind(node))].sort((a, b) => b - a);
@@ -320,7 +345,7 @@ def test_a_command_is_copied_or_selected(looking: Looking) -> None:
     page = looking.open(ENTRY)
     button = page.locator("button.copy").first
     button.click()
-    page.wait_for_function("document.querySelector('button.copy').textContent !== 'Copy'")
+    expect_text(button, re.compile("Copied|Selected"))
     if button.inner_text() == "Selected":
         assert page.evaluate("getSelection().toString()").startswith("make reproduce MODEL=")
 

@@ -13,10 +13,13 @@ import pytest
 from made_up import make_record
 from stored_runs import ANNOTATIONS, detect, store
 
+from zoo import cli
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, find_errors
+from zoo.results.ledger import Ledger
 from zoo.results.record import Verdict
+from zoo.results.report import choice
 from zoo.results.report.detections import RECALLS, DetectionView, DetectionViews
 
 PAGE = 400_000
@@ -83,6 +86,15 @@ def test_the_images_of_the_costliest_errors_are_drawn(
     assert DetectionViews([tmp_path / "outputs"], [few_shapes]).of(record) == view, "the same bytes"
 
 
+def test_a_page_stays_small(
+    views: DetectionViews, runs: Path, truth: CocoGroundTruth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = store(runs / "one", truth, detect(truth))
+    first, second, *_ = [len(image.markup) for image in views.of(record).images]
+    monkeypatch.setattr(choice, "MOST_MARKUP", first + second)
+    assert len(views.of(record).images) == 2
+
+
 def test_boxes_alone(views: DetectionViews, runs: Path, truth: CocoGroundTruth) -> None:
     view = shown(views.of(store(runs / "one", truth, detect(truth), types=("bbox",))))
     assert [curves.of for curves in view.curves] == ["box"]
@@ -125,7 +137,7 @@ def test_against_an_older_run_those_that_moved_most_are_drawn(
     store(runs / "other", truth, detect(truth, 4), finished="2025-12-31T00:00:00+00:00", row="e" * 64)
     view = shown(views.of(store(runs / "one", truth, detect(truth))))
     assert view.chosen == "The images whose mask AP changed most against shapes_a, run on 2025-12-01."
-    ends = [image.caption.split("mask AP ")[1].split(";")[0].split(" → ") for image in view.images]
+    ends = [image.caption.split("mask AP from ")[1].split(";")[0].split(" to ") for image in view.images]
     moves = [abs(float(new) - float(old)) for old, new in ends]
     assert moves == sorted(moves, reverse=True)
 
@@ -180,7 +192,7 @@ def test_no_data_no_view(runs: Path, truth: CocoGroundTruth, tmp_path: Path, few
     missing = DetectionViews([runs]).of(record).missing
     assert missing == (
         f"Its detections cannot be shown: {ANNOTATIONS} of mine val2017, sha256 {truth.sha256[:8]}, is not here; name "
-        "the folder of the data with `zoo report --data DIR`."
+        "the folder of the data with --data DIR."
     )
     other = tmp_path / "other"
     shutil.copytree(few_shapes / "annotations", other / "annotations")
@@ -195,10 +207,9 @@ def test_data_lies_in_the_cache(
     runs: Path, truth: CocoGroundTruth, few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    record = store(runs / "one", truth, detect(truth))
-    assert "is not here" in (DetectionViews([runs]).of(record).missing or "")
-    assert not (tmp_path / "cache" / "shapes").exists(), "a report draws no data set"
-    shutil.copytree(few_shapes, tmp_path / "cache" / "shapes" / "v1")
+    record = store(runs / "one", truth, detect(truth), data="coco2017")
+    assert "is not here" in (DetectionViews([runs]).of(record).missing or ""), "nothing is downloaded"
+    shutil.copytree(few_shapes, tmp_path / "cache" / "coco")
     assert shown(DetectionViews([runs]).of(record)).images
 
 
@@ -220,3 +231,27 @@ def test_without_images_there_are_curves(runs: Path, truth: CocoGroundTruth, few
     assert view.missing is not None
     assert view.missing.startswith("Its images cannot be drawn: ")
     assert f"lacks 1 of 4 images, such as {truth.file_names[1]}" in view.missing
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_looks_where_it_is_told(
+    runs: Path, truth: CocoGroundTruth, few_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = "shapes_mask_rcnn_r10_fpn"
+    record = store(runs / "one", truth, detect(truth), entry=entry)
+    results = tmp_path / "results"
+    Ledger(results).file(record)
+    command = ["report", "--results-dir", str(results), "--runs", str(runs)]
+    assert cli.main([*command, "--data", str(tmp_path), str(few_shapes)]) == 0
+    page = results / "report" / "entries" / f"{entry}.html"
+    text = page.read_text(encoding="utf-8")
+    for image in DetectionViews([runs], [few_shapes]).of(record).images:
+        assert image.markup in text
+    assert page.stat().st_size < PAGE
+    assert cli.main(["report", "--results-dir", str(results), "--runs", str(tmp_path / "results")]) == 0
+    assert "zoo report --runs DIR" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main([*command, "--data", str(tmp_path / "absent")]) == 2
+    assert f"no folder {tmp_path / 'absent'}" in capsys.readouterr().err

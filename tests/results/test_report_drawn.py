@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from xml.etree import ElementTree as ET
 
 import cv2
@@ -45,7 +46,9 @@ def test_masks_are_outlined_instead_of_boxes() -> None:
     mask = encode_window(np.ones((50, 100), dtype=bool), (20, 10), (240, 320))
     drawing = read(draw(GREY, [Outline(kind="missed", name="cat", box=(0, 0, 9, 9), mask=mask)], name="a.jpg"))
     path = drawing.findall(f"{SVG}path")[1].get("d", "")
-    points = np.array(path.strip("MZ").split(), dtype=float).reshape(-1, 2)
+    steps = re.findall(r"-?\d+", path)
+    points = np.array(steps, dtype=int).reshape(-1, 2).cumsum(axis=0)
+    assert path == f"m{path[1:-1]}z"
     assert points.min(axis=0) == pytest.approx([15, 30], abs=1)
     assert points.max(axis=0) == pytest.approx([164, 104], abs=1)
     assert len(points) <= 8
@@ -97,12 +100,25 @@ def test_pictures_are_small_whatever_is_on_them() -> None:
     assert draw(noise, [], name="a.jpg") == draw(noise.copy(), [], name="a.jpg")
 
 
-def test_labels_stay_inside() -> None:
+def test_labels_stay_inside_and_apart() -> None:
     corners = [(0, 0, 5, 5), (315, 0, 5, 5), (0, 235, 5, 5), (315, 235, 5, 5)]
-    outlines = [Outline(kind="hit", name="traffic light", box=box, score=0.5) for box in corners * 3]
+    outlines = [Outline(kind="background", name="light", box=box, score=0.5) for box in corners * 3]
+    places: list[tuple[float, float]] = []
     for text in read(draw(GREY, outlines, name="a.jpg")).findall(f"{SVG}text"):
-        assert 0 <= float(text.get("x", "-1")) <= 480 - 6 * len(text.text or "")
-        assert 10 <= float(text.get("y", "-1")) <= 360
+        x, y = float(text.get("x", "-1")), float(text.get("y", "-1"))
+        assert 0 <= x <= 480 - 6.8 * len(text.text or "")
+        assert 10 <= y <= 360
+        assert all(abs(y - other_y) >= 13 or abs(x - other_x) > 100 for other_x, other_y in places)
+        places.append((x, y))
+    assert len(places) == 8, "three at the top of each side, and one at the bottom, where there is no more room"
+
+
+def test_of_many_outlines_only_the_errors_are_labelled() -> None:
+    outlines = [Outline(kind="hit", name="cat", box=(x, 20, 4, 4), score=0.5) for x in range(0, 300, 15)]
+    error = Outline(kind="background", name="dog", box=(9, 90, 20, 20), score=0.5)
+    drawing = read(draw(GREY, [*outlines, error], name="a.jpg"))
+    assert [text.text for text in drawing.findall(f"{SVG}text")] == ["nothing: dog 0.50"]
+    assert "hit: cat 0.50" in drawing.get("aria-label", "")
 
 
 def test_names_are_text() -> None:

@@ -12,6 +12,7 @@ from made_up import MACHINE, make_catalogue, make_record
 from zoo import cli
 from zoo.catalog.entry import read_entries
 from zoo.results.ledger import Ledger
+from zoo.results.run_folder import taken
 from zoo.results.status import row_status
 
 
@@ -70,3 +71,22 @@ def test_the_command(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("removed ")
     assert cli.main(["forget", "mine", *where]) == 2
     assert "no local result 'mine'" in capsys.readouterr().err
+
+
+def test_a_row_that_is_at_work(results: Path, tmp_path: Path) -> None:
+    job = tmp_path / "multirun" / "2026-11-27_08-00-00-000001" / "0_mmdet_a"
+    single = tmp_path / "outputs" / "mmdet_c" / "2026-11-27_08-00-00-000001"
+    below = [tmp_path / "multirun", tmp_path / "outputs"]
+
+    def running() -> list[tuple[str, str | None]]:
+        lines = row_status(results, read_entries(), runs=below)
+        return [(line.entry, line.reason) for line in lines if line.state == "running"]
+
+    progress = {"stage": "evaluate", "done": 1200, "total": 5000, "unit": "img", "per_second": 34.2}
+    with taken(job), taken(single):
+        (job / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+        assert running() == [
+            ("mmdet_a", f"evaluate 1200 of 5000, 34.2 img/s in {job}"),
+            ("mmdet_c", f"in {single}"),
+        ]
+    assert running() == []

@@ -22,6 +22,7 @@ from zoo.results.diff import diff_rows, entries_of, flat_rows, passes, render_di
 from zoo.results.gather import gather_evidence
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
+from zoo.results.run_folder import StoredDetections
 from zoo.results.seeds import aggregate_seeds
 from zoo.results.trials import trials_among
 from zoo.terminal import width_of
@@ -154,17 +155,20 @@ def _tell_left_out(entries: Sequence[str], style: str) -> None:
 
 
 def _note(text: str, style: str) -> None:
-    """A sentence beside the rows, where it does not get among those that a program reads."""
-    print(text, file=sys.stdout if style == "table" else sys.stderr)
+    """A sentence below the rows, where it does not get among those that a program reads."""
+    if style == "table":
+        print(f"\n{text}")
+    else:
+        print(text, file=sys.stderr)
 
 
-def _two_records(paths: Sequence[str], data: Path | None, style: str) -> int:
-    from zoo.results.compare.by_image import FiledRun, by_image_lines, compare_by_image, render_by_image
+def _two_records(paths: Sequence[str], data: Sequence[Path], style: str) -> int:
+    from zoo.results.compare.by_image import by_image_lines, compare_by_image, render_by_image
 
     if len(paths) != 2:
         raise UsageError("two record files are compared at a time", next_step="zoo diff OLD.json NEW.json")
     files = [path / "record.json" if path.is_dir() else path for path in map(Path, paths)]
-    old, new = (FiledRun(record=Record.read(file), folder=file.parent) for file in files)
+    old, new = (StoredDetections(record=Record.read(file), folder=file.parent) for file in files)
     lines = comparison_lines(old.record, new.record)
     text = render_comparison(old.record, new.record, width_of(sys.stdout))
     try:
@@ -188,7 +192,7 @@ def _two_states(words: Sequence[str], kinds: Sequence[Kind], root: Path, style: 
     states = [read(word, kind) for word, kind in zip(words, kinds, strict=True)]
     old, new = states if len(states) == 2 else (states[0], present(root))
     pairs = compare_snapshots(old, new)
-    _show(pair_lines(pairs), lambda width: render_pairs(pairs, old, new, width), style)
+    _show(pair_lines(pairs, full=True), lambda width: render_pairs(pairs, old, new, width), style)
     return 0
 
 
@@ -204,10 +208,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        metavar="ZOO|ENTRY|GLOB|RECORD.json|RUN_DIR|TABLE_VERSION|git:COMMIT",
+        metavar="ENTRY|RECORD|VERSION|git:COMMIT",
         help=f"{WHICH}; two records or run folders; one or two table versions or commits (docs/diff.md)",
     )
-    parser.add_argument("--data", type=Path, metavar="FILE|DIR", help="annotations of two runs, to compare by image")
+    parser.add_argument(
+        "--data", nargs="+", type=Path, default=[], metavar="DIR", help="data of two runs, as data.root=DIR has it"
+    )
     add_format(parser)
     add_results_dir(parser)
 

@@ -47,17 +47,14 @@ def hash_files(annotations: Path, images: Sequence[Path]) -> str:
 
 
 def local_root(name: str, split: str) -> Path | None:
-    """The folder that `open_dataset` gives, without a download: COCO's may lack files, `shapes` is drawn.
+    """The folder that `open_dataset` gives, whether it is there or not: nothing is downloaded or drawn.
 
     Returns:
         None where nothing is known of where such a data set comes from.
-
-    Raises:
-        DataError: `shapes` cannot be drawn.
     """
     if (name, split) in EQUIVALENT or name == "coco2017":
         return default_root()
-    return open_dataset(name, split).root if (name, split) in _DRAWN else None
+    return shapes.default_root() if name == "shapes" else None
 
 
 def open_dataset(name: str, split: str) -> DatasetLocation:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco_json import Table, as_numbers, is_id, is_number
-from zoo.data.rle import parse_runs
+from zoo.data.rle import are_whole, parse_runs
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,9 @@ def checked_segmentations(annotations: Table, sizes: npt.NDArray[np.int64]) -> l
         polygons = [(i, polygon) for i, polygon in _polygons(annotations, batch)]
         _check_numbers(annotations, polygons, sizes)
         flat += [i for i, polygon in polygons if len(polygon) < FEWEST_NUMBERS]
+    whole = _whole_texts(segmentations, sizes)
     for i, segmentation in enumerate(segmentations):
-        if isinstance(segmentation, dict):
+        if isinstance(segmentation, dict) and i not in whole:
             _check_runs(annotations, annotations.rows[i], segmentation, sizes[i].tolist())
     for i in set(flat):
         segmentations[i] = [polygon for polygon in segmentations[i] if len(polygon) >= FEWEST_NUMBERS]
@@ -96,6 +97,19 @@ def _check_numbers(annotations: Table, polygons: Sequence[tuple[int, Polygon]], 
         height, width = sizes[i]
         text = f"whose 'segmentation' has the coordinate {number:g}, far beyond its image of {width} x {height} pixels"
         raise annotations.fault(annotations.rows[i], text)
+
+
+def _whole_texts(segmentations: Sequence[Any], sizes: npt.NDArray[np.int64]) -> set[int]:
+    """The annotations with compressed run lengths, if all of these are of their images; none otherwise."""
+    texts = {
+        i: segmentation["counts"]
+        for i, segmentation in enumerate(segmentations)
+        if isinstance(segmentation, dict)
+        and isinstance(segmentation.get("counts"), str)
+        and segmentation.get("size") == sizes[i].tolist()
+    }
+    pixels: list[int] = sizes.prod(axis=1)[list(texts)].tolist() if texts else []
+    return set(texts) if are_whole(list(texts.values()), pixels) else set()
 
 
 def _check_runs(annotations: Table, row: Mapping[str, Any], encoding: Mapping[str, Any], size: list[int]) -> None:

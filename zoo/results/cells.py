@@ -16,6 +16,9 @@ MISSING = "-"
 COMMIT_DIGITS = 8
 """Hex digits of a commit that tables show."""
 
+WEIGHTS_DIGITS = 8
+"""Hex digits of the weights' sha256 that tables show."""
+
 
 def cell(record: Record, column: Column) -> str:
     """A number, or which of the ways of not being there it has."""
@@ -43,6 +46,11 @@ def number_text(value: float | None, sign: str = "") -> str:
         sign: "+" shows the sign of a positive one too.
     """
     return ABSENT if value is None else f"{value:{sign}.6g}"
+
+
+def weights(record: Record) -> str:
+    """The beginning of the sha256 of the weights; a dash for a run that did not get so far."""
+    return as_text(record.checkpoint and record.checkpoint.sha256)[:WEIGHTS_DIGITS]
 
 
 def commit(code: Code) -> str:

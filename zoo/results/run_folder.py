@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -33,6 +35,9 @@ PROGRESS = "progress.json"
 
 LOCK = ".lock"
 
+_PATIENCE = 1.0
+"""Seconds that a run waits for its folder: who looks whether it is taken holds it for a moment."""
+
 
 @contextmanager
 def taken(folder: Path) -> Iterator[None]:
@@ -49,7 +54,7 @@ def taken(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=_PATIENCE)
         except Timeout:
             message = f"{folder}: another run is at work in this folder"
             raise UsageError(message, next_step="wait for its end, or choose another with hydra.run.dir=DIR") from None
@@ -61,6 +66,61 @@ def taken(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()  # the file stays: who waits for it must not hold one that is gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a job is.
+
+    Attributes:
+        stage: what it is doing, such as "evaluate".
+        done: units that are done.
+        total: of how many.
+        unit: what is counted.
+        per_second: units a second.
+    """
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    per_second: float
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.done} of {self.total}, {self.per_second:.3g} {self.unit}/s"
+
+
+def progress_of(folder: Path) -> RunProgress | None:
+    """How far a job is, where it says so."""
+    try:
+        loaded: Any = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return RunProgress(**loaded)
+    except (OSError, ValueError, TypeError):  # not there yet, or just being written
+        return None
+
+
+def at_work(below: Sequence[Path] = RUNS) -> list[tuple[str, Path]]:
+    """The runs below some folders that have begun and not ended, as (entry, folder of the run).
+
+    Entries are told by where Hydra puts a run: `outputs/<entry>/<time>`, `multirun/<time>/<number>_<entry>`.
+    """
+    found = []
+    for path in sorted(path for folder in below for path in folder.glob(f"*/*/{LOCK}")):
+        folder = path.parent
+        if not (folder / "record.json").is_file() and _is_held(path):  # a record is left at the end
+            number, _, entry = folder.name.partition("_")
+            found.append((entry if number.isdigit() and not entry[:1].isdigit() else folder.parent.name, folder))
+    return found
+
+
+def _is_held(path: Path) -> bool:
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
 
 
 def leave_standing(folder: Path, record: Record) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,10 +10,11 @@ from typing import Literal
 from zoo.catalog.entry import Entry
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
+from zoo.results.run_folder import RUNS, at_work, progress_of
 
 MEASURE_ANEW = "measure it anew with resume=true"
 
-State = Literal["done", "stale", "blocked", "failed", "missing"]
+State = Literal["running", "done", "stale", "blocked", "failed", "missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +23,10 @@ class RowStatus:
 
     Attributes:
         entry: name of the row.
-        state: "done", where the row itself was measured whole; "stale", where some of that does not stand any more
-            (weights, data, protocol, composition, code or libraries are others by now); "blocked" or "failed", where a
-            run of it ended so and none was measured there; "missing", where nobody tried on any machine.
+        state: "running", where a run of it is at work, whatever earlier ones left; "done", where the row itself was
+            measured whole; "stale", where some of that does not stand any more (weights, data, protocol, composition,
+            code or libraries are others by now); "blocked" or "failed", where a run of it ended so and none was
+            measured there; "missing", where nobody tried on any machine.
         machine: name of the machine; None where the row is missing.
         finished: when the run ended (UTC, ISO 8601).
         reason: why it could not be measured, or does not stand any more.
@@ -40,7 +42,10 @@ class RowStatus:
 
 
 def row_status(
-    folder: Path, entries: Iterable[Entry], stale: Callable[[Record], str | None] = lambda _: None
+    folder: Path,
+    entries: Iterable[Entry],
+    stale: Callable[[Record], str | None] = lambda _: None,
+    runs: Sequence[Path] = RUNS,
 ) -> list[RowStatus]:
     """The state of rows by both folders of a results folder: a line for each machine that a row was tried on.
 
@@ -48,6 +53,7 @@ def row_status(
         folder: results folder.
         entries: the rows, in the order of the answer.
         stale: why something of a row's record does not stand any more; None where all of it does.
+        runs: folders below which runs may be at work.
 
     Raises:
         UsageError: a record is damaged.
@@ -60,10 +66,19 @@ def row_status(
         found[record.entry, record.hardware_id] = record
     found |= {(record.entry, record.hardware_id): record for record in done}
     lines: list[RowStatus] = []
+    running = at_work(runs)
     for entry in entries:
+        lines += [_at_work(entry.name, run) for name, run in running if name == entry.name]
         of_entry = [record for (name, _), record in sorted(found.items(), key=_by_machine) if name == entry.name]
         lines += [_line(record, stale) for record in of_entry] or [RowStatus(entry=entry.name, state="missing")]
     return lines
+
+
+def _at_work(entry: str, folder: Path) -> RowStatus:
+    """The line of a run that is at work in a folder."""
+    progress = progress_of(folder)
+    words = f"in {folder}" if progress is None else f"{progress} in {folder}"
+    return RowStatus(entry=entry, state="running", reason=words)
 
 
 def _by_machine(item: tuple[tuple[str, str | None], Record]) -> tuple[str, str]:

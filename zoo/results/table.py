@@ -19,7 +19,7 @@ from zoo.catalog.entry import Entry, read_entries
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements, metrics
 from zoo.results import machines
-from zoo.results.cells import MISSING, as_text, cell, markdown_table, protocol_version, provenance, stamp
+from zoo.results.cells import MISSING, as_text, cell, markdown_table, protocol_version, provenance, stamp, weights
 from zoo.results.evidence import NOTHING, Evidence
 from zoo.results.gather import gather_evidence
 from zoo.results.ladder import FAILED, printed
@@ -228,7 +228,7 @@ def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> d
         "status": record.status,
         "upstream": entry.upstream if entry else ABSENT,
         **{part: entry.parts.get(part, "") if entry else ABSENT for part in _PARTS},
-        "weights": as_text(checkpoint and checkpoint.sha256)[:8],
+        "weights": weights(record),
         "hash_evidence": as_text(checkpoint and checkpoint.hash_evidence),
         "data": as_text(data and data.name),
         "split": as_text(data and data.split),

@@ -70,14 +70,15 @@ def trials_of_rows(records: Sequence[Record]) -> dict[str, tuple[Trial, ...]]:
 def trials_among(records: Sequence[Record]) -> list[Record]:
     """Those of some records that were made to explain another one: nothing but one listed switch tells them from it.
 
-    A run that is filed under its row, or that somebody gave a name, is there for its own sake, and none of them.
+    A run that is filed under its row, that somebody gave a name, or that measured more than accuracy, is there for its
+    own sake, and none of them.
 
     Raises:
         UsageError: a zoo's list of switches is faulty.
     """
     suspects: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if record.name is None and not record.belongs_to_the_row:
+        if record.name is None and not record.belongs_to_the_row and set(record.parts) == {ACCURACY}:
             suspects[record.entry].append(record)
     found: dict[int, Record] = {}
     for record in records:

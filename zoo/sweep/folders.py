@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from zoo.errors import ZooError
 from zoo.results.record import Record
-from zoo.results.run_folder import PROGRESS
 
 CONFIG = Path(".hydra", "config.yaml")
 """What every job writes anew when it begins."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        stage: what it is doing, such as "evaluate".
-        done: units that are done.
-        total: of how many.
-        unit: what is counted.
-        per_second: units a second.
-    """
-
-    stage: str
-    done: int
-    total: int
-    unit: str
-    per_second: float
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.done} of {self.total}, {self.per_second:.3g} {self.unit}/s"
 
 
 def job_folders(sweep: Path, started: datetime) -> list[Path]:
@@ -65,15 +39,6 @@ def record_of(folder: Path, started: datetime) -> Record | None:
 def stands(record: Record, started: datetime) -> bool:
     """Whether the record that a job left is that of an earlier run, to which it had to add nothing."""
     return datetime.fromisoformat(record.times.started) < started
-
-
-def progress_of(folder: Path) -> Progress | None:
-    """How far a job is, where it says so."""
-    try:
-        loaded: Any = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return Progress(**loaded)
-    except (OSError, ValueError, TypeError):  # not there yet, or just being written
-        return None
 
 
 def status_of(folder: Path, started: datetime) -> str:

@@ -20,7 +20,7 @@ from zoo.runtime.progress import PROGRESS_FILE
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
 
-COMMAND = (sys.executable, "-P", "-m", "zoo.sweep.job")
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "zoo.sweep.job")
 """What carries out the job in the first line of its standard input."""
 
 LAST_LINES = 20

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from zoo.sweep.folders import job_folders, progress_of, status_of
+from zoo.results.run_folder import progress_of
+from zoo.sweep.folders import job_folders, status_of
 from zoo.terminal import width_of
 
 _EVERY_ON_A_TERMINAL, _EVERY = 1.0, 60.0

@@ -11,41 +11,25 @@ import pytest
 import scored_set
 import yaml
 from made_up import make_record
+from scored_runs import ANNOTATIONS, without_image, write_data, write_run
 
-from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.measure.coco_eval.summary import coco_numbers
-from zoo.measure.score.results_file import read_predictions
-from zoo.results.compare.by_image import FiledRun, by_image_lines, compare_by_image, render_by_image
+from zoo.results.compare.by_image import by_image_lines, compare_by_image, render_by_image
+from zoo.results.run_folder import StoredDetections
 
-Make = Callable[..., FiledRun]
+Make = Callable[..., StoredDetections]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Makes the folder of a run on the made-up data set, of which the root is beside it."""
-    annotations = tmp_path / "data" / "annotations" / "instances_val.json"
-    annotations.parent.mkdir(parents=True)
-    annotations.write_text(json.dumps(scored_set.truth()), encoding="utf-8")
+    """Makes the folder of a run on the made-up data set, which is beside it."""
+    write_data(tmp_path / "data")
 
-    def run(name: str, rows: scored_set.Rows, root: str | None = None, images: int = scored_set.IMAGES) -> FiledRun:
-        folder = tmp_path / name
-        folder.mkdir()
-        predictions = folder / "predictions.json"
-        predictions.write_text(json.dumps([row for row in rows if row["image_id"] <= images]), encoding="utf-8")
-        truth = CocoGroundTruth.load(annotations).subset(images)
-        numbers = coco_numbers(truth, read_predictions(predictions, truth).columns, ["bbox"])
-        data = {"annotations": "annotations/instances_val.json", "root": root or str(tmp_path / "data")}
-        record = make_record(
-            measured=numbers, annotations=truth.sha256, images=images, config={"data": data, "protocol": {}}
-        )
-        return FiledRun(record=record, folder=folder)
+    def run(name: str, rows: scored_set.Rows, **more: Any) -> StoredDetections:
+        record = write_run(tmp_path / name, rows, tmp_path / "data", **more)
+        return StoredDetections(record=record, folder=tmp_path / name)
 
     return run
-
-
-def without_image(image: int) -> scored_set.Rows:
-    return [row for row in scored_set.detections() if row["image_id"] != image]
 
 
 def test_an_image_without_its_detections_is_the_one_that_moved(make: Make) -> None:
@@ -58,7 +42,7 @@ def test_an_image_without_its_detections_is_the_one_that_moved(make: Make) -> No
         new.record.number("box_AP"),
     )
     text = render_by_image([compared])
-    assert "By image: 60 images, box AP; the interval holds 95% of 1000 paired resamples of the images" in text
+    assert "By image (60 images, box AP; interval: 95% of 1000 paired resamples)" in text
     assert "1 of 60 images moved:" in text
     assert "photo_007.jpg" in text
     lines = by_image_lines([compared])
@@ -84,7 +68,7 @@ def test_a_part_of_the_images_compares_too(make: Make) -> None:
 
 def test_the_folder_of_a_run_says_where_its_data_is(make: Make, tmp_path: Path) -> None:
     old, new = (make(name, scored_set.detections(), root="data") for name in ("old", "new"))
-    with pytest.raises(DataError, match=r"annotations of coco2017 val2017 \(sha256 \w{8}\) are not on this machine"):
+    with pytest.raises(DataError, match=r"instances_val.json of coco2017 val2017, sha256 \w{8}, is not here"):
         compare_by_image(old, new)
     composed = new.folder / ".hydra" / "config.yaml"
     composed.parent.mkdir()
@@ -92,14 +76,14 @@ def test_the_folder_of_a_run_says_where_its_data_is(make: Make, tmp_path: Path) 
     assert compare_by_image(old, new)
 
 
-def test_annotations_may_be_named(make: Make, tmp_path: Path) -> None:
+def test_the_folder_of_the_data_may_be_named(make: Make, tmp_path: Path) -> None:
     old, new = (make(name, scored_set.detections(), root="elsewhere") for name in ("old", "new"))
-    for data in (tmp_path / "data", tmp_path / "data" / "annotations" / "instances_val.json"):
-        assert compare_by_image(old, new, data)
-    other = tmp_path / "other.json"
+    other = tmp_path / "other" / ANNOTATIONS
+    other.parent.mkdir(parents=True)
     other.write_text(json.dumps({**scored_set.truth(), "info": "another"}), encoding="utf-8")
-    with pytest.raises(DataError, match=r"other\.json has not the annotations of"):
-        compare_by_image(old, new, other)
+    with pytest.raises(DataError, match="is not here"):
+        compare_by_image(old, new, [tmp_path / "other"])
+    assert compare_by_image(old, new, [tmp_path / "other", tmp_path / "data"])
 
 
 def test_what_is_missing_is_named(make: Make) -> None:
@@ -112,7 +96,7 @@ def test_what_is_missing_is_named(make: Make) -> None:
 def test_detections_of_another_run_are_refused(make: Make) -> None:
     old, new = make("old", scored_set.detections()), make("new", scored_set.detections())
     (new.folder / "predictions.json").write_text(json.dumps(without_image(7)), encoding="utf-8")
-    with pytest.raises(DataError, match="the detections of another run than the record beside it"):
+    with pytest.raises(DataError, match="the detections of another run than its record"):
         compare_by_image(old, new)
 
 
@@ -124,11 +108,11 @@ def test_other_images_are_refused(make: Make) -> None:
 
 def test_a_run_without_accuracy_is_refused(make: Make) -> None:
     old, new = make("old", scored_set.detections()), make("new", scored_set.detections())
-    timed = FiledRun(record=_timed(new), folder=new.folder)
+    timed = StoredDetections(record=_timed(new), folder=new.folder)
     with pytest.raises(DataError, match="no accuracy was measured"):
         compare_by_image(old, timed)
 
 
-def _timed(run: FiledRun) -> Any:
+def _timed(run: StoredDetections) -> Any:
     assert run.record.data is not None
     return make_record(measured={"fps": 1.0}, annotations=run.record.data.annotations_sha256, images=60)

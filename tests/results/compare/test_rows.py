@@ -74,8 +74,9 @@ def test_another_machine_compares_in_accuracy_and_complexity_alone(snapshot: Any
     new = snapshot(make_record(measured=other, hardware="cpu"))
     (pair,) = pairs = compare_snapshots(old, new)
     assert (pair.state, moved(pair)) == ("other machine", {"box_AP": (37.41, 37.45)})
-    (line,) = pair_lines(pairs)
+    (line,) = pair_lines(pairs, full=False)
     assert line["machine"] == "h200-sxm -> cpu"
+    assert float(pair_lines(pairs, full=True)[0]["delta"]) == 37.45 - 37.41
     assert line["delta"] == "+0.04"
     assert "speed and memory do not" in render_pairs(pairs, old, new)
     same = compare_snapshots(old, snapshot(make_record(measured={**numbers, "fps": 3.0}, hardware="cpu")))
@@ -112,8 +113,16 @@ def test_latencies_of_onnx_belong_to_their_cpu(snapshot: Any) -> None:
 
 def test_a_number_that_was_not_there_is_a_change_without_a_difference(snapshot: Any) -> None:
     old, new = snapshot(make_record()), snapshot(make_record(measured={"box_AP": 37.41, "fps": 60.0}))
-    (line,) = pair_lines(compare_snapshots(old, new))
+    (line,) = pair_lines(compare_snapshots(old, new), full=False)
     assert (line["metric"], line["old"], line["new"], line["delta"]) == ("fps", ABSENT, "60", ABSENT)
+
+
+def test_other_weights_are_said_whatever_the_numbers(snapshot: Any) -> None:
+    old, new = snapshot(make_record()), snapshot(make_record(weights="b" * 64))
+    (pair,) = pairs = compare_snapshots(old, new)
+    assert (pair.state, pair.numbers) == ("changed", ())
+    (line,) = pair_lines(pairs, full=False)
+    assert (line["metric"], line["old"], line["new"], line["delta"]) == ("weights", "00000000", "bbbbbbbb", ABSENT)
 
 
 def test_more_seeds_make_no_other_row(snapshot: Any) -> None:

@@ -65,6 +65,8 @@ def test_what_is_no_commit(results: Path, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(UsageError, match="in no git checkout"):
         of_commit("HEAD", tmp_path / "plain")
+    with pytest.raises(UsageError, match="gone: no such folder"):
+        of_commit("HEAD", tmp_path / "gone")
 
 
 def test_a_damaged_record_of_a_commit_is_named(results: Path) -> None:

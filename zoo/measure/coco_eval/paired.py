@@ -131,9 +131,9 @@ def compare_paired(
     """Compare two sets of detections in the same images, with paired bootstrap intervals of the differences.
 
     Every resample draws as many images as there are, with replacement, the same for both sets; its AP is that of COCO
-    on the drawn images, a class without objects among them left out. Detections of one image and class with the very
-    same score count as one step of the curve there; `evaluate` takes them one by one. Shows a progress bar. Equal sets
-    give intervals of exactly [0, 0].
+    on the drawn images, a class without objects among them left out. Of an image that is drawn several times,
+    detections of one class with the very same score are ranked each beside its copies, where `evaluate` would rank copy
+    after copy. Shows a progress bar. Equal sets give intervals of exactly [0, 0].
 
     Args:
         ground_truth: annotations of the images that both detectors were run on.

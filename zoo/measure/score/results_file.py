@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.rle import parse_runs
+from zoo.data.rle import are_whole, parse_runs
 from zoo.errors import DataError
 from zoo.measure.coco_eval.evaluate import DetectionColumns
 from zoo.types import Rle
@@ -149,23 +149,30 @@ def _masks(
     """The mask of each detection, of the size of its image; None unless all have one and the annotations do too."""
     if not rows or not any(truth.segmentations) or not all(row.get("segmentation") for row in rows):
         return None
-    sizes = dict(zip(truth.image_ids.tolist(), truth.sizes, strict=True))
-    masks: list[Rle] = []
-    for i, (row, image) in enumerate(zip(rows, image_id.tolist(), strict=True)):
+    known = dict(zip(truth.image_ids.tolist(), truth.sizes, strict=True))
+    sizes = [known.get(image) for image in image_id.tolist()]
+    for i, (row, size) in enumerate(zip(rows, sizes, strict=True)):
         mask = row["segmentation"]
         if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
             raise _fault(path, i, "has a 'segmentation' that is no compressed run-length encoding")
-        size = sizes.get(image)
         if size is not None and mask.get("size") != list(size):
             raise _fault(path, i, f"has a mask of size {mask.get('size')}; its image is {list(size)}, [height, width]")
+    masks = [Rle(size=row["segmentation"]["size"], counts=row["segmentation"]["counts"]) for row in rows]
+    pixels = [None if size is None else size[0] * size[1] for size in sizes]
+    if not are_whole([mask["counts"] for mask in masks], pixels):
+        _find_broken(path, masks, pixels)
+    return masks
+
+
+def _find_broken(path: Path, masks: Sequence[Rle], pixels: Sequence[int | None]) -> None:
+    """Raise DataError: the first of some masks that cannot be read, or has not the pixels of its image."""
+    for i, (mask, expected) in enumerate(zip(masks, pixels, strict=True)):
         try:
             runs = parse_runs(mask["counts"])
         except ValueError as error:
             raise _fault(path, i, f"has a mask that cannot be read: {error}") from None
-        if size is not None and (runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]):
-            raise _fault(path, i, f"has a mask of {runs.sum()} pixels; its image has {size[0] * size[1]}")
-        masks.append(Rle(size=mask["size"], counts=mask["counts"]))
-    return masks
+        if expected is not None and (runs.min(initial=0) < 0 or runs.sum() != expected):
+            raise _fault(path, i, f"has a mask of {runs.sum()} pixels; its image has {expected}")
 
 
 def _integers(path: Path, rows: Sequence[Row], key: str) -> npt.NDArray[np.int64]:

@@ -5,147 +5,74 @@ Nothing is downloaded and no network runs: the annotations have to be here, and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from zoo.data.coco import CocoGroundTruth
-from zoo.data.coco2014 import EQUIVALENT
-from zoo.data.dataset import local_root
-from zoo.data.folder import find_annotations
 from zoo.errors import DataError
 from zoo.fetch.cache import cache_root
 from zoo.files import PROJECT
 from zoo.measure.coco_eval import PREFIXES
-from zoo.measure.coco_eval.evaluate import DetectionColumns
 from zoo.measure.coco_eval.paired import Difference, PairedComparison, compare_paired
-from zoo.measure.coco_eval.summary import Rounding
-from zoo.measure.score.rescore import StoredRun, measured_types
-from zoo.measure.score.results_file import read_predictions
-from zoo.results.cells import number_text, rows_as_text
+from zoo.results.cells import rows_as_text
 from zoo.results.compare.records import comparison_line
 from zoo.results.record import Record
-from zoo.results.trials import accuracy_of
+from zoo.results.report.stored import DataFinder, score_again
+from zoo.results.run_folder import StoredDetections
 from zoo.terminal import ABSENT
-
-PREDICTIONS = "predictions.json"
 
 _MOST_SHOWN = 10
 """Classes and images that a table lists; JSON and CSV have all of them."""
 
-_EQUAL = 1e-6
-"""AP points up to which stored detections give the numbers of their record: the last bits may be the machine's."""
 
-_NAME_DATA = "name the annotations with --data FILE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FiledRun:
-    """A record and the folder that it lies in.
-
-    Attributes:
-        record: the record.
-        folder: the folder, of a run with its detections.
-    """
-
-    record: Record
-    folder: Path
-
-
-def compare_by_image(old: FiledRun, new: FiledRun, data: Path | None = None) -> list[PairedComparison]:
+def compare_by_image(old: StoredDetections, new: StoredDetections, data: Sequence[Path] = ()) -> list[PairedComparison]:
     """Compare the stored detections of two runs, boxes first, then masks where both have them.
 
     Args:
-        old: the earlier run.
-        new: the later one.
-        data: annotation file of both, or a folder that has it; None looks where the records say.
+        old: the earlier run; its folder may lack the detections.
+        new: the later one, likewise.
+        data: folders of data sets to look for the annotations in, before those that the runs had.
 
     Raises:
         DataError: something is missing, or is not that of the records; the message says what.
+        ZooError: detections lack masks, or have numbers that are not finite.
     """
     for run in (old, new):
-        if not (run.folder / PREDICTIONS).is_file():
-            raise DataError(f"no {run.folder / PREDICTIONS}", next_step="name the folders of two runs")
-    _refuse_other_data(old.record, new.record)
-    truth = _annotations(old, new, data)
-    columns = [_detections(run, truth) for run in (old, new)]
-    types = [kind for kind in measured_types(old.record.measured) if kind in measured_types(new.record.measured)]
-    return [compare_paired(truth, *columns, iou_type=kind) for kind in types]
-
-
-def _refuse_other_data(old: Record, new: Record) -> None:
-    """Raise DataError where two records are not of the same images, annotations and classes."""
-    if old.data is None or new.data is None:
-        raise DataError("a record names no data", next_step="name the records of two evaluations")
-    facts = [(record.data.annotations_sha256, record.data.images) for record in (old, new) if record.data]
-    if facts[0] != facts[1] or set(_classes(old)) != set(_classes(new)):
+        if not run.path.is_file():
+            raise DataError(f"no {run.path}", next_step="name the folders of two runs")
+    if _facts(old.record) != _facts(new.record):
         step = "run both on the same data, with the same data.limit"
         raise DataError("the two are of other images, annotations or classes", next_step=step)
+    finder = DataFinder([*data, *(folder for run in (new, old) for folder in _roots(run))])
+    before, after = (score_again(run, finder) for run in (old, new))
+    kinds = [kind for kind in before.results if kind in after.results]
+    truth = before.data.truth
+    return [compare_paired(truth, before.detections, after.detections, iou_type=kind) for kind in kinds]
 
 
-def _classes(record: Record) -> list[str]:
-    """Names of the classes that a record's accuracy is of. Raises DataError where it has none."""
-    names = record.value("per_class.box_AP")
-    if not isinstance(names, Mapping):
+def _facts(record: Record) -> tuple[object, ...]:
+    """The images, annotations and classes of a record. Raises DataError where it has no accuracy."""
+    classes = record.value("per_class.box_AP")
+    if record.data is None or not isinstance(classes, Mapping):
         raise DataError(f"{record.label}: no accuracy was measured", next_step="measure it with measure=accuracy")
-    return list(names)
+    return record.data.annotations_sha256, record.data.images, set(classes)
 
 
-def _annotations(old: FiledRun, new: FiledRun, data: Path | None) -> CocoGroundTruth:
-    """The annotations that both runs were evaluated on, as far as they were. Raises DataError."""
-    known, record = old.record.data, old.record
-    if known is None:
-        raise DataError("a record names no data", next_step="name the records of two evaluations")
-    places = _given(data) if data is not None else [place for run in (new, old) for place in _places(run)]
-    for place in dict.fromkeys(places):
-        if not place.is_file():
-            continue
-        truth = CocoGroundTruth.load(place)
-        if truth.sha256 == known.annotations_sha256:
-            names = _classes(record)
-            there = set(truth.category_names)
-            truth = truth.with_categories(names, optional=[name for name in names if name not in there])
-            return truth.subset(known.images)
-    wanted = f"annotations of {known.name} {known.split} (sha256 {known.annotations_sha256[:8]})"
-    if data is not None:
-        raise DataError(f"{data} has not the {wanted}", next_step=_NAME_DATA)
-    raise DataError(f"the {wanted} are not on this machine", next_step=_NAME_DATA)
-
-
-def _given(data: Path) -> list[Path]:
-    """The annotation files that a user may mean by a path."""
-    if not data.is_dir():
-        return [data]
-    found = find_annotations(data, "val", "--data")
-    return [] if found is None else [found]
-
-
-def _places(run: FiledRun) -> Iterator[Path]:
-    """Where the annotations of a run may lie, by its settings: those in its folder name folders of this machine."""
+def _roots(run: StoredDetections) -> Iterator[Path]:
+    """Where the data of a run may lie, by its settings: those in its folder name folders of this machine."""
     recorded = run.record.protocol.config.get("data")
-    settings = recorded if isinstance(recorded, Mapping) else {}
-    name = str(settings.get("annotations"))
-    known = run.record.data
-    equivalent = EQUIVALENT.get((known.name, known.split)) if known else None
-    names = [name, equivalent.annotations] if equivalent is not None and equivalent.annotations else [name]
-    roots = [_as_composed(run.folder).get("root"), settings.get("root")]
-    folders = [folder for root in roots if root is not None for folder in _folders(str(root))]
-    if not folders and known is not None and (cached := local_root(known.name, known.split)) is not None:
-        folders = [cached]
-    yield from (folder / one for folder in folders for one in names)
+    for settings in (_as_composed(run.folder), recorded):
+        root = settings.get("root") if isinstance(settings, Mapping) else None
+        if root is not None:
+            yield from _folders(str(root))
 
 
 def _as_composed(folder: Path) -> Mapping[str, Any]:
     """The data settings of a run as they were composed; none where its folder has none."""
-    path = folder / ".hydra" / "config.yaml"
-    if not path.is_file():
-        return {}
     try:
-        composed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        composed = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
         data = composed["data"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return {}
@@ -158,29 +85,6 @@ def _folders(root: str) -> list[Path]:
         return [cache_root() / root.removeprefix("cache:")]
     path = Path(root).expanduser()
     return [path] if path.is_absolute() else [path, PROJECT / path]
-
-
-def _detections(run: FiledRun, truth: CocoGroundTruth) -> DetectionColumns:
-    """The detections of a run as its protocol evaluates them.
-
-    Raises:
-        DataError: they cannot be read, or are those of another run than the record.
-    """
-    protocol = run.record.protocol.config.get("protocol")
-    rounding = protocol.get("rounding") if isinstance(protocol, Mapping) else None
-    rounded = Rounding(**rounding) if isinstance(rounding, Mapping) else Rounding()
-    path = run.folder / PREDICTIONS
-    columns = read_predictions(path, truth).columns
-    types = measured_types(run.record.measured)
-    if "segm" in types and columns.segmentation is None:
-        raise DataError(f"{path} has no masks", next_step="name the folder of the run that its record is of")
-    stored = StoredRun(truth=truth, detections=columns, iou_types=types, rounding=rounded, root=path.parent)
-    again = stored.score(stored.own_rules())
-    for name, value in accuracy_of(run.record).items():
-        if not math.isclose(again.get(name) or 0.0, value, rel_tol=0, abs_tol=_EQUAL):
-            message = f"{path} has the detections of another run than the record beside it"
-            raise DataError(message, next_step="run it again, or name another folder")
-    return rounded(columns)
 
 
 def by_image_lines(compared: Sequence[PairedComparison]) -> list[dict[str, str]]:
@@ -211,16 +115,16 @@ def render_by_image(compared: Sequence[PairedComparison], width: int | None = No
     for one in compared:
         prefix = PREFIXES[one.iou_type]
         parts.append(
-            f"By image: {one.images} images, {prefix} AP; the interval holds {one.confidence:.0%} of {one.resamples} "
-            "paired resamples of the images"
+            f"By image ({one.images} images, {prefix} AP; interval: {one.confidence:.0%} of {one.resamples} paired "
+            "resamples)"
         )
         parts.append(rows_as_text([_line(change, "metric", f"{prefix}_") for change in one.numbers], width))
         classes = [change for change in one.classes if change.delta]
         parts.append(_headed("classes", len(classes), len(one.classes)))
         parts.append(rows_as_text([_line(change, "class") for change in classes[:_MOST_SHOWN]], width))
         images = [
-            {"image": image.file_name, "objects": str(image.objects), "old": number_text(image.old)}
-            | {"new": number_text(image.new), "delta": number_text(image.delta, "+")}
+            {"image": image.file_name, "objects": str(image.objects), "old": _points(image.old)}
+            | {"new": _points(image.new), "delta": _points(image.delta, "+")}
             for image in one.moved[:_MOST_SHOWN]
         ]
         parts += [_headed("images", len(one.moved), one.images), rows_as_text(images, width)]
@@ -233,12 +137,16 @@ def _headed(what: str, moved: int, all_of_them: int) -> str:
 
 
 def _line(change: Difference, heading: str, prefix: str = "") -> dict[str, str]:
-    ends = (change.low, change.high)
-    interval = ABSENT if None in ends else f"[{number_text(ends[0])}, {number_text(ends[1])}]"
+    there = change.low is not None and change.high is not None
     return {
         heading: f"{prefix}{change.name}",
-        "old": number_text(change.old),
-        "new": number_text(change.new),
-        "delta": number_text(change.delta, "+"),
-        "interval": interval,
+        "old": _points(change.old),
+        "new": _points(change.new),
+        "delta": _points(change.delta, "+"),
+        "interval": f"[{_points(change.low)}, {_points(change.high)}]" if there else ABSENT,
     }
+
+
+def _points(value: float | None, sign: str = "") -> str:
+    """AP points with two decimals; of what is exactly 0 the digit alone."""
+    return ABSENT if value is None else f"{value:{sign}.2f}" if value else "0"

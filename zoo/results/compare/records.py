@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from zoo.results.cells import number_text, rows_as_text
 from zoo.results.compare.versions import machine_bound, refuse_mixed_versions
 from zoo.results.published import machine_of, measured_on
 from zoo.results.record import Record
+from zoo.terminal import ABSENT
+
+_HASH_DIGITS = 12
+"""Hex digits of a hash that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def _circumstances(old: Record, new: Record) -> dict[str, tuple[Any, Any]]:
             "annotations": data and data.annotations_sha256,
             "protocol": record.protocol.name,
             "composition": record.identity.row,
+            "changes": ", ".join(record.identity.changes) or None,
             **record.identity.condition,
             "hardware": machine_of(record),
             "torch": hardware and hardware.software.torch,
@@ -121,9 +127,16 @@ def render_comparison(old: Record, new: Record, width: int | None = None) -> str
     ]
     parts = [f"{old.entry}", rows_as_text(numbers, width)]
     if compared.circumstances:
-        found = [{"what": name, "old": str(a), "new": str(b)} for name, (a, b) in compared.circumstances.items()]
+        found = [{"what": name, "old": _short(a), "new": _short(b)} for name, (a, b) in compared.circumstances.items()]
         parts += ["What differs besides the numbers", rows_as_text(found, width)]
     return "\n\n".join(parts) + "\n"
+
+
+def _short(value: object) -> str:
+    """A circumstance as text, a hash by its first digits."""
+    return (
+        ABSENT if value is None else re.sub(r"\b[0-9a-f]{40,64}\b", lambda match: match[0][:_HASH_DIGITS], str(value))
+    )
 
 
 def comparison_line(about: str, **cells: object) -> dict[str, str]:

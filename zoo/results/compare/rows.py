@@ -85,7 +85,7 @@ def _state(old: MeasuredRow | None, new: MeasuredRow | None, numbers: tuple[Numb
         return "gone"
     if old.machine != new.machine:
         return "other machine"
-    return "changed" if numbers else "unchanged"
+    return "changed" if numbers or old.weights != new.weights else "unchanged"
 
 
 def _paired(
@@ -159,23 +159,31 @@ def _same_place(measurement: str, old: MeasuredRow, new: MeasuredRow) -> bool:
     return old.machine == new.machine and (measurement != _ONNX or old.onnx_on == new.onnx_on)
 
 
-def pair_lines(pairs: Iterable[RowPair]) -> list[dict[str, str]]:
-    """A line of text a number that differs, as column -> text; none for rows that are unchanged."""
-    return [
-        {
-            "entry": pair.label,
-            "state": pair.state,
-            "machine": " -> ".join(dict.fromkeys(row.machine for row in (pair.old, pair.new) if row)),
-            "metric": number.column,
-            "old": number_text(number.old),
-            "new": number_text(number.new),
-            "delta": number_text(number.delta, "+"),
-            "old measured": _stamp(pair.old, number),
-            "new measured": _stamp(pair.new, number),
-        }
-        for pair in pairs
-        for number in pair.numbers
-    ]
+def pair_lines(pairs: Iterable[RowPair], *, full: bool) -> list[dict[str, str]]:
+    """A line a number that differs, as column -> text, and one where the weights do; none for unchanged rows.
+
+    Args:
+        pairs: as `compare_snapshots` gives them.
+        full: whether numbers have all their digits, and what is not there is empty.
+    """
+
+    def text(value: float | None, sign: str = "") -> str:
+        if full:
+            return "" if value is None else str(value)
+        return number_text(value, sign)
+
+    lines = []
+    for pair in pairs:
+        machine = " -> ".join(dict.fromkeys(row.machine for row in (pair.old, pair.new) if row))
+        row = {"entry": pair.label, "state": pair.state, "machine": machine}
+        if pair.old and pair.new and pair.old.weights != pair.new.weights:
+            sides = {"old": pair.old.weights, "new": pair.new.weights, "delta": text(None)}
+            lines.append({**row, "metric": "weights", **sides, "old measured": text(None), "new measured": text(None)})
+        for number in pair.numbers:
+            sides = {"old": text(number.old), "new": text(number.new), "delta": text(number.delta, "+")}
+            stamps = {"old measured": _stamp(pair.old, number), "new measured": _stamp(pair.new, number)}
+            lines.append({**row, "metric": number.column, **sides, **stamps})
+    return lines
 
 
 def _stamp(row: MeasuredRow | None, number: NumberPair) -> str:
@@ -194,7 +202,7 @@ def render_pairs(pairs: Sequence[RowPair], old: Snapshot, new: Snapshot, width: 
     counts = Counter(pair.state for pair in pairs)
     told = ", ".join(f"{counts[state]} {word}" for state, word in _COUNTED.items() if counts[state])
     parts = [f"{old.title} (old) and {new.title} (new): {told or 'no rows'}"]
-    lines = pair_lines(pairs)
+    lines = pair_lines(pairs, full=False)
     if lines:
         parts.append(rows_as_text(lines, width, _LAYOUT))
     if any(pair.state == "other machine" for pair in pairs):

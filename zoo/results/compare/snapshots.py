@@ -13,7 +13,7 @@ from typing import Any
 from zoo.errors import UsageError, closest
 from zoo.measure.measurement import Column, measurements
 from zoo.results import machines
-from zoo.results.cells import protocol_version, provenance, stamp
+from zoo.results.cells import protocol_version, provenance, stamp, weights
 from zoo.results.compare.versions import ACCURACY
 from zoo.results.ledger import Ledger
 from zoo.results.published import machine_of
@@ -34,6 +34,7 @@ class MeasuredRow:
         label: entry and condition, as tables call them, without the number of seeds.
         machine: name of the machine.
         protocol: name of the protocol.
+        weights: first digits of the sha256 of the weights; a dash where a row has none.
         numbers: measurement -> column of the tables -> number, in the unit of the table.
         versions: measurement -> its version.
         stamps: measurement -> when it was measured, and by which commit.
@@ -43,6 +44,7 @@ class MeasuredRow:
     label: str
     machine: str
     protocol: str
+    weights: str
     numbers: Mapping[str, Mapping[str, float]]
     versions: Mapping[str, str]
     stamps: Mapping[str, str]
@@ -146,6 +148,7 @@ def _of_record(record: Record) -> MeasuredRow:
         label=without_seeds(label(record)),
         machine=machine_of(record),
         protocol=record.protocol.name,
+        weights=weights(record),
         numbers=numbers,
         versions=versions | {ACCURACY: str(protocol_version(record))},
         stamps={name: stamp(stamps, name) for name in numbers},
@@ -195,6 +198,7 @@ def _of_line(row: Mapping[str, Any], machine: str) -> MeasuredRow:
         label=without_seeds(row["entry"]),
         machine=machine,
         protocol=row["protocol"],
+        weights=row["weights"],
         numbers=numbers,
         versions=versions,
         stamps={name: stamp(row, name) for name in numbers},
@@ -206,14 +210,18 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints; None where it refuses.
 
     Raises:
-        UsageError: there is no git, or the folder is in no checkout.
+        UsageError: there is no git or no such folder, or it is in no checkout.
     """
     step = "compare table versions or record files instead"
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", next_step=step)
+    command = ["git", "-C", str(folder)]
     try:
-        inside = subprocess.run(["git", "-C", str(folder), "rev-parse"], capture_output=True, check=False)
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
+        done = subprocess.run([*command, *arguments], capture_output=True, check=False)
     except FileNotFoundError:
         raise UsageError("git is not installed", next_step=step) from None
-    if inside.returncode != 0:
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", errors="replace")
+    if subprocess.run([*command, "rev-parse"], capture_output=True, check=False).returncode != 0:
         raise UsageError(f"{folder}: in no git checkout", next_step=step)
-    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None
+    return None

@@ -27,6 +27,9 @@ _RIGHT = {"hit": "right", "object": "of the annotations, and found"}
 MOST_ERRORS = 8
 """False positives that are drawn in an image, best scores first: detectors have up to a hundred."""
 
+MOST_MARKUP = 350_000
+"""Bytes of all drawn images: a page with them stays below 400 kB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -85,6 +88,9 @@ def choose_images(
         name = run.data.truth.file_names[image]
         caption = f"{name}: {reason}; {_summary(run, errors[kind], image)}."
         images.append(DrawnImage(name=name, caption=caption, markup=draw(pixels, outlines, name=name)))
+        if sum(len(drawn.markup) for drawn in images) > MOST_MARKUP:
+            images.pop()
+            break
     return Choice(images=tuple(images), why=why, legend=legend([*_RIGHT.items(), *MEANINGS.items()]))
 
 
@@ -130,7 +136,7 @@ def _distance(record: Record, judged: Record) -> float:
 
 
 def _change(change: ImageChange, of: str) -> str:
-    return f"{of} AP {change.old:.1f} \N{RIGHTWARDS ARROW} {change.new:.1f}"
+    return f"{of} AP from {change.old:.1f} to {change.new:.1f}"
 
 
 def _cost_of_images(run: ScoredRun, errors: DetectionErrors) -> Floats:

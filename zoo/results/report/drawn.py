@@ -25,8 +25,17 @@ Pixels = npt.NDArray[np.uint8]
 LONG_SIDE = 480
 """Pixels of the longer side of a drawing."""
 
-MOST_BYTES = 28_000
+MOST_BYTES = 24_000
 """Of a JPEG: six of them, as text and with their outlines, leave room on a page of 400 kB."""
+
+MOST_LABELS = 20
+"""More than these are not read: then hits have none."""
+
+_LETTER, _LINE = 6.8, 13
+"""Pixels that a letter of a label is wide, at most, and that its line is high."""
+
+_ROWS_TRIED = 6
+"""Lines below its own that a label moves to where another one is."""
 
 _ENCODINGS = ((480, 75), (480, 60), (480, 45), (400, 40), (320, 35), (240, 30), (160, 20))
 """Longer side and quality, the best first: the first that is small enough is taken."""
@@ -100,17 +109,15 @@ def draw(pixels: Pixels, outlines: Sequence[Outline], *, name: str) -> str:
     scale = LONG_SIDE / max(height, width)
     shown_width, shown_height = round(width * scale), round(height * scale)
     jpeg = base64.b64encode(_jpeg(pixels)).decode("ascii")
-    labels: list[tuple[float, float]] = []
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {shown_width} {shown_height}" width="{shown_width}" '
         f'height="{shown_height}" role="img" aria-label="{escape(_alternative(outlines, name))}" '
-        'style="max-width:100%;height:auto" font-family="sans-serif" font-size="12" font-weight="600">'
+        'font-family="sans-serif" font-size="12" font-weight="600">'
         f'<image href="data:image/jpeg;base64,{jpeg}" width="{shown_width}" height="{shown_height}" '
         'preserveAspectRatio="none"/>'
     )
     shapes = [_shape(outline, scale) for outline in outlines]
-    texts = [_label(outline, scale, (shown_width, shown_height), labels) for outline in outlines]
-    return "".join([opening, *shapes, *texts, "</svg>"])
+    return "".join([opening, *shapes, *_labels(outlines, scale, (shown_width, shown_height)), "</svg>"])
 
 
 def legend(meanings: Sequence[tuple[str, str]]) -> str:
@@ -129,7 +136,7 @@ def legend(meanings: Sequence[tuple[str, str]]) -> str:
     height = 20 * len(meanings) + 4
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height}" width="620" height="{height}" role="img" '
-        'aria-label="what the lines of the drawn images mean" style="max-width:100%;height:auto" '
+        'aria-label="what the lines of the drawn images mean" '
         f'font-family="sans-serif" font-size="13">{"".join(rows)}</svg>'
     )
 
@@ -175,34 +182,54 @@ def _path(outline: Outline, scale: float) -> str:
     """Of a mask its contours, of anything else its box, as SVG path data."""
     contours = [] if outline.mask is None else _contours(outline.mask, scale)
     if contours:
-        return "".join(f"M{' '.join(f'{x:g} {y:g}' for x, y in points)}Z" for points in contours)
+        return "".join(_closed(points) for points in contours)
     x, y, width, height = (side * scale for side in outline.box)
     return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}Z"
 
 
-def _contours(mask: Rle, scale: float) -> list[list[tuple[float, float]]]:
+def _closed(points: npt.NDArray[np.int32]) -> str:
+    """A polygon (N, 2) as path data, each corner by its distance from the one before."""
+    steps = np.diff(points, axis=0, prepend=0).tolist()
+    return f"m{' '.join(f'{x} {y}' for x, y in steps)}z".replace(" -", "-")
+
+
+def _contours(mask: Rle, scale: float) -> list[npt.NDArray[np.int32]]:
     """The outlines of a mask's pieces, in pixels of the drawing; specks are left out."""
     bitmap = decode(mask)
     size = round(bitmap.shape[1] * scale), round(bitmap.shape[0] * scale)
     shown = cv2.resize(bitmap * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) >= 128
     found, _ = cv2.findContours(shown.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     simple = [cv2.approxPolyDP(contour, 1.0, closed=True).reshape(-1, 2) for contour in found]
-    return [[(float(x), float(y)) for x, y in points] for points in simple if len(points) > 2]
+    return [points.astype(np.int32) for points in simple if len(points) > 2]
 
 
-def _label(outline: Outline, scale: float, size: tuple[int, int], placed: list[tuple[float, float]]) -> str:
-    """Kind, class and score of a detection, kind and class of a missed object, inside the drawing."""
+def _labels(outlines: Sequence[Outline], scale: float, size: tuple[int, int]) -> list[str]:
+    """Kind, class and score of what is drawn, errors first; where there is no room the line itself has to do."""
+    labelled = [outline for outline in outlines if outline.kind not in ("hit", "object")]
+    hits = [outline for outline in outlines if outline.kind == "hit"]
+    if len(labelled) + len(hits) <= MOST_LABELS:
+        labelled += hits
+    taken: list[tuple[float, float, float]] = []  # left, right, baseline
+    return [text for outline in labelled if (text := _label(outline, scale, size, taken))]
+
+
+def _label(
+    outline: Outline, scale: float, size: tuple[int, int], taken: list[tuple[float, float, float]]
+) -> str | None:
+    """The label of an outline, inside the drawing and beside the others; None where there is no room."""
     style = STYLES[outline.kind]
-    if outline.kind == "object":
-        return ""
     score = "" if outline.score is None else f" {outline.score:.2f}"
     words = outline.name + score if outline.kind == "hit" else f"{style.short}: {outline.name}{score}"
-    x = min(max(outline.box[0] * scale + 2, 2.0), max(2.0, size[0] - 6.6 * len(words)))
+    width = _LETTER * len(words)
+    x = min(max(outline.box[0] * scale + 2, 2.0), max(2.0, size[0] - width))
     y = min(max(outline.box[1] * scale - 4, 12.0), size[1] - 4.0)
-    while any(abs(y - other_y) < 12 and abs(x - other_x) < 60 for other_x, other_y in placed) and y + 13 < size[1]:
-        y += 13  # below the label that is there already
-    placed.append((x, y))
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{style.colour}" stroke="#000" stroke-width="3" stroke-opacity=".8" '
-        f'paint-order="stroke" aria-hidden="true">{escape(words)}</text>'
-    )
+    for row in range(_ROWS_TRIED):
+        place = y + row * _LINE
+        apart = all(right <= x or x + width <= left or abs(place - other) >= _LINE for left, right, other in taken)
+        if apart and place < size[1]:
+            taken.append((x, x + width, place))
+            return (
+                f'<text x="{x:.1f}" y="{place:.1f}" fill="{style.colour}" stroke="#000" stroke-width="3" '
+                f'stroke-opacity=".8" paint-order="stroke" aria-hidden="true">{escape(words)}</text>'
+            )
+    return None

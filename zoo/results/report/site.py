@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import Entry, read_entries
 from zoo.errors import ZooError
+from zoo.fetch.cache import progress
 from zoo.files import result_errors, write_atomically
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
@@ -84,8 +85,10 @@ def render_site(records: Sequence[Record], entries: Mapping[str, Entry], view: V
     environment = _environment()
     index, entry = environment.get_template("index.html"), environment.get_template("entry.html")
     pages = {"index.html": index.render(root="", **index_context(contents, protocols_of(records)))}
-    for page in contents.pages:
-        pages[f"entries/{page.file}"] = entry.render(root="../", **entry_context(contents, page, view))
+    with progress("pages", total=len(contents.pages), unit="pages") as bar:
+        for page in contents.pages:
+            pages[f"entries/{page.file}"] = entry.render(root="../", **entry_context(contents, page, view))
+            bar.update()
     return pages
 
 

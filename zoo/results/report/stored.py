@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,16 +95,22 @@ class DataFinder:
 
     def _find(self, data: DataRecord, annotations: str) -> tuple[Path, CocoGroundTruth]:
         """The folder that has the annotations of a run, and what they say. Raises DataError."""
-        split, cached = (data.name, data.split), local_root(data.name, data.split)
-        for root in (*self.roots, *([] if cached is None else [cached])):
+        for root in self._folders(data):
             try:
-                loaded = self._load(root, annotations, split)
+                loaded = self._load(root, annotations, (data.name, data.split))
             except DataError:
                 continue
             if loaded.sha256 == data.annotations_sha256:
                 return root, loaded
         message = f"{annotations} of {data.name} {data.split}, sha256 {data.annotations_sha256[:8]}, is not here"
-        raise DataError(message, next_step="name the folder of the data with `zoo report --data DIR`")
+        raise DataError(message, next_step="name the folder of the data with --data DIR")
+
+    def _folders(self, data: DataRecord) -> Iterator[Path]:
+        """Where data may lie; the cache last, as the embedded data set is drawn there when it is asked for."""
+        yield from self.roots
+        cached = local_root(data.name, data.split)
+        if cached is not None:
+            yield cached
 
     def _load(self, root: Path, annotations: str, split: tuple[str, str]) -> CocoGroundTruth:
         path = root / annotations

@@ -54,7 +54,7 @@ def nothing_measured(now: Results) -> Iterator[Failure]:
     found = "no row was measured"
     others = [record.label for record in now.everything if record.status == "measured"]
     if others:
-        found += f"; of its runs {len(others)} are not of a whole row by its own settings ({others[0]})"
+        found += f"; {len(others)} of what was measured is no whole row by its own settings: {others[0]}"
     step = "look at what the sweep says of each row"
     yield Failure(cause=Cause.NOTHING_MEASURED, subject=str(now.folder), message=found, next_step=step)
 
@@ -62,16 +62,16 @@ def nothing_measured(now: Results) -> Iterator[Failure]:
 def stale_tables(committed: Path) -> Iterator[Failure]:
     """Committed tables that are not what the committed records and the present catalogue say."""
     folder, different = current_folder(committed), check_tables(committed)
-    step = "write them anew (`zoo table`), look at what that changes, and commit it"
-    if different and not folder.is_dir():
+    if not different:
+        return
+    if folder.is_dir():
+        message = f"not what the committed records say: {', '.join(path.name for path in different)}"
+    else:
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         found = f"the committed ones are of {', '.join(others)}" if others else "none is committed"
-        message = f"no table of the present catalogue, version {folder.name}: {found}"
-        yield Failure(cause=Cause.STALE_TABLE, subject="tables", message=message, next_step=step)
-        return
-    for path in different:
-        subject, message = path.relative_to(committed).as_posix(), "not what the committed records say"
-        yield Failure(cause=Cause.STALE_TABLE, subject=subject, message=message, next_step=step)
+        message = f"there is none of the present catalogue: {found}"
+    step = "write them anew (`zoo table`), look at what that changes, and commit it"
+    yield Failure(cause=Cause.STALE_TABLE, subject=f"tables/{folder.name}", message=message, next_step=step)
 
 
 def nothing_to_compare(now: Results, then: Results) -> Iterator[Failure]:
@@ -120,7 +120,7 @@ def lost_rows(
             yield Failure(cause=Cause.LOST_ROW, subject=attempt.label, message=message, next_step=step)
     for name in _without_a_run(now, entries):
         if name in then.entries:
-            message = "committed as measured, and its run left no record now"
+            message = "committed as measured, and now without a record of the whole row"
             step = "look at what the sweep says of it"
             yield Failure(cause=Cause.LOST_ROW, subject=name, message=message, next_step=step)
     for old, new in pairs:
@@ -232,14 +232,17 @@ def new_failures(now: Results, then: Results) -> Iterator[Failure]:
         yield Failure(cause=Cause.NEW_ALARM, subject=attempt.label, message=message, next_step=step)
 
 
-def unmeasured_as_before(now: Results, then: Results, entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence on every row that could be measured neither then nor now."""
+def not_committed(now: Results, then: Results, entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence on every row that has no committed record, measured now or not."""
+    for key, records in now.rows.items():
+        if key not in then.rows:
+            yield f"{records[0].label}: measured, and no record of it is committed"
     for key, attempt in now.attempts.items():
         if key not in then.rows and attempt.status == "blocked":
             yield f"{attempt.label}: blocked, and no record of it is committed: {attempt.reason}"
     for name in _without_a_run(now, entries):
         if name not in then.entries:
-            yield f"{name}: its run left no record, and none is committed"
+            yield f"{name}: no record of the whole row, and none is committed"
 
 
 def _without_a_run(now: Results, entries: Sequence[Entry]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from zoo.results.cells import markdown_table
 from zoo.results.diff import render_diff
 from zoo.results.verify.comparison import Comparison, number
 from zoo.results.verify.verification import Verification
@@ -32,7 +33,7 @@ def render(verification: Verification) -> str:
     if moved:
         parts += ["#### Numbers that are not the committed ones", _table([_line(item) for item in moved])]
     if verification.notes:
-        parts.append(_folded("What was seen besides", "\n".join(f"- {_cell(note)}" for note in verification.notes)))
+        parts.append(_folded("What was seen besides", "\n".join(f"- {_plain(note)}" for note in verification.notes)))
     if verification.published:
         parts.append(_folded("Measured beside published", render_diff(verification.published)))
     return _bounded("\n\n".join(parts) + "\n")
@@ -66,11 +67,9 @@ def _folded(title: str, text: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table([{name: _plain(text) for name, text in row.items()} for row in rows])
 
 
-def _cell(text: str) -> str:
-    """A text on one line, without what ends a cell or opens a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _plain(text: str) -> str:
+    """A text on one line, that opens no tag."""
+    return " ".join(text.split()).replace("<", "&lt;")

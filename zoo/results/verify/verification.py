@@ -28,7 +28,7 @@ class Verification:
         asked: number of rows that were to be measured.
         measured: records of those that were, machine by machine, in catalogue order.
         failures: every reason why the committed results do not hold; none where they do.
-        notes: sentences on what was seen besides: rows that can be measured neither then nor now, known alarms.
+        notes: sentences on what was seen besides: rows without a committed record, known alarms.
         comparisons: measured numbers beside committed ones.
         published: measured numbers beside published ones.
     """
@@ -102,7 +102,7 @@ def verify(measured: Path, committed: Path, entries: Sequence[Entry]) -> Verific
         asked=len(entries),
         measured=now.measured,
         failures=failures,
-        notes=[*checks.unmeasured_as_before(now, then, entries), *checks.known_alarms(alarms_now, alarms_then, then)],
+        notes=[*checks.not_committed(now, then, entries), *checks.known_alarms(alarms_now, alarms_then, then)],
         comparisons=comparisons,
         published=published,
     )
