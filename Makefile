@@ -112,7 +112,7 @@ ci-results: $(READY) ## measure rows again and hold them against results/, as th
 	@set -f; $(BIN)/zoo verify $(CI_DIR)/results $$ENTRIES --markdown $(CI_DIR)/results.md
 
 .PHONY: report
-report: $(READY) ## the static HTML page under results/report
+report: $(READY) ## the report under results/report: HTML pages that open from disk
 	@$(BIN)/zoo report
 
 .PHONY: gpu-check

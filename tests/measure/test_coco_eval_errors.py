@@ -248,3 +248,15 @@ def test_a_whole_set_has_the_numbers_of_the_authors_toolbox(tmp_path: Path) -> N
     assert errors.counts == counts
     assert errors.ap50 == pytest.approx(50.650, abs=5e-4)
     assert errors.cost == pytest.approx(dict(zip(ERROR_KINDS, costs, strict=True)), abs=5e-4)
+
+
+def test_an_error_is_about_the_nearest_object() -> None:
+    apart = [(0, 0, 100, 100), (100, 0, 100, 100)]
+    between = [(40, 0, 100, 100), (60, 0, 100, 100), (50, 0, 100, 100)]  # IoU 0.43 and 0.25, and equal ones
+    errors = find_errors(truth(apart), found(between, [0.9, 0.8, 0.7]))
+    assert kinds(errors) == ["localisation"] * 3
+    assert errors.target.tolist() == [0, 1, 0], "the first of equals"
+    of_others = [(30, 0, 100, 100), (70, 0, 100, 100)]  # IoU 0.54
+    errors = find_errors(truth(apart, category_ids=(1, 2)), found(of_others, [0.9, 0.8], category_ids=2))
+    assert kinds(errors) == ["classification"] * 2
+    assert errors.target.tolist() == [0, 1]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_up import make_catalogue, make_entry, make_record
 from pages import Page, dead_links, read_site
@@ -17,6 +18,7 @@ from zoo.results.ledger import Ledger
 from zoo.results.record import LoadReport, Record
 from zoo.results.report.contents import file_names
 from zoo.results.report.detections import DetectionView, DrawnImage, ErrorLine, ErrorTable, PrCurves
+from zoo.results.report.drawn import Outline, draw, legend
 from zoo.results.report.site import render_site, write_report
 from zoo.runtime.provenance import Code
 from zoo.schema import plain
@@ -126,6 +128,8 @@ def test_trainings_are_one_row_over_their_seeds(results: Path) -> None:
     text = entry(results, "mmdet_a_trained_3_seeds")
     assert "box AP AP points 37.4 37.500 ± 0.300 +0.100 NUMERIC h200-sxm trained here, 3 seeds: within ±1.54" in text
     assert "seed 0, 1, 2" in text
+    assert "Each seed seed box AP 0 37.20 1 37.50 2 37.80" in text
+    assert "noise floor" not in text, "the spread over seeds counts"
     assert "It is a run of mmdet_a ." in text
     html = (results / "report" / "index.html").read_text(encoding="utf-8")
     assert html.count('<line class="draw"') == 3, "a stroke each seed"
@@ -167,8 +171,22 @@ def test_an_entry_shows_facts_and_every_number(results: Path) -> None:
     assert f"sha256 {'0' * 64}, evidence: published prefix" in text
     assert "coco2017, val2017, images: 5000, the whole split" in text
     assert "commit 6ff6315a+dirty" in text
+    assert "noise floor box AP 0.050 (where none was measured)" in text
     assert "accuracy 1 2026-01-01T00:00:00+00:00 1.0 6ff6315a+dirty" in text
     assert f"person 52.3 dog {ABSENT}" in text
+
+
+def test_a_measured_noise_floor_is_shown_as_such(results: Path) -> None:
+    add(results, "mmdet_e", measured={"box_AP": 37.41, "noise": {"floor": {"box_AP": 0.021}}})
+    assert "noise floor box AP 0.021 (measured)" in entry(results, "mmdet_e")
+
+
+def test_a_split_that_is_taken_as_another_is_named(results: Path) -> None:
+    record = make_record("mmdet_e")
+    assert record.data
+    record.data.equivalent, record.data.evidence = "minival2014", "the same 5,000 images"
+    Ledger(results).file(record)
+    assert "taken as minival2014, the same 5,000 images" in entry(results, "mmdet_e")
 
 
 def test_an_entry_shows_its_parts(results: Path) -> None:
@@ -202,7 +220,7 @@ def test_a_stopped_run_says_why_and_what_next(results: Path) -> None:
 
 
 def test_attempts_stand_beside_the_row(results: Path) -> None:
-    add(results, "mmdet_a", status="failed", reason="the disk is full")
+    add(results, "mmdet_a", status="failed", reason="the disk is full", finished="2026-01-02T00:00:00+00:00")
     add(results, "mmdet_a", measured={"box_AP": 36.1}, weights="1" * 64, hash_evidence="other weights")
     add(results, "mmdet_a", measured={"box_AP": 30.0}, images=7, partial=True, conditions=("data.limit=7",))
     text = entry(results, "mmdet_a")
@@ -292,6 +310,8 @@ def test_commands_name_weights_and_data_of_ones_own(results: Path) -> None:
 
 # --- what a record says is text ---------------------------------------------------------------------
 
+PIXELS = np.zeros((24, 32, 3), dtype=np.uint8)
+
 HOSTILE = (
     "</script></style></title><script>alert(1)</script><img src=x onerror=alert(1)><!-- \" ' ` & {{ 7*7 }} javascript:x"
 )
@@ -343,12 +363,14 @@ def site_saying(text: str) -> dict[str, str]:
             record.checkpoint.url = "https://example.org"
             record.checkpoint.load_report = LoadReport(loaded=1, dropped={"why": ["key"]}, fresh={"why": 2})
     read_back = [schema_record(hostile(plain(record), text)) for record in records]
+    outline = Outline(kind="hit", name=text, box=(1.0, 2.0, 9.0, 9.0), score=0.5, note=text)
     line = ErrorLine(kind=text, meaning=text, count=1, cost=1.0)
     view = DetectionView(
         curves=(PrCurves(of=text, mean={text: CURVE}, per_class={text: CURVE}),),
         errors=(ErrorTable(of=text, ap50=1.0, hits=1, lines=(line,)),),
-        images=(DrawnImage(name=text, caption=text, markup="<svg></svg>"),),
+        images=(DrawnImage(name=text, caption=text, markup=draw(PIXELS, [outline], name=text)),),
         chosen=text,
+        legend=legend([("hit", text)]),
         missing=text,
     )
     return render_site(read_back, {"mmdet_a": own}, lambda _: view)
@@ -369,7 +391,7 @@ def test_what_a_record_says_is_text() -> None:
         assert page.structure == Page(plain_text).structure, "the same elements with the same attributes"
         assert page.scripts == [script]
         assert not [name for name, _ in page.attributes if name.startswith("on") or name == "style"]
-        assert not [link for link in page.links if ":" in link]
+        assert not [link for link in page.links if ":" in link and not link.startswith("data:image/jpeg;base64,")]
         assert "alert(1)" in page.text
         assert "{{ 7*7 }}" in page.text
 
@@ -394,11 +416,23 @@ def test_the_pages_need_nothing_else(results: Path) -> None:
 
 
 def test_no_two_pages_share_a_file() -> None:
-    names = file_names(["a_b", "a b", "A_B", "...", "x" * 300])
-    assert names["a_b"] == "a_b.html"
-    assert len({name.casefold() for name in names.values()}) == 5
-    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.html", name) for name in names.values())
-    assert max(map(len, names.values())) < 140
+    names = file_names(["a_b", "a b", "A_B", "...", "x" * 300, "a_b"])
+    assert names[0] == "a_b.html"
+    assert len({name.casefold() for name in names}) == 6
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.html", name) for name in names)
+    assert max(map(len, names)) < 140
+
+
+def test_runs_of_one_name_are_on_a_page_for_each_row(results: Path) -> None:
+    add(results, "mmdet_b", name="mine", hardware="cpu", measured={"box_AP": 37.41})
+    add(results, "paddle_a", name="mine", measured={"box_AP": 30.0})
+    add(results, "mmdet_a", name="mmdet_b", measured={"box_AP": 20.0})
+    site = read_site(write_report(results).parent)
+    assert dead_links(site) == []
+    mine = [page.text for name, page in site.items() if name.startswith("entries/mine")]
+    assert ["It is a run of mmdet_b ." in text for text in mine].count(True) == 1
+    assert ["It is a run of paddle_a ." in text for text in mine].count(True) == 1
+    assert "20.00" not in site["entries/mmdet_b.html"].text or "link dead" not in site["entries/mmdet_b.html"].text
 
 
 # --- the files --------------------------------------------------------------------------------------

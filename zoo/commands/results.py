@@ -80,7 +80,7 @@ COMMANDS = (
     Command(
         name="report",
         theme="results",
-        about="write a static HTML page with plots from the records",
+        about="write the report of the records: HTML pages that open from disk",
         run=_report,
         arguments=_report_arguments,
     ),

@@ -279,7 +279,7 @@ class RunSettings:
             overrides: what the command line said, as `key=value`.
             run_dir: folder of this run.
             default_results: used where `results.dir` is null.
-            own: that of the row itself, for the same kind of run; None composes it.
+            own: that of the row itself, for the same kind of run; None composes it. See `is_of_the_row`.
 
         Raises:
             UsageError: a value that nothing can be done with, of which the message names the key; or the name is
@@ -313,7 +313,8 @@ class RunSettings:
             results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )
-        Ledger(settings.results_dir).refuse_taken_name(settings.new_record(), asked.checkpoint.path)
+        if asked.name is not None:
+            Ledger(settings.results_dir).refuse_taken_name(settings.new_record(), asked.checkpoint.path)
         return settings
 
     def new_record(self) -> Record:
@@ -332,6 +333,14 @@ class RunSettings:
             seed=self.asked.seed,
             name=self.asked.name,
         )
+
+
+def is_of_the_row(overrides: Iterable[str]) -> bool:
+    """Whether what was composed with some overrides is the row's own composition, so that it need not be made twice.
+
+    The device is no part of that: it is known when the run begins.
+    """
+    return not any(_matters(override, training=True) for override in overrides if not override.startswith("device="))
 
 
 def _without_folders(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

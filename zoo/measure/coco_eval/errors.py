@@ -122,7 +122,7 @@ def find_errors(
     wrong = np.flatnonzero(found == _NO_OBJECT)
     wrong = wrong[order_by(oracle.image[wrong])]
     kind = np.where(found >= 0, HIT, NOT_COUNTED)
-    kind[wrong], about = _sort(_near(ground_truth, detections, oracle, wrong, iou_type), found, len(wrong))
+    kind[wrong], about = _sort(_near(ground_truth, detections, oracle, wrong, iou_type), len(wrong))
     target = np.maximum(found, -1)
     target[wrong] = about
     missed = ~ground_truth.is_crowd
@@ -177,23 +177,20 @@ def _near(
     return _NearPairs(pairs=pairs, is_same=is_same)
 
 
-def _sort(near: _NearPairs, found: Ints, rows: int) -> tuple[Ints, Ints]:
+def _sort(near: _NearPairs, rows: int) -> tuple[Ints, Ints]:
     """The kind of each false positive (N,), and the object that it is about, -1 for none.
 
     Args:
         near: the objects near them.
-        found: (D,), the objects that detections have.
         rows: number of false positives.
     """
     pairs = near.pairs
     same, same_iou = _nearest(pairs, near.is_same, rows)
     other, other_iou = _nearest(pairs, ~near.is_same, rows)
-    duplicate = np.zeros(rows, dtype=bool)
-    duplicate[pairs.detection[near.is_same & (pairs.iou >= HIT_IOU) & np.isin(pairs.target, found)]] = True
     tests: dict[ErrorKind, Bools] = {
         "localisation": (same >= 0) & (same_iou < HIT_IOU),
         "classification": other_iou >= HIT_IOU,
-        "duplicate": duplicate,
+        "duplicate": same_iou >= HIT_IOU,  # it would be a hit, had not another detection the object
         "background": (same < 0) & (other < 0),
     }
     which = [ERROR_KINDS.index(name) for name in tests]

@@ -7,9 +7,10 @@ module only puts them in order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from zoo.catalog.entry import METRICS, Entry
 from zoo.measure.measurement import measurements
@@ -112,6 +113,7 @@ class Page:
         file: name of its file.
         name: entry that it is of.
         zoo: published collection.
+        is_the_row: whether it is the page of the entry itself.
         entry: that entry; None where it has left the catalogue.
         runs: what was measured, a machine after the other; none where nobody tried.
     """
@@ -120,13 +122,9 @@ class Page:
     file: str
     name: str
     zoo: str
+    is_the_row: bool
     entry: Entry | None
     runs: tuple[Run, ...]
-
-    @property
-    def is_the_row(self) -> bool:
-        """Whether it is the page of the entry itself."""
-        return self.label == self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,41 +167,54 @@ def gather_contents(records: Sequence[Record], entries: Mapping[str, Entry]) -> 
         UsageError: one measurement occurs in two versions, or a zoo's list of switches is faulty.
     """
     evidence = gather_evidence(records, entries)
-    runs: dict[str, list[Run]] = {name: [] for name in entries}
-    of_label = {name: (name, entry.zoo) for name, entry in entries.items()}
+    runs: dict[_Place, list[Run]] = {_place(name, entry.zoo, name): [] for name, entry in entries.items()}
     trials = set(map(id, trials_among(records)))
     for run in _runs([record for record in records if id(record) not in trials], entries, evidence):
-        called = label(run.record)
-        runs.setdefault(called, []).append(run)
-        of_label.setdefault(called, (run.record.entry, run.record.zoo))
-    ordered = sorted(runs, key=lambda called: _place(*of_label[called], called))
-    files = file_names([*entries, *(called for called in ordered if called not in entries)])
-    pages = []
-    for called in ordered:
-        name, zoo = of_label[called]
-        pages.append(
-            Page(
-                label=called, file=files[called], name=name, zoo=zoo, entry=entries.get(name), runs=tuple(runs[called])
-            )
+        record, entry = run.record, entries.get(run.record.entry)
+        zoo = entry.zoo if entry else record.zoo
+        place = _place(record.entry, zoo, label(record), named=record.name is not None)
+        runs.setdefault(place, []).append(run)
+    ordered = sorted(runs)
+    files = file_names([place.label for place in ordered])
+    pages = [
+        Page(
+            label=place.label,
+            file=file,
+            name=place.name,
+            zoo=place.zoo,
+            is_the_row=not place.apart,
+            entry=entries.get(place.name),
+            runs=tuple(runs[place]),
         )
+        for place, file in zip(ordered, files, strict=True)
+    ]
     return Contents(pages=tuple(pages), entries=entries, evidence=evidence)
 
 
-def _place(name: str, zoo: str, called: str) -> tuple[object, ...]:
-    """Sorts pages as the catalogue has its rows; what was measured of a row under another label comes behind it."""
-    return (*catalogue_key(zoo, name), called != name, called)
+class _Place(NamedTuple):
+    """What runs of one page share; sorts pages as the catalogue has its rows, other labels behind their row."""
+
+    rank: tuple[int, str, str]
+    zoo: str
+    name: str
+    apart: bool
+    label: str
 
 
-def file_names(labels: Iterable[str]) -> dict[str, str]:
-    """Label -> name of a file, no two of which a file system takes for one; earlier labels keep the plain one."""
-    found: dict[str, str] = {}
+def _place(name: str, zoo: str, called: str, *, named: bool = False) -> _Place:
+    return _Place(catalogue_key(zoo, name), zoo, name, named or called != name, called)
+
+
+def file_names(labels: Sequence[str]) -> list[str]:
+    """The name of a file for each of some labels, no two of which a file system takes for one."""
+    found: list[str] = []
     taken: set[str] = set()
-    for called in labels:
+    for place, called in enumerate(labels):
         name = bounded(re.sub(r"[^A-Za-z0-9._-]+", "_", called).strip("_.") or "row")
         if name.casefold() in taken:
-            name = f"{name}-{digest(called)[:8]}"
+            name = f"{name}-{digest([called, place])[:8]}"
         taken.add(name.casefold())
-        found[called] = f"{name}.html"
+        found.append(f"{name}.html")
     return found
 
 

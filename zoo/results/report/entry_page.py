@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from zoo.catalog.switches import read_switches
-from zoo.measure.measurement import measurements
+from zoo.measure.measurement import measurement, measurements
 from zoo.results.diff import Row
+from zoo.results.evidence import architecture_key
 from zoo.results.explain import Explanation, explanation_rows
 from zoo.results.ladder import digits, source_of
 from zoo.results.record import Record
 from zoo.results.report.composition import composition_of
-from zoo.results.report.contents import BLANK, Contents, Number, Page, Run
+from zoo.results.report.contents import ACCURACY, BLANK, Contents, Number, Page, Run
 from zoo.results.report.detections import DetectionView
 from zoo.results.report.facts import command_for, command_of, facts_of, key_groups, parts_of
-from zoo.results.seeds import spread
+from zoo.results.seeds import per_seed, spread
+from zoo.results.trials import ACCURACY as TRIED
 from zoo.terminal import ABSENT
 
 View: TypeAlias = Callable[[Record], DetectionView]
@@ -36,6 +38,7 @@ class Section:
         to_explain: whether a difference waits for an explanation, and nothing was tried.
         classes: name -> AP of each kind.
         kinds: the kinds of AP that classes have.
+        seeds: of a training over several seeds: seed -> AP metric -> value, as text.
         facts: name -> value.
         parts: where the measurements come from.
         keys: the load report.
@@ -51,6 +54,7 @@ class Section:
     to_explain: bool
     classes: Mapping[str, Mapping[str, Number]]
     kinds: Sequence[str]
+    seeds: Mapping[str, Mapping[str, str]]
     facts: Mapping[str, str]
     parts: Sequence[Any]
     keys: Sequence[Any]
@@ -137,7 +141,8 @@ def _section(contents: Contents, page: Page, run: Run, place: int, view: View | 
         to_explain=explanation is not None and explanation.is_off and not explanation.trials,
         classes=classes,
         kinds=list(dict.fromkeys(kind for values in classes.values() for kind in values)),
-        facts=facts_of(run),
+        seeds=_seeds(record),
+        facts=facts_of(run) | _noise(contents, page, record),
         parts=parts_of(record),
         keys=key_groups(report) if report else [],
         command=command_of(record),
@@ -175,6 +180,36 @@ def _classes(record: Record) -> dict[str, dict[str, Number]]:
             shown = Number(f"{value:.1f}", float(value)) if isinstance(value, int | float) else BLANK
             found.setdefault(name, {})[metric.replace("_", " ")] = shown
     return found
+
+
+def _seeds(record: Record) -> dict[str, dict[str, str]]:
+    """Seed -> AP metric -> value of each seed of a training; nothing where there is one seed alone."""
+    seeds = (record.protocol.training or {}).get("seeds") if record.trained else None
+    if not isinstance(seeds, Sequence):
+        return {}
+    metrics = [metric for metric in measurement(TRIED).metrics if spread(record, metric) is not None]
+    values = {metric: per_seed(record, metric) for metric in metrics}
+    return {
+        str(seed): {metric.replace("_", " "): f"{values[metric][i]:.2f}" for metric in metrics}
+        for i, seed in enumerate(seeds)
+    }
+
+
+def _noise(contents: Contents, page: Page, record: Record) -> dict[str, str]:
+    """The noise floor that the verdicts on AP allow for; nothing where they allow for something else."""
+    if page.entry is None or record.trained or record.status != "measured":
+        return {}
+    known = contents.evidence.noise.get(architecture_key(record, page.entry), {})
+    floors = {
+        metric: contents.evidence.noise_of(record, page.entry, metric)
+        for metric in ACCURACY
+        if record.number(metric) is not None
+    }
+    texts = [
+        f"{ACCURACY[metric]} AP {floor:.3f} ({'measured' if metric in known else 'where none was measured'})"
+        for metric, floor in floors.items()
+    ]
+    return {"noise floor": ", ".join(texts)} if texts else {}
 
 
 def _judged(sections: Sequence[Section]) -> Iterator[Judged]:

@@ -33,6 +33,7 @@ def facts_of(run: Run) -> dict[str, str]:
     if data := record.data:
         part = "part of the split" if data.partial else "the whole split"
         found["data"] = [data.name, data.split, _labelled("images:", data.images), part, data.difference]
+        found["taken as"] = [data.equivalent, data.evidence]
         found["annotations sha256"] = [data.annotations_sha256]
     if hardware := record.hardware:
         versions = [f"{name} {value}" for name, value in plain(hardware.software).items() if value and name != "os"]

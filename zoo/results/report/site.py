@@ -84,10 +84,10 @@ def render_site(records: Sequence[Record], entries: Mapping[str, Entry], view: V
     contents = gather_contents(records, entries)
     environment = _environment()
     index, entry = environment.get_template("index.html"), environment.get_template("entry.html")
-    pages = {"index.html": index.render(root="", **index_context(contents, protocols_of(records)))}
-    with progress("pages", total=len(contents.pages), unit="pages") as bar:
+    pages = {"index.html": index.render(**index_context(contents, protocols_of(records)))}
+    with progress("report", total=len(contents.pages), unit="pages") as bar:
         for page in contents.pages:
-            pages[f"entries/{page.file}"] = entry.render(root="../", **entry_context(contents, page, view))
+            pages[f"entries/{page.file}"] = entry.render(**entry_context(contents, page, view))
             bar.update()
     return pages
 
