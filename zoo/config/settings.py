@@ -185,6 +185,8 @@ class Settings:
         batch_size: images at a time; "auto" is 1, what the zoos publish, or the recipe's in training.
         seed: seed of every random generator.
         workers: processes that decode images; 0 decodes in the main one; "auto" depends on the device.
+        image_cache_gb: GB of the disk in which decoded and resized images are kept for the runs that follow; null
+            keeps none.
         evaluator: "vectorized" (our own) or "pycocotools", which gives the same bits many times as slowly.
         checkpoint: weights.
         data: images.
@@ -202,6 +204,7 @@ class Settings:
     batch_size: Count | Auto = "auto"
     seed: Annotated[int, Minimum(0)] = 0
     workers: Annotated[int, Minimum(0)] | Auto = "auto"
+    image_cache_gb: Annotated[float, Minimum(0)] | None = None
     evaluator: Evaluator = "vectorized"
     checkpoint: CheckpointSettings
     data: DataSettings
