@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.files import LARGEST_JSON, read_json
+from zoo.files import LARGEST_JSON, read_json, remove_rests
 
 
 def test_json_is_read(tmp_path: Path) -> None:
@@ -46,3 +46,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     with pytest.raises(ValueError, match="not a regular file"):
         read_json(tmp_path / "a.json")
+
+
+def test_the_rest_of_a_killed_writer_goes_and_nothing_else(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in ("a.json", ".b.json.x1.part", "a.json.part", ".a.json.lock")]
+    for path in (*others, tmp_path / ".a.json.k2j3.part"):
+        path.write_text("", encoding="utf-8")
+    remove_rests(tmp_path / "a.json")
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from zoo.config.build import open_data, plan_batches, prepare
+from zoo.config.build import cached_transform, open_data, plan_batches, prepare
 from zoo.config.settings import RunSettings
 from zoo.config.weights import Weights
 from zoo.console import announce
@@ -77,10 +77,11 @@ def _subject(
 ) -> Subject:
     """What is measured: the detector on its images."""
     asked, truth = settings.asked, split.ground_truth
+    transform = cached_transform(settings, detector.transform)
     return Subject(
         detector=detector,
         fresh=weights.load,
-        dataset=ImageDataset(split.files, truth.image_ids.tolist(), truth.sizes, detector.transform),
+        dataset=ImageDataset(split.files, truth.image_ids.tolist(), truth.sizes, transform),
         ground_truth=truth,
         batches=plan_batches(settings.parts, detector.transform, split, settings.batch_size),
         precision=settings.precision,

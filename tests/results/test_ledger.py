@@ -397,3 +397,27 @@ def test_a_record_that_was_taken_away_since_it_was_listed(tmp_path: Path, monkey
 
     monkeypatch.setattr(Record, "read", forgotten)
     assert Ledger(tmp_path).records() == [second]
+
+
+def test_a_trial_that_was_measured_forgets_its_own_attempts_alone(tmp_path: Path) -> None:
+    mine, yours = ({"data": {"name": "folder", "root": root}} for root in ("mine", "yours"))
+    trial: dict[str, Any] = {"known": False, "data": "folder"}
+    for config, entry in ((mine, "mmdet_a"), (yours, "mmdet_b")):
+        Ledger(tmp_path).file(make_record(entry, status="failed", config=config, images=None))
+    Ledger(tmp_path).file(make_record("mmdet_b", config=mine, **trial))
+    assert files(tmp_path / "local" / MACHINE) == [
+        "mmdet_a+failed.json",
+        "mmdet_b+data-folder-mine.json",
+        "mmdet_b+failed.json",
+    ]
+    Ledger(tmp_path).file(make_record("mmdet_b", config=yours, **trial))
+    left = files(tmp_path / "local" / MACHINE)
+    assert left == ["mmdet_a+failed.json", "mmdet_b+data-folder-mine.json", "mmdet_b+data-folder-yours.json"]
+
+
+def test_the_rest_of_a_killed_writer_is_removed(tmp_path: Path) -> None:
+    path = Ledger(tmp_path).file(make_record()).path
+    rest = path.with_name(f".{path.name}.abc.part")
+    rest.write_text("{", encoding="utf-8")
+    Ledger(tmp_path).file(make_record())
+    assert not rest.exists()

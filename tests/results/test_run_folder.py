@@ -11,7 +11,7 @@ from made_up import make_record
 
 from zoo.errors import UsageError, ZooError
 from zoo.results.record import Record
-from zoo.results.run_folder import OUTPUTS, PREDICTIONS, RunFolders, taken
+from zoo.results.run_folder import OUTPUTS, PREDICTIONS, RunFolders, leave_standing, taken
 
 
 def test_what_an_earlier_run_left_is_gone_and_what_a_training_needs_stays(tmp_path: Path) -> None:
@@ -31,6 +31,20 @@ def test_what_an_earlier_run_left_is_gone_and_what_a_training_needs_stays(tmp_pa
         "record.json",
         "weights.pth",
     ]
+
+
+def test_a_record_that_stands_keeps_its_detections_and_no_others(tmp_path: Path) -> None:
+    record = make_record(measured={"box_AP": 37.4})
+    record.write(tmp_path / "record.json")
+    (tmp_path / PREDICTIONS).write_text("[]", encoding="utf-8")
+    more = make_record(measured={"box_AP": 37.4, "fps": 60.0})
+    leave_standing(tmp_path, more)
+    assert Record.read(tmp_path / "record.json") == more
+    assert (tmp_path / PREDICTIONS).is_file()
+    other = make_record(measured={"box_AP": 37.4}, finished="2026-02-02T00:00:00+00:00")
+    leave_standing(tmp_path, other)
+    assert Record.read(tmp_path / "record.json") == other
+    assert not (tmp_path / PREDICTIONS).exists()
 
 
 def test_a_second_run_is_refused_and_takes_nothing_away(tmp_path: Path) -> None:

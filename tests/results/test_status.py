@@ -90,3 +90,34 @@ def test_a_row_that_is_at_work(results: Path, tmp_path: Path) -> None:
             ("mmdet_c", f"in {single}"),
         ]
     assert running() == []
+
+
+def test_what_does_not_stand_any_more_is_stale_and_says_why(results: Path) -> None:
+    lines = row_status(results, read_entries(), lambda record: f"{record.entry}: torch 2.14 -> 2.15")
+    assert [line.state for line in lines] == ["failed", "stale", "blocked", "missing", "missing"]
+    assert (lines[1].reason, lines[1].next_step) == ("mmdet_a: torch 2.14 -> 2.15", "measure it anew with resume=true")
+
+
+def test_the_command_says_why(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["status", "mmdet_a", "--format", "json", "--results-dir", str(results)]
+
+    def state() -> list[tuple[str, str]]:
+        assert cli.main(command) == 0
+        return [(row["state"], row["reason"]) for row in json.loads(capsys.readouterr().out)]
+
+    found: dict[str, str] = {}
+    monkeypatch.setattr("zoo.config.remaining.stale_row", lambda *_: found)
+    assert state()[1] == ("done", "")
+    found["accuracy"] = "annotations"
+    assert state()[1] == ("stale", "annotations")
+
+
+def test_a_row_that_is_faulty_by_now_does_not_hide_the_others(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", "--format", "json", "--results-dir", str(results)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["failed", "stale", "blocked", "missing", "missing"]
+    assert rows[1]["reason"], "this made-up catalogue has rows that cannot be composed"

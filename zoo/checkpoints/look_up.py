@@ -17,9 +17,9 @@ from zoo.fetch.names import file_name
 from zoo.fetch.transport import RetryPolicy
 
 PATIENCE = RetryPolicy(
-    attempts=2, first_wait=1.0, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0, answer_timeout=8.0, total=25.0
+    attempts=2, first_wait=0.5, longest_wait=2.0, connect_timeout=4.0, read_timeout=5.0, answer_timeout=5.0, total=20.0
 )
-"""Half a minute for all rows: a host is waited for once, in parallel to the others."""
+"""Seconds for all rows together: hosts are asked at the same time, and each that says nothing is waited for once."""
 
 
 def lost_checkpoints(

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from zoo.catalog.entry import Entry
 from zoo.commands.command import Command, add_results_dir, add_which
 from zoo.commands.output import add_format, print_rows
 from zoo.commands.selection import select
 from zoo.errors import ZooError
+from zoo.fetch.cache import progress
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
 from zoo.results.status import row_status
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 
 def _status(options: argparse.Namespace) -> int:
-    lines = row_status(options.results_dir, select(options.which), partial(_why_stale, options.results_dir))
+    entries = select(options.which)
+    with progress("holding records against the present", total=len(entries), unit="rows") as bar:
+        lines = row_status(options.results_dir, _counted(entries, bar), partial(_why_stale, options.results_dir))
     rows = [
         {
             "entry": line.entry,
@@ -31,6 +40,12 @@ def _status(options: argparse.Namespace) -> int:
     if options.format == "table":
         _print_local(options, {line.entry for line in lines})
     return 0
+
+
+def _counted(entries: Sequence[Entry], bar: tqdm[Any]) -> Iterator[Entry]:
+    for entry in entries:
+        yield entry
+        bar.update()
 
 
 def _why_stale(results_dir: Path, record: Record) -> str | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zoo.checkpoints.contents import Contents
     from zoo.checkpoints.convert import LoadReport
-    from zoo.config.settings import DataSettings
+    from zoo.config.settings import DataSettings, RunSettings
     from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector
@@ -107,6 +107,18 @@ def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, b
     if rule is not None:
         batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
     return batching.plan(split.ground_truth.sizes, batch_size, whole=not split.partial)
+
+
+def cached_transform(settings: RunSettings, transform: Transform) -> Transform:
+    """A detector's preprocessing, with what it gives kept on the disk where `image_cache_gb` says so."""
+    size = settings.asked.image_cache_gb
+    if size is None:
+        return transform
+    from zoo.data.image_cache import CachedTransform, ImageCache
+    from zoo.fetch.cache import cache_root
+
+    cache = ImageCache(cache_root() / "images", int(size * 1e9))
+    return CachedTransform(transform, settings.parts["protocol"]["transform"], cache)
 
 
 def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str) -> LoadReport:

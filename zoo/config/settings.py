@@ -185,6 +185,8 @@ class Settings:
         batch_size: images at a time; "auto" is 1, what the zoos publish, or the recipe's in training.
         seed: seed of every random generator.
         workers: processes that decode images; 0 decodes in the main one; "auto" depends on the device.
+        image_cache_gb: GB of the disk in which decoded and resized images are kept for the runs that follow; null
+            keeps none.
         evaluator: "vectorized" (our own) or "pycocotools", which gives the same bits many times as slowly.
         checkpoint: weights.
         data: images.
@@ -202,6 +204,7 @@ class Settings:
     batch_size: Count | Auto = "auto"
     seed: Annotated[int, Minimum(0)] = 0
     workers: Annotated[int, Minimum(0)] | Auto = "auto"
+    image_cache_gb: Annotated[float, Minimum(0)] | None = None
     evaluator: Evaluator = "vectorized"
     checkpoint: CheckpointSettings
     data: DataSettings
@@ -276,7 +279,7 @@ class RunSettings:
             overrides: what the command line said, as `key=value`.
             run_dir: folder of this run.
             default_results: used where `results.dir` is null.
-            own: that of the row itself, for the same kind of run; None composes it.
+            own: that of the row itself, for the same kind of run; None composes it. See `is_of_the_row`.
 
         Raises:
             UsageError: a value that nothing can be done with, of which the message names the key; or the name is
@@ -310,7 +313,8 @@ class RunSettings:
             results_dir=asked.results.dir or default_results,
             run_dir=run_dir,
         )
-        Ledger(settings.results_dir).refuse_taken_name(settings.new_record(), asked.checkpoint.path)
+        if asked.name is not None:
+            Ledger(settings.results_dir).refuse_taken_name(settings.new_record(), asked.checkpoint.path)
         return settings
 
     def new_record(self) -> Record:
@@ -329,6 +333,14 @@ class RunSettings:
             seed=self.asked.seed,
             name=self.asked.name,
         )
+
+
+def is_of_the_row(overrides: Iterable[str]) -> bool:
+    """Whether what was composed with some overrides is the row's own composition, so that it need not be made twice.
+
+    The device is no part of that: it is known when the run begins.
+    """
+    return not any(_matters(override, training=True) for override in overrides if not override.startswith("device="))
 
 
 def _without_folders(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -58,7 +58,7 @@ ROLES: Mapping[str, Role] = {
     **dict.fromkeys(("run.resume", "run.checkpoint_every", "run.evaluate_every"), Role.EXECUTION),
     "speed": Role.SPEED,
     **dict.fromkeys(("name", "measure", "resume", "sweep"), Role.EXECUTION),
-    **dict.fromkeys(("workers", "seed", "checkpoint", "results"), Role.EXECUTION),
+    **dict.fromkeys(("workers", "image_cache_gb", "seed", "checkpoint", "results"), Role.EXECUTION),
 }
 """Key -> role; of a nested key the longest prefix that is here counts."""
 

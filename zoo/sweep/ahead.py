@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
 from zoo.config.remaining import remaining
-from zoo.config.settings import RunSettings
+from zoo.config.settings import RunSettings, is_of_the_row
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.ledger import Ledger, results_dir
 from zoo.results.record import Record
@@ -56,7 +56,11 @@ def settled(job: Job, lost: Mapping[str, str]) -> int | None:
         ZooError: the job's settings are those of no run, or the disk refuses.
     """
     settings = RunSettings.from_config(
-        job.config, overrides=list(job.overrides), run_dir=Path(job.run_dir), default_results=results_dir()
+        job.config,
+        overrides=job.overrides,
+        run_dir=Path(job.run_dir),
+        default_results=results_dir(),
+        own=job.config if is_of_the_row(job.overrides) else None,
     )
     reason = lost.get(settings.entry.name)
     if not settings.asked.resume and reason is None:

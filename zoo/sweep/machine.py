@@ -13,6 +13,7 @@ from functools import cache
 
 from zoo import schema
 from zoo.errors import DeviceError
+from zoo.front_door import answer_for
 from zoo.runtime.hardware import Hardware, fingerprint, resolve_device
 from zoo.schema import parse_json
 
@@ -45,4 +46,4 @@ def main(device: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer_for(lambda: main(sys.argv[1]), interrupted=""))
