@@ -92,6 +92,7 @@ EXECUTION = {
     *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
     "measure",
     "resume",
+    "image_cache_gb",
     "sweep.timeout_min",
     "sweep.gpus",
     "workers",
