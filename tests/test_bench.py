@@ -388,3 +388,32 @@ def test_a_job_that_is_killed_is_a_failed_record(
     assert (record["entry"], record["status"]) == (ENTRY, "failed")
     assert "killed from outside" in record["reason"]
     assert list(Path("sweep").rglob("record.json"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sweep.gpus=[a]", "sweep.gpus[0]: 'a' is not a whole number"),
+        ("device=foo,cpu", "device: 'foo' is not auto, cpu, cuda or cuda:N"),
+        ("sweep.gpus=[0] device=cpu", "sweep.gpus deals out GPUs, and device=cpu takes none of them"),
+    ],
+)
+def test_a_setting_that_no_job_of_a_sweep_takes_is_refused_once(
+    override: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a single run: exit status 2, and not a failed run of every row."""
+    assert bench.main(["--multirun", "entry=glob(mmdet_*)", *override.split(), "hydra.sweep.dir=sweep"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}\nnext: ")
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize(("front", "step"), [((), ""), (("--multirun",), " with resume=true: what is done stands")])
+def test_after_an_interruption_a_sweep_goes_on_by_resume(
+    front: tuple[str, ...], step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> list[int]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "_hydra", interrupted)
+    assert bench.main([*front, f"entry={ENTRY}", "checkpoint.path=my.pth"]) == 1
+    assert capsys.readouterr().err.endswith(f"next: run the same command again{step}\n")

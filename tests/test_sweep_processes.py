@@ -165,3 +165,8 @@ def test_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             assert third == [], "both are taken"
         waiting.join(10)
         assert third == [second]
+
+
+def test_a_job_with_a_gpu_of_its_own_never_falls_back_to_the_cpu() -> None:
+    job = Job(config={"device": "auto", "batch_size": 2}, overrides=("batch_size=2",), run_dir="run")
+    assert job.on_a_gpu() == Job(config={"device": "cuda", "batch_size": 2}, overrides=job.overrides, run_dir="run")

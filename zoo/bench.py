@@ -19,7 +19,7 @@ from zoo.catalog.entry import conf_dir
 from zoo.config.comments import groups, options
 from zoo.config.compose import search_path
 from zoo.config.launchers import check_launcher
-from zoo.config.overrides import HELP, INFORMATION, check, settings, usage_error
+from zoo.config.overrides import HELP, INFORMATION, MULTIRUN, check, settings, usage_error
 from zoo.errors import ZooError
 from zoo.front_door import answer_for
 from zoo.measure.measurement import measurements
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    return answer_for(lambda: _run(arguments), interrupted="\nnext: run the same command again")
+    sweep = any(argument in MULTIRUN for argument in arguments)
+    going_on = "\nnext: run the same command again" + (" with resume=true: what is done stands" if sweep else "")
+    return answer_for(lambda: _run(arguments), interrupted=going_on)
 
 
 def _run(arguments: list[str]) -> int:
@@ -48,9 +50,10 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("MKL_CBWR", "AUTO")
     if checked.sweep_dir is None or any(argument in INFORMATION for argument in arguments):
         return max(_hydra(checked.given, run), default=0)
-    from zoo.sweep.ahead import look_up
+    from zoo.sweep.ahead import look_up, refuse_faulty
     from zoo.sweep.sweep import Sweep, number_of_jobs
 
+    refuse_faulty(checked.given, checked.sweep_dir)
     sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given), lost=look_up(checked.given))
     with sweep.watched():
         _hydra(checked.given, sweep.carry_out)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
+from zoo.config.compose import compose
 from zoo.config.remaining import remaining
 from zoo.config.settings import RunSettings, is_of_the_row
+from zoo.errors import UsageError
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.ledger import Ledger, results_dir
 from zoo.results.record import Record
@@ -20,6 +23,42 @@ from zoo.runtime.provenance import now
 from zoo.sweep.job import Job
 from zoo.sweep.machine import machine
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+
+def refuse_faulty(arguments: Sequence[str], folder: Path) -> None:
+    """Hold the settings of a sweep's first job against what settings may be: the others would be refused one by one.
+
+    Args:
+        arguments: command line of the sweep, checked.
+        folder: folder of the sweep.
+
+    Raises:
+        UsageError: a value that nothing can be done with, of which the message names the key; or two that contradict.
+    """
+    given = _parsed(arguments)
+    firsts = [
+        f"{key}={next(one.sweep_string_iterator())}" if one.is_sweep_override() else str(one.input_line)
+        for key, one in given.items()
+        if key != "entry" and not key.startswith("hydra")
+    ]
+    entry = given["entry"]
+    name = next(entry.sweep_string_iterator()) if entry.is_sweep_override() else entry.value()
+    config = compose(str(name), firsts)
+    asked = RunSettings.from_config(config, overrides=firsts, run_dir=folder, default_results=results_dir()).asked
+    if asked.sweep.gpus and asked.device not in ("auto", "cuda"):
+        message = f"sweep.gpus deals out GPUs, and device={asked.device} takes none of them"
+        raise UsageError(message, next_step="leave out one of the two")
+
+
+def _parsed(arguments: Sequence[str]) -> dict[str, Override]:
+    """The overrides of a command line by their keys."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given = OverridesParser.create().parse_overrides([item for item in arguments if not item.startswith("-")])
+    return {one.key_or_group: one for one in given}
+
 
 def look_up(arguments: Sequence[str], policy: RetryPolicy = PATIENCE) -> dict[str, str]:
     """The rows of a sweep whose published checkpoint is neither here nor to be had, each with the reason.
@@ -30,10 +69,7 @@ def look_up(arguments: Sequence[str], policy: RetryPolicy = PATIENCE) -> dict[st
         arguments: command line of the sweep, checked.
         policy: patience.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    given = OverridesParser.create().parse_overrides([item for item in arguments if not item.startswith("-")])
-    keys = {one.key_or_group: one for one in given}
+    keys = _parsed(arguments)
     if any(key.startswith("checkpoint") for key in keys) or ("run" in keys and keys["run"].value() != "evaluate"):
         return {}
     entry, results = keys["entry"], keys.get("results.dir")

@@ -50,6 +50,7 @@ def run_apart(job: Job) -> int:
         modules = os.pathsep.join(filter(None, sys.path))  # it finds what this process finds
         environment = {**os.environ, "PYTHONPATH": modules, PROGRESS_FILE: str(log.with_name(PROGRESS))}
         if options["gpus"]:
+            job = job.on_a_gpu()
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(one_of(options["gpus"]))
         device = log.parent.parent / ".devices" / _device(job.config["device"], environment)
         held.enter_context(using(device))
