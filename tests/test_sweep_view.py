@@ -14,7 +14,8 @@ from zoo.config.overrides import check
 from zoo.results.record import Times
 from zoo.results.run_folder import progress_of
 from zoo.runtime.progress import PROGRESS_FILE, Progress
-from zoo.sweep.sweep import number_of_jobs
+from zoo.sweep.job import Job
+from zoo.sweep.sweep import Sweep, number_of_jobs
 from zoo.sweep.view import View
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -23,7 +24,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 def begun(sweep: Path, folder: str, **progress: Any) -> Path:
     """The folder of a job that has begun."""
     job = sweep / folder
-    (job / ".hydra").mkdir(parents=True)
+    (job / ".hydra").mkdir(parents=True, exist_ok=True)
     (job / ".hydra" / "config.yaml").write_text("a: 1\n", encoding="utf-8")
     if progress:
         (job / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
@@ -85,3 +86,29 @@ def test_a_second_process_of_a_run_says_nothing(tmp_path: Path, monkeypatch: pyt
 )
 def test_number_of_jobs(asked: list[str], number: int) -> None:
     assert number_of_jobs(check(["--multirun", *asked]).given) == number
+
+
+def test_what_was_measured_and_could_not_be_filed_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record in the folder of the run says "measured": it was written before the disk refused."""
+
+    def refused(job: Job) -> int:
+        ended(tmp_path, "0_mmdet_a")
+        (tmp_path / "0_mmdet_a" / "log.txt").write_text(
+            "row mmdet_a\nerror: cannot write results: no space left\nnext: free some space\n", encoding="utf-8"
+        )
+        return 1
+
+    (tmp_path / "0_mmdet_a").mkdir()
+    (tmp_path / "0_mmdet_a" / "unfiled.txt").write_text("of an earlier sweep", encoding="utf-8")
+    monkeypatch.setattr("zoo.sweep.sweep.settled", lambda *_: None)
+    monkeypatch.setattr("zoo.sweep.sweep.run_apart", refused)
+    sweep = Sweep(tmp_path, jobs=1, started=NOW)
+    assert sweep.carry_out(Job(config={}, overrides=(), run_dir=str(tmp_path / "0_mmdet_a"))) == 1
+    assert View(tmp_path, NOW, jobs=1).line().startswith("1 of 1 done; 1 failed")
+    assert sweep.summary() == 1
+    said = capsys.readouterr()
+    assert said.err == "0_mmdet_a FAILED\nerror: cannot write results: no space left\nnext: free some space\n"
+    assert "measured, but not filed: cannot write results: no space left" in said.out
+    assert "0 of 1 measured" in said.out

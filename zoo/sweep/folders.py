@@ -12,6 +12,10 @@ CONFIG = Path(".hydra", "config.yaml")
 """What every job writes anew when it begins."""
 
 
+UNFILED = "unfiled.txt"
+"""Why a run that measured everything could not be filed among the results: the last line of its log."""
+
+
 def job_folders(sweep: Path, started: datetime) -> list[Path]:
     """The folders of jobs that have begun since; what lies there from before is of an earlier sweep."""
     since = started.timestamp() - 1  # file systems round
@@ -41,6 +45,13 @@ def stands(record: Record, started: datetime) -> bool:
     return datetime.fromisoformat(record.times.started) < started
 
 
+def unfiled(folder: Path, started: datetime) -> str | None:
+    """Why what a job measured since could not be filed; None where it was."""
+    path = folder / UNFILED
+    since = path.is_file() and path.stat().st_mtime >= started.timestamp() - 1  # file systems round
+    return path.read_text(encoding="utf-8") if since else None
+
+
 def status_of(folder: Path, started: datetime) -> str:
     """ "running", or the status of the record that a job left since; "standing" where it had to add nothing to it."""
     try:
@@ -49,4 +60,6 @@ def status_of(folder: Path, started: datetime) -> str:
         return "failed"
     if record is None:
         return "running"
+    if unfiled(folder, started) is not None:
+        return "failed"
     return "standing" if stands(record, started) else record.status

@@ -18,7 +18,7 @@ from zoo.results.ledger import results_dir
 from zoo.results.run_folder import LOG
 from zoo.results.seeds import label, with_other_seeds
 from zoo.sweep.ahead import settled
-from zoo.sweep.folders import CONFIG, job_folders, record_of, stands
+from zoo.sweep.folders import CONFIG, UNFILED, job_folders, record_of, stands, unfiled
 from zoo.sweep.job import Job
 from zoo.sweep.process import failed_record, last_lines, run_apart
 from zoo.sweep.view import View
@@ -72,7 +72,9 @@ class Sweep:
         try:
             status = settled(job, self.lost)
             if status is None:
+                (Path(job.run_dir) / UNFILED).unlink(missing_ok=True)
                 status = run_apart(job)
+                _note_unfiled(job, status, self.started)
         except ZooError as error:
             print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
             return error.exit_status
@@ -96,11 +98,21 @@ class Sweep:
         return 0 if rows and measured == len(rows) else 1
 
 
+def _note_unfiled(job: Job, status: int, started: datetime) -> None:
+    """Leave word of a run whose results the disk refused: its record says only that it measured."""
+    folder = Path(job.run_dir)
+    record = record_of(folder, started)
+    if status and record is not None and record.status == "measured":
+        said = [line for line in last_lines(folder / LOG) if line.startswith("error: ")]
+        reason = said[-1].removeprefix("error: ") if said else "its process ended before"
+        (folder / UNFILED).write_text(f"measured, but not filed: {reason}", encoding="utf-8")
+
+
 def _tell(job: Job, started: datetime) -> None:
     """Say in a line how a job ended, and of one that was not measured what to do next."""
     folder = Path(job.run_dir)
     record = record_of(folder, started)
-    if record is None:  # it ended before it had one
+    if record is None or unfiled(folder, started) is not None:  # it ended before it had one, or before it was filed
         print(f"{folder.name} FAILED", *last_lines(folder / LOG)[-2:], sep="\n", file=sys.stderr)
         return
     stream = sys.stdout if record.status == "measured" else sys.stderr
@@ -129,6 +141,9 @@ def _outcome(folder: Path, started: datetime) -> tuple[str, ...]:
             return folder.name, "FAILED", "-", "-", "-", error.message
         except (OSError, KeyError):  # a job of another version, or killed while its folder was being made
             return folder.name, "FAILED", "-", "-", "-", "the job ended without a record"
+    lost = unfiled(folder, started)
+    if lost is not None:
+        return record.label, "FAILED", "-", "-", "-", lost
     numbers = (record.number("box_AP"), record.number("fps"), record.times.seconds)
     reason = (record.reason or (STANDS if stands(record, started) else "")).partition("\n")[0]
     return record.label, record.status.upper(), *map(_short, numbers), reason
