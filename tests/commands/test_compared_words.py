@@ -136,6 +136,8 @@ def test_states_of_the_results_compare_in_every_format(results: Path, capsys: Ca
     assert float(line["delta"]) == pytest.approx(-0.41)
     assert diff("git:HEAD", "--format", "csv") == 0
     assert capsys.readouterr().out.startswith("entry,state,machine,metric,old,new,delta,old measured,new measured\n")
+    assert diff("git:HEAD", "git:HEAD", "--format", "csv") == 0
+    assert capsys.readouterr().out == "entry,state,machine,metric,old,new,delta,old measured,new measured\n"
     assert diff("git:HEAD", "git:HEAD", "git:HEAD") == 2
     assert "two states" in capsys.readouterr().err
 

@@ -85,3 +85,16 @@ def test_usage(folders: tuple[Path, Path], capsys: Capture) -> None:
     assert cli.main(["verify", str(folders[1]), "nonsense"]) == 2
     assert cli.main(["verify", str(folders[1] / "nowhere"), "shapes"]) == 2
     assert "next: name the results.dir of a sweep" in capsys.readouterr().err
+
+
+def test_results_that_hold_are_a_csv_of_no_rows(folders: tuple[Path, Path], capsys: Capture) -> None:
+    assert verify(folders, "--format", "csv") == 0
+    assert capsys.readouterr().out == "cause,subject,message,next_step\n"
+
+
+def test_a_summary_that_cannot_be_written_is_an_error(
+    folders: tuple[Path, Path], capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "none" / "summary.md"))
+    assert verify(folders) == 1
+    assert "summary.md: No such file or directory\nnext: " in capsys.readouterr().err

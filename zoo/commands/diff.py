@@ -16,7 +16,7 @@ from zoo.commands.results import no_records
 from zoo.commands.selection import select
 from zoo.errors import UsageError, ZooError
 from zoo.results.compare.records import comparison_lines, render_comparison
-from zoo.results.compare.rows import compare_snapshots, pair_lines, render_pairs
+from zoo.results.compare.rows import COLUMNS, compare_snapshots, pair_lines, render_pairs
 from zoo.results.compare.snapshots import Snapshot, matching_versions, of_commit, of_tables, present
 from zoo.results.diff import diff_rows, entries_of, flat_rows, passes, render_diff
 from zoo.results.gather import gather_evidence
@@ -192,16 +192,18 @@ def _two_states(words: Sequence[str], kinds: Sequence[Kind], root: Path, style: 
     states = [read(word, kind) for word, kind in zip(words, kinds, strict=True)]
     old, new = states if len(states) == 2 else (states[0], present(root))
     pairs = compare_snapshots(old, new)
-    _show(pair_lines(pairs, full=True), lambda width: render_pairs(pairs, old, new, width), style)
+    _show(pair_lines(pairs, full=True), lambda width: render_pairs(pairs, old, new, width), style, COLUMNS)
     return 0
 
 
-def _show(lines: Sequence[dict[str, str]], text: Callable[[int | None], str], style: str) -> None:
+def _show(
+    lines: Sequence[dict[str, str]], text: Callable[[int | None], str], style: str, columns: Sequence[str] = ()
+) -> None:
     """Print a comparison as text, or its lines as JSON or CSV."""
     if style == "table":
         print(text(width_of(sys.stdout)), end="")
     else:
-        print_rows(lines, style)
+        print_rows(lines, style, columns=columns)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

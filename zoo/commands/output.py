@@ -19,19 +19,22 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     parser.add_argument("--format", choices=(*FORMATS, *more), default="table", help="default: %(default)s")
 
 
-def print_rows(rows: Sequence[Mapping[str, str]], style: str, layout: Layout = PLAIN) -> None:
+def print_rows(
+    rows: Sequence[Mapping[str, str]], style: str, layout: Layout = PLAIN, columns: Sequence[str] = ()
+) -> None:
     """Print rows as an aligned table that fits the terminal, as JSON or as CSV.
 
     Args:
         rows: column -> text; all of them with the same columns.
         style: one of `FORMATS`.
         layout: what becomes of a table that is wider than the terminal.
+        columns: those of a CSV where there may be no rows.
     """
     if style == "json":
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif style == "csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         print(text.getvalue(), end="")

@@ -29,7 +29,8 @@ def _verify(options: argparse.Namespace) -> int:
         with result_errors(options.markdown):
             write_atomically(options.markdown, text)
     if os.environ.get(SUMMARY):
-        with Path(os.environ[SUMMARY]).open("a", encoding="utf-8") as summary:
+        page = Path(os.environ[SUMMARY])
+        with result_errors(page), page.open("a", encoding="utf-8") as summary:
             summary.write(text)
     _print(found, options.format)
     return 0 if found.holds else 1
@@ -41,13 +42,14 @@ def _print(found: Verification, style: str) -> None:
             {"cause": item.cause.value, "subject": item.subject, "message": item.message, "next_step": item.next_step}
             for item in found.failures
         ]
-        print_rows(rows, style)
+        print_rows(rows, style, columns=("cause", "subject", "message", "next_step"))
         return
     for note in found.notes:
         print(f"note: {' '.join(note.split())}")
     for item in found.failures:
         print(f"{item.cause}: {item.subject}: {' '.join(item.message.split())}\n  next: {item.next_step}")
-    print(f"{found.summary}: {'they hold' if found.holds else f'{len(found.failures)} failures'}")
+    count = f"{len(found.failures)} failure{'' if len(found.failures) == 1 else 's'}"
+    print(f"{found.summary}: {'they hold' if found.holds else count}")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

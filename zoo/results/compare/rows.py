@@ -104,6 +104,9 @@ def _paired(
         yield from ((label, before[place], None) for place in sorted(left))
 
 
+COLUMNS = ("entry", "state", "machine", "metric", "old", "new", "delta", "old measured", "new measured")
+"""Of the lines of two states."""
+
 _Place = tuple[str, int]
 """A machine, and a number where several of its rows are called alike."""
 
