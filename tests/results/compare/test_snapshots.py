@@ -63,7 +63,7 @@ def test_what_is_no_commit(results: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="git:HEAD: it has no records in"):
         of_commit("HEAD", results)
     (tmp_path / "plain").mkdir()
-    with pytest.raises(UsageError, match="in no git checkout"):
+    with pytest.raises(UsageError, match=r"in no git checkout that git will read \(not a git repository"):
         of_commit("HEAD", tmp_path / "plain")
     with pytest.raises(UsageError, match="gone: no such folder"):
         of_commit("HEAD", tmp_path / "gone")

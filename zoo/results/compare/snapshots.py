@@ -222,6 +222,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         raise UsageError("git is not installed", next_step=step) from None
     if done.returncode == 0:
         return done.stdout.decode("utf-8", errors="replace")
-    if subprocess.run([*command, "rev-parse"], capture_output=True, check=False).returncode != 0:
-        raise UsageError(f"{folder}: in no git checkout", next_step=step)
+    checkout = subprocess.run([*command, "rev-parse"], capture_output=True, check=False)
+    if checkout.returncode != 0:  # there is none, or it belongs to somebody else
+        said = checkout.stderr.decode("utf-8", errors="replace").partition("\n")[0].removeprefix("fatal: ")
+        raise UsageError(f"{folder}: in no git checkout that git will read ({said})", next_step=step)
     return None
