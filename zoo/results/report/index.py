@@ -10,7 +10,7 @@ from typing import Any
 from zoo.catalog.entry import METRICS, ZOO_ORDER, Entry
 from zoo.results.bias import Bias
 from zoo.results.diff import Row, biases
-from zoo.results.ladder import COMPARED, LADDER, TRAINING_SIGMA, printed, training_margin
+from zoo.results.ladder import BLOCKED, COMPARED, FAILED, LADDER, TRAINING_SIGMA, printed, training_margin
 from zoo.results.published import ONNX_LATENCY, published_cells
 from zoo.results.record import Record
 from zoo.results.report.contents import ACCURACY, BLANK, Contents, Number, Page, Run, shown_digits
@@ -95,8 +95,15 @@ def index_context(contents: Contents, protocols: Sequence[str]) -> dict[str, Any
     lines = [line for page in contents.pages for line in _lines(page)]
     judged = [line for run in runs for line in run.judged]
     columns = {key: head for key, head in COLUMNS.items() if any(line.numbers[key].text for line in lines)}
+    attempts = count_attempts(contents)
+    counts = attempts[0].counts
     return {
-        "attempts": count_attempts(contents),
+        "attempts": attempts,
+        "stopped": [
+            ("blocked", counts["blocked"], BLOCKED),
+            ("failed", counts["failed"], FAILED),
+            ("without a record", attempts[0].missing, NO_RECORD),
+        ],
         "no_record": NO_RECORD,
         "meanings": MEANINGS,
         "protocols": protocols,
