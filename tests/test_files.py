@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from zoo.files import LARGEST_JSON, read_json, remove_rests
+from zoo.errors import ZooError
+from zoo.files import LARGEST_JSON, files_below, read_json, remove_rests
 
 
 def test_json_is_read(tmp_path: Path) -> None:
@@ -54,3 +56,22 @@ def test_the_rest_of_a_killed_writer_goes_and_nothing_else(tmp_path: Path) -> No
         path.write_text("", encoding="utf-8")
     remove_rests(tmp_path / "a.json")
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.json").touch()
+    assert files_below(tmp_path, "*/*.json") == [tmp_path / "a" / "1.json", tmp_path / "b" / "1.json"]
+    assert files_below(tmp_path / "none", "*/*.json") == []
+
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)  # root may read everything
+    with pytest.raises(ZooError, match=r"cannot read .*b: Permission denied"):
+        files_below(tmp_path, "*/*.json")

@@ -47,6 +47,29 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text)
 
 
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """The files of a results folder that a pattern means, sorted; none where the folder is not there.
+
+    `Path.glob` takes a folder that cannot be read for an empty one, and results would be missing unnoticed.
+
+    Args:
+        folder: the folder.
+        pattern: as `Path.glob` takes it.
+
+    Raises:
+        ZooError: the folder, or one in it, cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # another process may take one away
+            step = "make the folder readable, or choose another"
+            raise ZooError(f"cannot read {error.filename}: {error.strerror}", next_step=step)
+
+    for _ in os.walk(folder, onerror=refuse):
+        pass
+    return sorted(folder.glob(pattern))
+
+
 def remove_rests(path: Path) -> None:
     """Remove what `replacing` left beside a file when it was killed. For whoever is its only writer, by a lock.
 

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from zoo.errors import UsageError, closest
 from zoo.fetch.hashes import hash_file
-from zoo.files import PROJECT, remove_rests, result_errors
+from zoo.files import PROJECT, files_below, remove_rests, result_errors
 from zoo.results.identity import digest, file_stem
 from zoo.results.names import bounded, different_run, local_name, subject_of
 from zoo.results.record import Part, Record
@@ -101,7 +101,7 @@ class Ledger:
         """
         if record.name is None:
             return
-        for path in sorted(self.local.glob(f"*/{record.name}.json")):
+        for path in files_below(self.local, f"*/{record.name}.json"):
             there = readable(path)
             if there is None:
                 continue
@@ -129,10 +129,10 @@ class Ledger:
             UsageError: there is none, or the name is that of a row's record.
             ZooError: the disk refuses.
         """
-        files = {path: path.stem for path in sorted(self.local.rglob("*.json"))}
+        files = {path: path.stem for path in files_below(self.local, "**/*.json")}
         chosen = [path for path, stem in files.items() if stem in (name, f"{name}+blocked", f"{name}+failed")]
         if not chosen:
-            rows = [path for path in sorted(self.root.glob("*/*.json")) if path.stem == name]
+            rows = [path for path in files_below(self.root, "*/*.json") if path.stem == name]
             if rows:
                 message = f"{name} is a record of the row, not a local result: {', '.join(map(str, rows))}"
                 raise UsageError(message, next_step="remove that file, then write the tables anew with `zoo table`")
@@ -230,7 +230,7 @@ class Ledger:
         Raises:
             UsageError: a record is damaged.
         """
-        found = _read_all((*sorted(self.root.glob("*/*.json")), *self._old_layout()))
+        found = _read_all((*files_below(self.root, "*/*.json"), *self._old_layout()))
         return {path: record for path, record in found.items() if record.belongs_to_the_row}
 
     def attempts(self) -> list[Record]:
@@ -239,7 +239,7 @@ class Ledger:
 
     def filed_attempts(self) -> dict[Path, Record]:
         """The same by their files. Raises UsageError: one is damaged."""
-        paths = (*self.root.glob("*/*.json"), *self._old_layout(), *self.local.rglob("*.json"))
+        paths = (*files_below(self.root, "*/*.json"), *self._old_layout(), *files_below(self.local, "**/*.json"))
         found = _read_all(sorted(set(paths)))
         return {path: record for path, record in found.items() if not record.belongs_to_the_row}
 
@@ -249,7 +249,7 @@ class Ledger:
         Raises:
             UsageError: a record is damaged.
         """
-        paths = sorted(self.local.rglob("*.json"), key=lambda path: (path.stem, path))
+        paths = sorted(files_below(self.local, "**/*.json"), key=lambda path: (path.stem, path))
         return [(path.stem, record) for path, record in _read_all(paths).items()]
 
     def _forget_attempts(self, record: Record) -> None:
@@ -262,11 +262,11 @@ class Ledger:
 
     def _old_layout(self) -> list[Path]:
         """Records of trainings, which had folders of their own by seed."""
-        return sorted(self.folder.glob("trained/seed_*/records/*/*.json"))
+        return files_below(self.folder / "trained", "seed_*/records/*/*.json")
 
     def _move_old_layout(self) -> None:
         """Put every record that lies elsewhere where it belongs; damaged ones stay where they are."""
-        for path in (*sorted(self.root.glob("*/*.json")), *self._old_layout()):
+        for path in (*files_below(self.root, "*/*.json"), *self._old_layout()):
             record = readable(path)
             if record is None or record.hardware is None:
                 continue

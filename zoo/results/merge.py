@@ -18,7 +18,7 @@ from typing import Literal
 from zoo.checkpoints.fetch_checkpoint import COMMITTED_PINS
 from zoo.checkpoints.pins import LOCK_FILE, Pins
 from zoo.errors import CheckpointError, UsageError
-from zoo.files import result_errors
+from zoo.files import files_below, result_errors
 from zoo.results.ledger import Ledger, readable
 from zoo.results.record import Record
 
@@ -82,8 +82,8 @@ def _files(folder: Path, into: Path) -> list[Path]:
         raise UsageError(f"no folder {folder}", next_step="name the results folder of another machine (results.dir)")
     if folder.resolve() == into.resolve():
         raise UsageError(f"{folder} is the folder to merge into", next_step="name another with --results-dir DIR")
-    patterns = ("records/*/*.json", "trained/seed_*/records/*/*.json", "local/**/*.json")
-    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    patterns = {"records": "*/*.json", "trained": "seed_*/records/*/*.json", "local": "**/*.json"}
+    files = [path for name, pattern in patterns.items() for path in files_below(folder / name, pattern)]
     if not files:
         step = "name the folder that has `records` or `local` in it"
         raise UsageError(f"{folder} holds no results", next_step=step)
