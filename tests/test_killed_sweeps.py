@@ -156,7 +156,7 @@ def settled(value: Any) -> Any:
 
 @pytest.mark.long
 def test_three_kills(few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, generator = Killed(tmp_path, [f"data.root={few_shapes}"]), random.Random(3)
+    sweep, generator = Killed(tmp_path, [f"data.root={few_shapes}", "measure=[accuracy,complexity]"]), random.Random(3)
     for number, victims in enumerate(generator.sample(VICTIMS, 3)):
         sweep.until_killed_in_job(number % 2, generator.uniform(0.0, 3.0), victims)
     sweep.until_the_end()

@@ -19,8 +19,8 @@ from zoo.measure.coco_eval.paired import Difference, PairedComparison, compare_p
 from zoo.results.cells import rows_as_text
 from zoo.results.compare.records import comparison_line
 from zoo.results.record import Record
-from zoo.results.report.stored import DataFinder, score_again
 from zoo.results.run_folder import StoredDetections
+from zoo.results.stored import DataFinder, score_again
 from zoo.terminal import ABSENT
 
 _MOST_SHOWN = 10

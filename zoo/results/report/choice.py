@@ -18,8 +18,8 @@ from zoo.measure.coco_eval.ranking import Floats, Ints
 from zoo.results.record import Record
 from zoo.results.report.detections import DrawnImage
 from zoo.results.report.drawn import Outline, draw, legend
-from zoo.results.report.stored import DataFinder, ScoredRun, score_again
 from zoo.results.run_folder import RunFolders, StoredDetections
+from zoo.results.stored import DataFinder, ScoredRun, score_again
 from zoo.results.trials import ACCURACY, trials_of
 
 _RIGHT = {"hit": "right", "object": "of the annotations, and found"}

@@ -18,7 +18,7 @@ from zoo.results.run_folder import RUNS, RunFolders
 if TYPE_CHECKING:
     from zoo.measure.coco_eval import IouType
     from zoo.measure.coco_eval.errors import DetectionErrors
-    from zoo.results.report.stored import ScoredRun
+    from zoo.results.stored import ScoredRun
 
 RECALLS = 101
 """Points of a PR curve, at recall 0, 0.01 ... 1."""
@@ -123,7 +123,7 @@ class DetectionViews:
     """
 
     def __init__(self, runs: Sequence[Path] = RUNS, data: Sequence[Path] = ()) -> None:
-        from zoo.results.report.stored import DataFinder
+        from zoo.results.stored import DataFinder
 
         self._runs = RunFolders(runs)
         self._data = DataFinder(data)
@@ -131,7 +131,7 @@ class DetectionViews:
     def of(self, record: Record) -> DetectionView:
         """What can be shown of a record; of a training over several seeds, what its last run left."""
         from zoo.results.report.choice import choose_images
-        from zoo.results.report.stored import score_again
+        from zoo.results.stored import score_again
 
         run = self._runs.of(record)
         if run is None:
