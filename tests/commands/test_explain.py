@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import pytest
 from faulty_entries import RESULTS, FaultyEntry, boxes_of
 
 from zoo import cli, pipeline
+from zoo.commands.trial_runs import first_run, settings_of
 from zoo.data.coco import CocoGroundTruth
+from zoo.errors import ZooError
 from zoo.measure.coco_eval.summary import coco_numbers
 from zoo.measure.score.results_file import read_predictions
+from zoo.results.record import Record
 
 Capture = pytest.CaptureFixture[str]
 
@@ -71,6 +75,18 @@ def test_boxes_one_pixel_wider(row: FaultyEntry, capsys: Capture) -> None:
     row.publish(by_hand(row, rows))
     status, said = row.explain(capsys, *CHOSEN)
     assert (status, said["named"]) == (0, "one pixel wider")
+
+
+def test_a_run_of_before_a_row_said_more_of_itself(row: FaultyEntry) -> None:
+    settings = settings_of(row.name, ["device=cpu", "workers=0"], RESULTS)
+    record = first_run(settings, None)
+    condition = {key: value for key, value in record.identity.condition.items() if key != "data.num_images"}
+    assert condition != record.identity.condition
+    older = replace(record, identity=replace(record.identity, condition=condition))
+    older.write(next(path for path in RESULTS.rglob("*.json") if Record.read(path) == record))
+    assert first_run(settings, None) == older
+    with pytest.raises(ZooError, match="no run of"):
+        first_run(settings_of(row.name, ["device=cpu", "batch_size=2"], RESULTS), None)
 
 
 def test_colours_in_the_other_order(row: FaultyEntry, capsys: Capture) -> None:

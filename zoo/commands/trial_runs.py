@@ -69,11 +69,12 @@ def _is_run_of(settings: RunSettings, record: Record) -> bool:
     if record.status != "measured" or ACCURACY not in record.parts or record.trained or record.other_weights:
         return False
     ours, theirs = settings.identity, record.identity
-    condition = {key: value for key, value in theirs.condition.items() if key != "device"}
+    # By what differs from the row: what a row says of itself beyond that may be more by now than it was then.
+    conditions = {item for item in theirs.conditions if not item.startswith("device=")}
     device = settings.asked.device.partition(":")[0]
     return (
         record.entry == settings.entry.name
-        and (theirs.scheme, theirs.row, condition) == (ours.scheme, ours.row, dict(ours.condition))
+        and (theirs.scheme, theirs.row, conditions) == (ours.scheme, ours.row, set(ours.conditions))
         and record.parts[ACCURACY].version == settings.parts["protocol"]["version"]
         and device in ("auto", theirs.condition.get("device"))
     )
