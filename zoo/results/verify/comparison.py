@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from zoo.catalog.entry import Entry
 from zoo.measure.measurement import measurements
 from zoo.results.evidence import Evidence
+from zoo.results.ladder import NOISE
 from zoo.results.ledger import different_subject
 from zoo.results.published import machine_of
 from zoo.results.record import Record
@@ -75,7 +76,8 @@ def compare(committed: Record, measured: Record, entry: Entry, evidence: Evidenc
         committed: record of the row, on any machine.
         measured: today's, under the same condition. Its measurements of another version are not looked at.
         entry: the row.
-        evidence: noise floors of both machines: accuracy may move within the wider one.
+        evidence: noise floors of both machines: accuracy may move within the wider one, and within the usual one, since
+            machines of one name need not have one kind of chip.
     """
 
     def compared(metric: str, allowed: str, tolerance: float) -> Iterator[Comparison]:
@@ -96,7 +98,7 @@ def compare(committed: Record, measured: Record, entry: Entry, evidence: Evidenc
     if "accuracy" in shared:
         for column in measurements()["accuracy"].columns:
             metric = column.keys[0]
-            noise = max(evidence.noise_of(record, entry, metric) for record in (committed, measured))
+            noise = max(NOISE, *(evidence.noise_of(record, entry, metric) for record in (committed, measured)))
             yield from compared(metric, f"±{noise:g}", noise)
     if "complexity" in shared:
         for counted in measurements()["complexity"].metrics.values():
