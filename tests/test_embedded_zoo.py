@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from command_lines import last_wins
+from committed import committed_results
 
 from zoo import bench
 from zoo.catalog.entry import entry_names, read_entry
 from zoo.data.shapes.dataset import prepare_shapes
-from zoo.files import PROJECT
 from zoo.results.verify.verification import verify
 
 ENTRIES = [name for name in entry_names() if name.startswith("shapes_")]
@@ -99,8 +99,8 @@ def test_exact(entry: str, swept: Path) -> None:
     assert accuracy_of(record, entry) == pytest.approx(MEASURED[entry], abs=0.01)
 
 
-def test_the_committed_results_hold(swept: Path) -> None:
-    found = verify(swept / "results", PROJECT / "results", [read_entry(name) for name in ENTRIES])
+def test_the_committed_results_hold(swept: Path, tmp_path: Path) -> None:
+    found = verify(swept / "results", committed_results(tmp_path / "committed"), [read_entry(name) for name in ENTRIES])
     assert not found.failures
     assert {(item.record.entry, item.metric) for item in found.comparisons} >= {
         (entry, metric) for entry in ENTRIES for metric in (*MEASURED[entry], "params", "macs")

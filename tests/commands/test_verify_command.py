@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from committed import committed_results
 
 from zoo import cli
-from zoo.files import PROJECT
 
 Capture = pytest.CaptureFixture[str]
 ROW = "shapes_yolov8_p"
@@ -22,9 +22,7 @@ ROW = "shapes_yolov8_p"
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """What is committed, and the same once more as what was measured just now, on another machine."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    committed, measured = tmp_path / "committed", tmp_path / "measured"
-    for part in ("records", "tables"):
-        shutil.copytree(PROJECT / "results" / part, committed / part)
+    committed, measured = committed_results(tmp_path / "committed"), tmp_path / "measured"
     shutil.copytree(committed / "records", measured / "records")
     change(measured, "*", lambda record: record["hardware"].update(id="cpu-of-a-runner"))
     return committed, measured

@@ -172,6 +172,12 @@ def test_a_measured_noise_floor_of_either_machine_counts(folders: Folders) -> No
     assert only(folders.verify(), Cause.STALE_TABLE)[1].endswith("box_AP50 58.100 → 58.190 (±0.08)")
 
 
+def test_a_floor_of_nothing_on_one_chip_is_none_of_all_chips(folders: Folders) -> None:
+    folders.commit(row("mmdet_a", measured={"noise": {"floor": {"box_AP50": 0.0}}}))
+    folders.measure(row("mmdet_a", measured={"box_AP50": 58.14}))
+    assert folders.verify().holds
+
+
 @pytest.mark.parametrize("metric", ["params", "macs"])
 def test_counts_are_exact(folders: Folders, metric: str) -> None:
     folders.measure(row("mmdet_a", RUNNER, measured={metric: MEASURED[metric] + 1}))  # type: ignore[operator]

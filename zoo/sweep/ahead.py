@@ -11,7 +11,7 @@ from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
 from zoo.config.compose import compose
 from zoo.config.remaining import remaining
 from zoo.config.settings import RunSettings, is_of_the_row
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.ledger import Ledger, results_dir
 from zoo.results.record import Record
@@ -46,7 +46,12 @@ def refuse_faulty(arguments: Sequence[str], folder: Path) -> None:
     entry = given["entry"]
     name = next(entry.sweep_string_iterator()) if entry.is_sweep_override() else entry.value()
     config = compose(str(name), firsts)
-    asked = RunSettings.from_config(config, overrides=firsts, run_dir=folder, default_results=results_dir()).asked
+    try:
+        asked = RunSettings.from_config(config, overrides=firsts, run_dir=folder, default_results=results_dir()).asked
+    except UsageError:
+        raise
+    except ZooError:  # files that are missing or damaged are its own: its run says so
+        return
     if asked.sweep.gpus and asked.device not in ("auto", "cuda"):
         message = f"sweep.gpus deals out GPUs, and device={asked.device} takes none of them"
         raise UsageError(message, next_step="leave out one of the two")
