@@ -207,12 +207,11 @@ def sweep(where: list[str]) -> int:
 def test_a_sweep_repeated_into_its_folder(
     where: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):
-        assert sweep(where) == 0
-        output = capsys.readouterr().out
-        assert f"2 of 2 measured; records under {Path('sweep').absolute()}" in output
-        table = output[output.index("\nentry ") :]
-        assert len([line for line in table.splitlines() if line.split()[1:2] == ["MEASURED"]]) == 2
+    assert sweep(where) == 0
+    output = capsys.readouterr().out
+    assert f"2 of 2 measured; records under {Path('sweep').absolute()}" in output
+    table = output[output.index("\nentry ") :]
+    assert len([line for line in table.splitlines() if line.split()[1:2] == ["MEASURED"]]) == 2
 
     for path in Path("sweep").rglob("record.json"):  # as if that had been a second ago, at least
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,6 @@ from zoo.types import Sample, Target
 KINDS = {
     "faster_rcnn_r50_caffe_c4_1x_coco",
     "faster_rcnn_r50_fpn_1x_coco",
-    "mask_rcnn_r50_fpg-chn128_crop640_50e_coco",
     "retinanet_r50_fpg-chn128_crop640_50e_coco",
 }
 """One of each way to be trained; the others differ in depth and width."""
