@@ -33,9 +33,10 @@ pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 FASTER_RCNN = "faster_rcnn_r50_fpn_1x_coco"
 RETINANET = "retinanet_r50_fpg_crop640_50e_coco"
+C4 = "faster_rcnn_r50_caffe_c4_1x_coco"
 GRADIENTS = {
     FASTER_RCNN: 11,
-    "faster_rcnn_r50_caffe_c4_1x_coco": 8,
+    C4: 8,
     "mask_rcnn_r50_fpg_crop640_50e_coco": 15,
     RETINANET: 11,
 }
@@ -44,6 +45,8 @@ QUICK_GRADIENTS = {RETINANET}
 GRADIENT_CASES = [
     pytest.param(case, marks=() if case in QUICK_GRADIENTS else pytest.mark.nightly) for case in GRADIENTS
 ]
+CASES = [pytest.param(case, marks=pytest.mark.nightly if case == C4 else ()) for case in GRADIENTS]
+"""Of C4 every region costs a stage."""
 IMAGES = (520707, 349184)
 
 EXTRA = f"mmdet/extra/{RETINANET}__loss_bn_batch"
@@ -78,7 +81,7 @@ class Step:
         return golden(f"mmdet/{self.case}", "loss")
 
 
-@pytest.fixture(scope="module", params=GRADIENTS)
+@pytest.fixture(scope="module", params=CASES)
 def step(request: pytest.FixtureRequest) -> Step:
     case: str = request.param
     model, answers = load(case), golden(f"mmdet/{case}", "loss")
