@@ -17,11 +17,11 @@ from PIL import Image
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "tests"))
 
-from chromium import MISSING, find_chromium, launched  # noqa: E402
-from report_example import write_example  # noqa: E402
+from chromium import MISSING, find_chromium, launched
+from report_example import write_example
 
-from zoo.results.report.detections import DetectionViews  # noqa: E402
-from zoo.results.report.site import write_report  # noqa: E402
+from zoo.results.report.detections import DetectionViews
+from zoo.results.report.site import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from functools import cache
@@ -16,6 +15,7 @@ from zoo.errors import DeviceError
 from zoo.front_door import answer_for
 from zoo.runtime.hardware import Hardware, fingerprint, resolve_device
 from zoo.schema import parse_json
+from zoo.sweep import child
 
 
 @cache
@@ -28,11 +28,8 @@ def machine(device: str) -> Hardware | None:
     Returns:
         The machine; None where the device is not there, of which a run makes a record.
     """
-    modules = os.pathsep.join(filter(None, sys.path))  # it finds what this process finds
-    command = (sys.executable, "-P", "-m", "zoo.sweep.machine", device)
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": modules}, stdout=subprocess.PIPE, text=True, check=False
-    )
+    command = child.command("zoo.sweep.machine", device)
+    done = subprocess.run(command, env=child.environment(), stdout=subprocess.PIPE, text=True, check=False)
     return schema.build(Hardware, parse_json(done.stdout), "", "") if done.returncode == 0 else None
 
 

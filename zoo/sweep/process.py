@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,10 +16,11 @@ from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
 from zoo.runtime.device_use import SHARED_DEVICE, using
 from zoo.runtime.progress import PROGRESS_FILE
+from zoo.sweep import child
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
 
-COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "zoo.sweep.job")
+COMMAND = child.command("zoo.sweep.job")
 """What carries out the job in the first line of its standard input."""
 
 LAST_LINES = 20
@@ -47,8 +47,7 @@ def run_apart(job: Job) -> int:
     log.write_bytes(b"")
     options = job.config["sweep"]
     with ExitStack() as held:
-        modules = os.pathsep.join(filter(None, sys.path))  # it finds what this process finds
-        environment = {**os.environ, "PYTHONPATH": modules, PROGRESS_FILE: str(log.with_name(PROGRESS))}
+        environment = {**child.environment(), PROGRESS_FILE: str(log.with_name(PROGRESS))}
         if options["gpus"]:
             job = job.on_a_gpu()
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(one_of(options["gpus"]))
