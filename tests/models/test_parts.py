@@ -52,7 +52,7 @@ def test_resnet_freezes_stages_and_normalisation() -> None:
 
 def test_resnet_keeps_scales_and_biases_of_its_normalisation() -> None:
     with torch.device("meta"):
-        backbone = ResNet(50, norm_trained=False)
+        backbone = ResNet(50, norm_affine="fixed")
     trained = {name.split(".")[-2] for name, p in backbone.named_parameters() if p.requires_grad}
     assert trained == {"conv"}
 
