@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.coders import DeltaCoder
+from zoo.models.coders import BoxCoder
 from zoo.models.nms import GroupedNms, OffsetNms
 from zoo.types import ImageGeometry
 
@@ -60,7 +60,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometries: Sequence[ImageGeometry],
     ) -> list[Proposals]:
         """Proposals of each image.
@@ -86,7 +86,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometry: ImageGeometry,
     ) -> Proposals:
         """Scores (M,), deltas (M, 4) and anchors (M, 4), a level each, to all that survive the suppression."""

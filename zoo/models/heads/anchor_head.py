@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.anchors import Anchors, cells_within
-from zoo.models.assigners.max_iou import MaxIoUAssigner
-from zoo.models.coders import DeltaCoder
+from zoo.models.assigners.max_iou import Assigner
+from zoo.models.coders import BoxCoder
 from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName, find_divisor
@@ -73,8 +73,8 @@ class AnchorHead(nn.Module):
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
         anchors: Anchors,
-        coder: DeltaCoder,
-        assigner: MaxIoUAssigner,
+        coder: BoxCoder,
+        assigner: Assigner,
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
@@ -120,8 +120,11 @@ class AnchorHead(nn.Module):
             targets: one an image.
             geometries: one an image.
         """
+        return self.assigned_losses(outputs, self.assign(outputs.cells, targets, geometries, outputs.device))
+
+    def assigned_losses(self, outputs: AnchorOutputs, assigned: AnchorTargets) -> tuple[Tensor, Tensor]:
+        """The share of each level, (L,) and (L,), in both losses of a batch whose anchors are assigned already."""
         grids = self.grid(outputs)
-        assigned = self.assign(outputs.cells, targets, geometries, outputs.device)
         classification, regression = [], []
         levels = assigned.levels([len(grid) for grid in grids])
         for logit, delta, anchors, level in zip(outputs.logits, outputs.deltas, grids, levels, strict=True):
