@@ -206,12 +206,16 @@ class DetectionSelector:
 
     def to_original(self, found: Detections, geometry: ImageGeometry) -> Detections:
         """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
-        boxes = found.boxes
+        boxes, keypoints = found.boxes, found.keypoints
         if self.nms_frame != "original":
-            boxes = boxes / boxes.new_tensor(geometry.scale).repeat(2)
+            scale = boxes.new_tensor(geometry.scale)
+            boxes = boxes / scale.repeat(2)
+            keypoints = (
+                None if keypoints is None else torch.cat((keypoints[..., :2] / scale, keypoints[..., 2:]), dim=-1)
+            )
         if self.clip_original:
             boxes = self.convention.clip(boxes, geometry.original_size)
-        return Detections(boxes, found.scores, found.labels, found.masks)
+        return Detections(boxes, found.scores, found.labels, found.masks, keypoints)
 
     def reported(self, found: Detections) -> Detections:
         """Of what was found, in original pixels, that which is reported."""

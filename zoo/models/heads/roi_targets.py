@@ -41,6 +41,11 @@ class RoiTargets:
     references: Tensor
     boxes: Tensor
 
+    @property
+    def positives(self) -> Tensor:
+        """The first O regions, (O, 4)."""
+        return self.regions[: len(self.boxes)]
+
 
 @torch.no_grad()
 def roi_targets(
