@@ -48,6 +48,9 @@ METRICS = {
     "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
+    "params": "parameters",
+    "gmacs": "GMAC",
+    "file_size_mib": "MiB",
 }
 """The columns that published tables have, with their units."""
 
