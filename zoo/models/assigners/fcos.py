@@ -10,14 +10,13 @@ from torch import Tensor
 
 from zoo.models.assigners.max_iou import NEGATIVE, Matches
 
-
 LARGEST_AREA = 1e8
 """Square pixels. What is missing to it in float32 is compared, so that boxes of about 8 square pixels' difference are
 equal, as they are to torchvision."""
 
 
 class FcosAssigner:
-    """A point goes to the smallest box that it lies inside of, near whose centre it is, and whose size its level is for.
+    """A point goes to the smallest box that it lies inside of, whose centre is near, and whose size its level is for.
 
     How large a box looks from a point is the distance to its farthest side. The finest level, the one of the smallest
     candidates, is also for what looks smaller than its range, and the coarsest for what looks larger.

@@ -6,8 +6,8 @@ Legend: N images, L levels, A anchors a cell, M anchors of one level, K object c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,10 @@ class AnchorOutputs:
     def device(self) -> torch.device:
         """Where they are."""
         return self.logits[0].device
+
+    def images(self, start: int, stop: int) -> Self:
+        """The same of some images of the batch: those from `start` to before `stop`."""
+        return replace(self, **{f.name: [x[start:stop] for x in getattr(self, f.name)] for f in fields(self)})
 
 
 class AnchorHead(nn.Module):

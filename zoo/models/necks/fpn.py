@@ -24,10 +24,10 @@ class FPN(nn.Module):
         lateral_init: range of the laterals' first weights: by inputs and outputs ("xavier"), or by inputs ("lecun").
         output_init: range of the outputs' first weights, likewise.
         norm: batch normalisation after each lateral and output, which then have no biases.
-        extra: makes the coarser levels, from the channels of the coarsest map and of every output.
+        extra_levels: makes the coarser levels, from the channels of the coarsest map and of every output.
 
     Attributes:
-        out_specs: channels and stride of each output: p2 to p6, or others with `start` and `extra`.
+        out_specs: channels and stride of each output: p2 to p6, or others with `start` and `extra_levels`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FPN(nn.Module):
         lateral_init: UniformInit = "xavier",
         output_init: UniformInit = "xavier",
         norm: bool = False,
-        extra: Callable[[int, int], SubsampledLevel | ConvLevels] = SubsampledLevel,
+        extra_levels: Callable[[int, int], SubsampledLevel | ConvLevels] = SubsampledLevel,
     ) -> None:
         super().__init__()
         self.start = start
@@ -46,9 +46,9 @@ class FPN(nn.Module):
         layer = ConvNorm if norm else _conv
         self.laterals = nn.ModuleList(layer(spec.channels, channels, 1) for spec in in_specs)
         self.outputs = nn.ModuleList(layer(channels, channels, 3) for _ in in_specs)
-        self.extra = extra(in_specs[-1].channels, channels)
+        self.extra_levels = extra_levels(in_specs[-1].channels, channels)
         strides = [spec.stride for spec in in_specs]
-        strides += [strides[-1] * 2**level for level in range(1, self.extra.count + 1)]
+        strides += [strides[-1] * 2**level for level in range(1, self.extra_levels.count + 1)]
         self.out_specs = tuple(FeatureSpec(channels, stride) for stride in strides)
         for layers, init in ((self.laterals, lateral_init), (self.outputs, output_init)):
             for conv in layers.modules():
@@ -63,7 +63,7 @@ class FPN(nn.Module):
         for fine, coarse in reversed(list(pairwise(merged))):
             fine += F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")  # in place: `coarse` is already final
         outputs = [conv(x) for conv, x in zip(self.outputs, merged, strict=True)]
-        return (*outputs, *self.extra(outputs[-1], features[-1]))
+        return (*outputs, *self.extra_levels(outputs[-1], features[-1]))
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
