@@ -37,6 +37,12 @@ def _background_last(scores: Tensor) -> Tensor:
     return scores.roll(-1, dims=0)
 
 
+def _background_box_last(deltas: Tensor) -> Tensor:
+    if len(deltas) % 4:
+        raise ValueError(f"{len(deltas)} rows, which are no boxes")
+    return deltas.roll(-4, dims=0)
+
+
 def _pair_up(logits: Tensor) -> Tensor:
     if len(logits) % 2:
         raise ValueError("an odd number of rows")
@@ -52,6 +58,9 @@ background_last = TensorOp("background_last", _background_last)
 
 Apply after `transpose`: classes are rows.
 """
+
+background_box_last = TensorOp("background_box_last", _background_box_last)
+"""The same of deltas, four rows a class. (4 (1 + K), ...) -> (4 (K + 1), ...)"""
 
 pair_up = TensorOp("pair_up", _pair_up)
 """Logits of all anchors' background, then of all their objects, to one anchor's pair after another. (2A, ...)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.coders import DeltaCoder
+from zoo.models.coders import BoxCoder
 from zoo.models.nms import GroupedNms, OffsetNms
 from zoo.types import ImageGeometry
 
@@ -65,7 +65,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometries: Sequence[ImageGeometry],
     ) -> list[Proposals]:
         """Proposals of each image.
@@ -91,7 +91,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometry: ImageGeometry,
     ) -> Proposals:
         """Scores (M,), deltas (M, 4) and anchors (M, 4), a level each, to all that survive the suppression."""
@@ -137,6 +137,7 @@ class DetectionSelector:
         max_detections: detections kept, best scores first.
         keep_ties: what scores as much as the last that is kept is kept too.
         pre_nms_top_n: best-scored pairs that enter the suppression, of each level where a head has levels; None: all.
+        class_top_n: best-scored pairs of each class that enter it; None: all.
         min_size: shortest side kept, in pixels of the frame of suppression; with 0, boxes need some extent,
             with None not even that.
         decode_frame: the pixels that boxes are decoded and clipped in.
@@ -158,6 +159,7 @@ class DetectionSelector:
     convention: BoxConvention = EXCLUSIVE
     clip_original: bool = False
     keep_ties: bool = False
+    class_top_n: int | None = None
 
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
@@ -165,8 +167,13 @@ class DetectionSelector:
 
     def candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept."""
-        row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-        scores = scores[row, label]
+        if self.class_top_n is not None:
+            best, rows = scores.t().topk(min(self.class_top_n, len(scores)))  # (K, class_top_n) each
+            label, place = (best > self.score_threshold).nonzero(as_tuple=True)
+            row, scores = rows[label, place], best[label, place]
+        else:
+            row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+            scores = scores[row, label]
         if self.pre_nms_top_n is not None:
             scores, best = scores.sort(descending=True)
             scores, best = scores[: self.pre_nms_top_n], best[: self.pre_nms_top_n]
@@ -181,6 +188,22 @@ class DetectionSelector:
         """Decoded boxes (..., 4) cut to the image."""
         original = self.decode_frame == "original"
         return self.convention.clip(boxes, geometry.original_size if original else geometry.extent)
+
+    def decode_candidates(
+        self, scores: Tensor, deltas: Tensor, anchors: Tensor, coder: BoxCoder, geometry: ImageGeometry
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (P, 4), clipped, scores (P,) and labels (P,) of the pairs that may be kept.
+
+        Args:
+            scores: (M, K).
+            deltas: (M, 4).
+            anchors: (M, 4).
+            coder: of the deltas.
+            geometry: of the image.
+        """
+        row, labels, scores = self.candidates(scores)
+        boxes = coder.decode(self.references(anchors[row], geometry), deltas[row])
+        return self.clip(boxes, geometry), scores, labels
 
     def select(self, boxes: Tensor, scores: Tensor, labels: Tensor, geometry: ImageGeometry) -> Detections:
         """Detections of one image, in the frame of suppression.
