@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torchvision_originals as originals
-from torchvision.models import get_model_weights, list_models
 from torchvision.models import detection as package
+from torchvision.models import get_model_weights, list_models
 
 from zoo.catalog.entry import Entry, read_entry
 
