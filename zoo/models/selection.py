@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,10 @@ from zoo.types import ImageGeometry
 
 Frame = Literal["input", "original"]
 """Whose pixels boxes are measured in: the network's input's, or the image file's."""
+
+Rescale = Literal["by_scale", "by_ratio"]
+"""Coordinates of the input are divided by the factors of its resize, or multiplied by the ratio of both sizes, which is
+a float32 (torchvision). They differ by a rounding."""
 
 
 class Proposals(NamedTuple):
@@ -146,6 +150,7 @@ class DetectionSelector:
         convention: of the boxes.
         clip_original: boxes are clipped once more when they are in original pixels, and what has no area left is not
             reported.
+        rescale: how what was found in input pixels comes to those of the original.
     """
 
     score_threshold: float
@@ -159,11 +164,14 @@ class DetectionSelector:
     convention: BoxConvention = EXCLUSIVE
     clip_original: bool = False
     keep_ties: bool = False
+    rescale: Rescale = "by_scale"
     class_top_n: int | None = None
 
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
             raise ValueError("boxes decoded in original pixels cannot be suppressed in input pixels")
+        if self.rescale not in get_args(Rescale):
+            raise ValueError(f"rescale: {self.rescale!r} is none of {', '.join(get_args(Rescale))}")
 
     def candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept."""
@@ -231,14 +239,18 @@ class DetectionSelector:
         """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
         boxes, keypoints = found.boxes, found.keypoints
         if self.nms_frame != "original":
-            scale = boxes.new_tensor(geometry.scale)
-            boxes = boxes / scale.repeat(2)
-            keypoints = (
-                None if keypoints is None else torch.cat((keypoints[..., :2] / scale, keypoints[..., 2:]), dim=-1)
-            )
+            boxes = self._rescaled(boxes.view(len(boxes), 2, 2), geometry).flatten(1)  # two corners, x and y each
+            if keypoints is not None:
+                keypoints = torch.cat((self._rescaled(keypoints[..., :2], geometry), keypoints[..., 2:]), dim=-1)
         if self.clip_original:
             boxes = self.convention.clip(boxes, geometry.original_size)
         return Detections(boxes, found.scores, found.labels, found.masks, keypoints)
+
+    def _rescaled(self, points: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Points (..., 2) of input pixels in those of the original."""
+        if self.rescale == "by_scale":
+            return points / points.new_tensor(geometry.scale)
+        return points * (points.new_tensor(geometry.original_size[::-1]) / points.new_tensor(geometry.size[::-1]))
 
     def reported(self, found: Detections) -> Detections:
         """Of what was found, in original pixels, that which is reported."""
