@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zoo.catalog.switches import Switch
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import DataError, ZooError
 from zoo.results.explain import Untried
 from zoo.results.identity import slug
