@@ -44,6 +44,19 @@ def test_a_sequence_of_detections() -> None:
     assert Detections(torch.tensor(BOXES[:1]), torch.tensor([0.5]), torch.tensor([7]))[0].name == "7"
 
 
+def test_keypoints_travel_with_their_boxes_and_into_cocos_format() -> None:
+    points = torch.arange(3 * 17 * 3, dtype=torch.float32).reshape(3, 17, 3)
+    persons = replace(found(), keypoints=points)
+    part = persons[[2, 0]]
+    assert part.keypoints is not None
+    assert torch.equal(part.keypoints, points[[2, 0]])
+    first = persons[0]
+    assert first.keypoints is not None
+    assert (len(first.keypoints), first.keypoints[1]) == (17, (3.0, 4.0, 5.0))
+    assert persons.above(0.4).cpu().to_coco(7, [1, 2])[1]["keypoints"] == points[1].flatten().tolist()
+    assert "keypoints" not in found().to_coco(7, [1, 2])[0]
+
+
 @pytest.mark.parametrize(
     ("chosen", "kept"),
     [
@@ -95,6 +108,19 @@ def test_masks_are_drawn() -> None:
     assert not np.asarray(found().draw(image))[22, 13].any()
     with pytest.raises(DataError, match="height, width"):
         found(masks=True).draw(image.transpose(1, 0, 2).copy())
+
+
+def test_keypoints_are_drawn_with_their_limbs() -> None:
+    image = np.zeros((*SIZE, 3), dtype=np.uint8)
+    points = torch.full((1, 17, 3), 25.0)
+    points[0, 5, :2], points[0, 6, :2] = torch.tensor([14.0, 30.0]), torch.tensor([26.0, 30.0])  # the shoulders
+    one = replace(found()[:1], keypoints=points)
+    plain = np.asarray(found()[:1].draw(image))
+    assert np.asarray(one.draw(image))[30, 20].any()
+    assert not plain[30, 20].any()
+    few = np.asarray(replace(one, keypoints=points[:, 5:7]).draw(image))
+    assert few[30, 14].any()
+    assert not few[30, 20].any(), "which of them are joined is known of COCO's alone"
 
 
 def test_drawn_on_its_own_file(tmp_path: Path) -> None:

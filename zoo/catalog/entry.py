@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import yaml
 
+from zoo.coco_tasks import TASKS
 from zoo.errors import UsageError, closest
 from zoo.files import PACKAGE, PROJECT
 from zoo.schema import OneOf, Pattern, build
@@ -35,12 +36,7 @@ ZOO_DEFAULT = "/zoo@entry"
 """The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
 
 METRICS = {
-    "box_AP": "AP points",
-    "box_AP50": "AP points",
-    "box_AP75": "AP points",
-    "mask_AP": "AP points",
-    "mask_AP50": "AP points",
-    "mask_AP75": "AP points",
+    **{metric: "AP points" for task in TASKS.values() for metric in task.printed},
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",
@@ -48,6 +44,9 @@ METRICS = {
     "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
+    "params": "parameters",
+    "gmacs": "GMAC",
+    "file_size_mib": "MiB",
 }
 """The columns that published tables have, with their units."""
 
@@ -270,7 +269,12 @@ def _zoo_facts(zoo: str) -> dict[str, Any]:
 
 @cache
 def _shared_facts(path: Path) -> dict[str, Any]:
-    return dict(read_yaml(path))
+    """What a file of `conf/zoo/` says, on top of those that its defaults list names."""
+    own = dict(read_yaml(path))
+    below: dict[str, Any] = {}
+    for option in own.pop("defaults", ()):
+        below |= _zoo_facts(option)
+    return below | own
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import METRICS, Entry, config_file, read_entry
 from zoo.catalog.keys import KeyList, find_key_list
+from zoo.coco_tasks import TASKS
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import ZooError
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from zoo.models.detectors.base import Detector
 
-PARAMETERS = "params_m"
-"""The published metric that counts parameters, in millions."""
+PARAMETERS = {"params_m": 1e6, "params": 1}
+"""The published metrics that count parameters, and what of them is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def _missing(entry: Entry) -> Iterator[str]:
         yield "address of a checkpoint (a run takes checkpoint.path=FILE)"
     elif not (entry.checkpoint.sha256 or entry.checkpoint.sha256_prefix):
         yield "published hash (the first download is pinned)"
-    if not entry.cells("box_AP") and not entry.cells("mask_AP"):
+    if not any(entry.cells(task.ap) for task in TASKS.values()):
         yield "published AP (there is nothing to compare with)"
 
 
@@ -116,10 +117,12 @@ def _without_storage(config: Mapping[str, Any]) -> Detector:
 
 
 def _wrong_count(entry: Entry, parameters: int) -> Iterator[str]:
-    for cell in entry.cells(PARAMETERS):
-        # Publishers count with fused normalisation or without, with the constants of a head or without.
-        if abs(parameters / 1e6 - cell.value) > cell.half_unit + 0.02 * cell.value:
-            yield f"published: {cell.text} M parameters, where the model has {parameters / 1e6:.2f} M"
+    for metric, one in PARAMETERS.items():
+        for cell in entry.cells(metric):
+            # Publishers count with fused normalisation or without, with the constants of a head or without.
+            if abs(parameters / one - cell.value) > cell.half_unit + 0.02 * cell.value:
+                printed = cell.text if one == 1 else f"{cell.text} {METRICS[metric]}"
+                yield f"published: {printed} parameters, where the model has {parameters:,}"
 
 
 def _tensors(entry: Entry, checkpoint: Path | None) -> tuple[dict[str, Tensor], int | None] | None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import TASKS
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import closest
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.score.labels import other_numbering
 from zoo.measure.score.placement import misplaced
 from zoo.measure.score.results_file import UNKNOWN, Predictions
@@ -30,6 +31,9 @@ _BEYOND = 1.5
 """Pixels by which a box may leave its image: an old convention makes boxes one pixel wider."""
 
 _LISTED = 5
+
+_KEPT = TASKS["bbox"].max_per_image
+"""Detections of an image and category that COCO counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +175,10 @@ def _cut(columns: DetectionColumns, truth: CocoGroundTruth) -> Iterator[Finding]
     full, nearly = counts == most, counts == most - 1
     objects = np.bincount(truth.image_index, minlength=len(truth))
     piled = full.sum() >= max(4, 0.05 * (counts > 0).sum()) and full.sum() > 3 * max(1, nearly.sum())
-    capped = bool(most < MAX_DETECTIONS[-1] and piled and (most >= 3 or (objects[full] > most).any()))
+    capped = bool(most < _KEPT and piled and (most >= 3 or (objects[full] > most).any()))
     if capped:
         text = f"{full.sum()} images have exactly {most} detections and none has more: they are capped"
-        yield _warning("cap", text, f"keep up to {MAX_DETECTIONS[-1]} detections an image, as COCO counts them")
+        yield _warning("cap", text, f"keep up to {_KEPT} detections an image, as COCO counts them")
     scores = columns.score[~full[image]] if capped else columns.score  # a cap takes low scores along
     if len(scores) >= _FEWEST and scores.min() > _LOWEST_SCORE:
         text = f"no score is below {scores.min():.4g}: detections were cut at a threshold, which lowers AP"
