@@ -17,12 +17,14 @@ class Warmup:
 
     Attributes:
         kind: "linear": the rate rises in a straight line; "interpolated": the same line, whose last bits are those of
-            the sum of its ends, each by its share (PaddleDetection).
+            the sum of its ends, each by its share (PaddleDetection); "chained": the same line, whose last bits are
+            those of a product with the rate before, as are those of what follows (torch's schedulers). It ends with
+            the first epoch.
         iterations: length of the warm-up; the full rate is reached at the iteration of this number.
         ratio: the rate at iteration 0, as a fraction of the full one.
     """
 
-    kind: Literal["linear", "interpolated"]
+    kind: Literal["linear", "interpolated", "chained"]
     iterations: int
     ratio: float
 
@@ -132,7 +134,7 @@ class Schedule:
             given in them.
         drops: how the rate falls, whose last bit depends on it: by a "power" of a tenth (mmcv), or as a "product", a
             tenth of what it was.
-        decay: linear decay of the learning rate, instead of milestones.
+        decay: linear decay of the learning rate, or "cosine": half a wave, epoch by epoch; instead of milestones.
         warmup: warm-up of the learning rate; None starts at the full one.
         accumulate_to: images whose gradients are accumulated before an optimiser step; None takes those of a step.
             The learning rate then does not follow the batch size.
@@ -157,7 +159,7 @@ class Schedule:
     optimizer: OptimizerConfig
     milestones: tuple[int, ...] = ()
     drops: Literal["power", "product"] = "power"
-    decay: LinearDecay | None = None
+    decay: LinearDecay | Literal["cosine"] | None = None
     images_per_gpu: int | None = None
     repeat: int = 1
     drop_last: bool = False
@@ -183,8 +185,15 @@ class Schedule:
             raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
         if self.pipeline is not None and (self.multi_scale is None or self.crop is not None):
             raise ValueError("a pipeline comes with multi_scale and without crop")
-        if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
-            raise ValueError("decay comes with a warm-up of the kind groups and without milestones, or not at all")
+        if self.decay and self.milestones:
+            raise ValueError("the rate follows decay or milestones, not both")
+        if isinstance(self.warmup, GroupWarmup) != isinstance(self.decay, LinearDecay):
+            raise ValueError("a linear decay and a warm-up of the kind groups come together, or not at all")
+        chained = isinstance(self.warmup, Warmup) and self.warmup.kind == "chained"
+        if self.decay == "cosine" and not chained:
+            raise ValueError("a cosine decay comes with a warm-up of the kind chained")
+        if chained and self.epochs is None:
+            raise ValueError("a warm-up of the kind chained goes by epochs, and the length is given in iterations")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The length of the training in steps, of which an epoch has so many."""
