@@ -103,7 +103,7 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
     ("changes", "message"),
     [
         ({"gradients": "median"}, "schedule.gradients: no 'median'"),
-        ({"mosaic": None}, "one of multi_scale, mosaic and ratio_groups"),
+        ({"mosaic": None}, "one of multi_scale, mosaic, ratio_groups and transforms"),
         ({"epochs": None, "iterations": 9}, "decay and mosaic go by epochs"),
         ({"decay": None}, "a linear decay and a warm-up of the kind groups come together"),
         ({"milestones": [3]}, "the rate follows decay or milestones, not both"),

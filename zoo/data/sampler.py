@@ -176,9 +176,8 @@ class RatioBinSampler(BatchSampler):
                 batches.append(waiting.pop(ratio_bin))
                 waiting[ratio_bin] = []  # last of the bins that are equally full
         fullest = sorted(waiting, key=lambda ratio_bin: len(waiting[ratio_bin]), reverse=True)
-        for ratio_bin in fullest[: self.steps_per_epoch - len(batches)]:
-            batches.append((waiting[ratio_bin] + seen[ratio_bin] * size)[:size])
-        return batches
+        last = fullest[: self.steps_per_epoch - len(batches)]
+        return batches + [(waiting[ratio_bin] + seen[ratio_bin] * size)[:size] for ratio_bin in last]
 
 
 class FixedGroupSampler(BatchSampler):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups
+from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups, ViewTransform
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -144,6 +144,10 @@ class Schedule:
         pipeline: the operations on training images and their order, in PaddleDetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
         ratio_groups: fixed groups of images instead, resized as in the evaluation, in faster-rcnn.pytorch's style.
+        transforms: the operations on the decoded image instead, in their order, in torchvision's style; the detector's
+            own preprocessing, as in the evaluation, comes after them.
+        aspect_ratio_group_factor: with `transforms`, bins of height / width to each doubling of it, whose images share
+            a batch.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
             crops nothing.
         clip: largest L2 norm of all gradients together; None clips nothing.
@@ -170,6 +174,8 @@ class Schedule:
     pipeline: PipelineSettings | None = None
     mosaic: MosaicSettings | None = None
     ratio_groups: RatioGroups | None = None
+    transforms: tuple[ViewTransform, ...] | None = None
+    aspect_ratio_group_factor: int | None = None
     crop: int | None = None
     clip: float | None = None
     ema: EmaConfig | None = None
@@ -181,8 +187,11 @@ class Schedule:
             raise ValueError("one of epochs and iterations is the length of the training")
         if self.epochs is None and (self.decay or self.mosaic):
             raise ValueError("decay and mosaic go by epochs, and the length is given in iterations")
-        if sum(views is not None for views in (self.multi_scale, self.mosaic, self.ratio_groups)) != 1:
-            raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
+        views = (self.multi_scale, self.mosaic, self.ratio_groups, self.transforms)
+        if sum(style is not None for style in views) != 1:
+            raise ValueError("one of multi_scale, mosaic, ratio_groups and transforms makes the training images")
+        if (self.transforms is None) != (self.aspect_ratio_group_factor is None):
+            raise ValueError("transforms and aspect_ratio_group_factor come together")
         if self.pipeline is not None and (self.multi_scale is None or self.crop is not None):
             raise ValueError("a pipeline comes with multi_scale and without crop")
         if self.decay and self.milestones:

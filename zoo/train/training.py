@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
-from zoo.data.augment import jwyang, mmdet, paddle, ultralytics
+from zoo.data.augment import jwyang, mmdet, paddle, torchvision, ultralytics
 from zoo.data.augment.jwyang import RatioGroupedSet
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
-from zoo.data.sampler import AspectRatioBatchSampler, BatchSampler, FixedGroupSampler
+from zoo.data.sampler import AspectRatioBatchSampler, BatchSampler, FixedGroupSampler, RatioBinSampler
 from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
@@ -196,6 +196,24 @@ def _views(
         groups, transform = schedule.ratio_groups, detector.transform
         grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
         return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
+    if schedule.transforms is not None and schedule.aspect_ratio_group_factor is not None:
+        prepared = torchvision.training_set(
+            ground_truth,
+            files,
+            schedule.transforms,
+            transform=detector.transform,
+            seed=seed,
+            masks=masks,
+            keypoints=detector.has_keypoints,
+        )
+        heights, widths = prepared.images.sizes.T
+        return prepared, RatioBinSampler(
+            heights / widths,
+            factor=schedule.aspect_ratio_group_factor,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            seed=seed,
+        )
     if schedule.multi_scale is not None and schedule.pipeline is not None:
         dataset = paddle.training_set(
             ground_truth,

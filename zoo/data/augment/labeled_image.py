@@ -1,6 +1,6 @@
 """A training image on its way through the augmentations, with everything that is known of its objects.
 
-Legend: G objects, P points of an outline. Sizes are (height, width) in pixels; boxes are xyxy.
+Legend: G objects, P points of an outline, K keypoints. Sizes are (height, width) in pixels; boxes are xyxy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from zoo.data.augment.masks import AnnotatedMasks, Bitmaps, Polygons, Window
 from zoo.data.augment.outlines import fill_outlines
+from zoo.data.keypoints import flipped_order
 from zoo.data.resamplers import Pixels
 from zoo.data.size_rules import letterbox_offset
 from zoo.types import Size
@@ -35,6 +36,7 @@ class LabeledImage:
         boxes: float32 (G, 4), in pixels.
         outlines: float32 (G, P, 2), x and y in pixels, possibly beyond the image; P is 0 where none were read.
         masks: masks of the objects; None where their outlines are filled instead.
+        keypoints: float32 (G, K, 3), x and y in pixels and visibility; None where they are not trained on.
         original_size: size of the image file; None where the pixels come from several files.
         scale: (x, y) factors from pixels of the file to these.
     """
@@ -44,6 +46,7 @@ class LabeledImage:
     boxes: Floats
     outlines: Floats
     masks: AnnotatedMasks | Polygons | None = None
+    keypoints: Floats | None = None
     original_size: Size | None = None
     scale: tuple[float, float] = (1.0, 1.0)
 
@@ -64,6 +67,7 @@ class LabeledImage:
             boxes=self.boxes[objects],
             outlines=self.outlines[objects],
             masks=self.masks and self.masks.select(objects),
+            keypoints=None if self.keypoints is None else self.keypoints[objects],
         )
 
     def hflip(self, *, inclusive: bool = False) -> LabeledImage:
@@ -81,6 +85,7 @@ class LabeledImage:
             boxes=hflip_boxes(self.boxes, width - inclusive),
             outlines=outlines,
             masks=self.masks and self.masks.hflip(),
+            keypoints=None if self.keypoints is None else hflip_keypoints(self.keypoints, width),
         )
 
     def resize(self, size: Size, *, relative: bool = False) -> LabeledImage:
@@ -124,6 +129,7 @@ class LabeledImage:
             boxes=self.boxes - np.tile(corner, 2),
             outlines=self.outlines - corner,
             masks=self.masks and self.masks.crop(window),
+            keypoints=None if self.keypoints is None else self.keypoints - np.append(corner, np.float32(0)),
         ).clip()
 
     def has_area(self) -> npt.NDArray[np.bool_]:
@@ -145,6 +151,17 @@ def hflip_boxes(boxes: Floats, width: int) -> Floats:
     """Boxes (G, 4) of an image of a width when it is flipped left to right."""
     flipped = boxes.copy()
     flipped[:, [0, 2]] = np.float32(width) - boxes[:, [2, 0]]
+    return flipped
+
+
+def hflip_keypoints(keypoints: Floats, width: int) -> Floats:
+    """Keypoints (G, K, 3) of an image of a width when it is flipped: left ones become right ones, x is width - x.
+
+    Those that are not labelled stay at (0, 0).
+    """
+    flipped = keypoints[:, flipped_order(keypoints.shape[1])]
+    flipped[..., 0] = np.float32(width) - flipped[..., 0]
+    flipped[flipped[..., 2] == 0] = 0
     return flipped
 
 

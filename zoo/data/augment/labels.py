@@ -1,6 +1,6 @@
 """Which images and objects are trained on, and how their boxes are read from COCO's annotations.
 
-Legend: I images and A annotations of the data set; G objects of one image, P points of an outline.
+Legend: I images and A annotations of the data set; G objects of one image, P points of an outline, K keypoints.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ class Objects:
         boxes: float32 (G, 4), xyxy.
         outlines: float32 (G, P, 2), x and y; P is 0 where the style does not read them.
         masks: masks of the objects; None where their outlines are filled instead, or nobody asks for them.
+        keypoints: float32 (G, K, 3), x and y in pixels and visibility; None where nobody asks for them.
     """
 
     labels: Ints
     boxes: Floats
     outlines: Floats
     masks: AnnotatedMasks | Polygons | None = None
+    keypoints: Floats | None = None
 
 
 @rule("without a segmentation")

@@ -78,5 +78,6 @@ class LabeledImages:
             boxes=objects.boxes,
             outlines=objects.outlines,
             masks=objects.masks,
+            keypoints=objects.keypoints,
             original_size=(pixels.shape[0], pixels.shape[1]),
         )
