@@ -77,17 +77,21 @@ class Target:
             trained on. Bitmaps, not run-length encodings: they are cut by sampling, on the device.
         polygons: instead of bitmaps, where they are cut before they are rasterised: of each object its polygons,
             float32 (L, 2) each, x and y in input pixels, possibly beyond the image; on the CPU.
+        keypoints: float (G, K, 3), x and y in input pixels, and visibility as COCO annotates it: 0 not labelled, 1
+            labelled but hidden, 2 visible; None where no keypoints are trained on.
     """
 
     boxes: Tensor
     labels: Tensor
     masks: Tensor | None = None
     polygons: list[list[Tensor]] | None = None
+    keypoints: Tensor | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same target on a device."""
         masks = None if self.masks is None else self.masks.to(device)
-        return Target(self.boxes.to(device), self.labels.to(device), masks, self.polygons)
+        keypoints = None if self.keypoints is None else self.keypoints.to(device)
+        return Target(self.boxes.to(device), self.labels.to(device), masks, self.polygons, keypoints)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,19 @@ def test_a_sequence_of_detections() -> None:
     assert Detections(torch.tensor(BOXES[:1]), torch.tensor([0.5]), torch.tensor([7]))[0].name == "7"
 
 
+def test_keypoints_travel_with_their_boxes_and_into_cocos_format() -> None:
+    points = torch.arange(3 * 17 * 3, dtype=torch.float32).reshape(3, 17, 3)
+    persons = replace(found(), keypoints=points)
+    part = persons[[2, 0]]
+    assert part.keypoints is not None
+    assert torch.equal(part.keypoints, points[[2, 0]])
+    first = persons[0]
+    assert first.keypoints is not None
+    assert (len(first.keypoints), first.keypoints[1]) == (17, (3.0, 4.0, 5.0))
+    assert persons.above(0.4).cpu().to_coco(7, [1, 2])[1]["keypoints"] == points[1].flatten().tolist()
+    assert "keypoints" not in found().to_coco(7, [1, 2])[0]
+
+
 @pytest.mark.parametrize(
     ("chosen", "kept"),
     [

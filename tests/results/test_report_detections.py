@@ -15,7 +15,7 @@ from stored_runs import ANNOTATIONS, detect, store
 
 from zoo import cli
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
+from zoo.coco_tasks import IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, find_errors
 from zoo.results.ledger import Ledger
 from zoo.results.record import Verdict

@@ -36,7 +36,8 @@ class Detection:
         score: in [0, 1].
         label: position in the class list.
         name: name of the class; the label as text where no class list is known.
-        mask: run-length encoding at the original image's size; None for box-only models.
+        mask: run-length encoding at the original image's size; None for models without masks.
+        keypoints: (x, y, score) of each, as `Detections.keypoints`; None for models without keypoints.
     """
 
     box: tuple[float, float, float, float]
@@ -44,6 +45,7 @@ class Detection:
     label: int
     name: str
     mask: Rle | None = None
+    keypoints: tuple[tuple[float, float, float], ...] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +58,9 @@ class Detections:
         boxes: float (N, 4), xyxy in pixels of the original image.
         scores: float (N,), in [0, 1].
         labels: int64 (N,), positions in the class list (0 to 79 for COCO).
-        masks: one RLE of the original image's size a box, or None for box-only models.
+        masks: one RLE of the original image's size a box, or None for models without masks.
+        keypoints: float (N, K, 3), x and y in pixels of the original image, and the score of each keypoint: of COCO's
+            K = 17, in its order, the logit of the heat map at its peak, any float. None for models without keypoints.
         classes: names of the classes in label order; empty where they are not known.
         path: file of the image, where it came from one.
         inclusive: corners are pixels that both belong to the box, which is x2 - x1 + 1 wide.
@@ -66,6 +70,7 @@ class Detections:
     scores: Tensor
     labels: Tensor
     masks: list[Rle] | None = None
+    keypoints: Tensor | None = None
     classes: tuple[str, ...] = ()
     path: Path | None = None
     inclusive: bool = False
@@ -75,9 +80,11 @@ class Detections:
 
     def __iter__(self) -> Iterator[Detection]:
         masks: Sequence[Rle | None] = self.masks if self.masks is not None else [None] * len(self)
-        columns = (self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), masks)
-        for box, score, label, mask in zip(*columns, strict=True):
-            yield Detection(tuple(box), score, label, self._name(label), mask)
+        points: Sequence[Any] = self.keypoints.tolist() if self.keypoints is not None else [None] * len(self)
+        columns = (self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), masks, points)
+        for box, score, label, mask, keypoints in zip(*columns, strict=True):
+            named = None if keypoints is None else tuple(map(tuple, keypoints))
+            yield Detection(tuple(box), score, label, self._name(label), mask, named)
 
     @overload
     def __getitem__(self, chosen: int) -> Detection: ...
@@ -91,7 +98,14 @@ class Detections:
         positions = np.arange(len(self))[_index(chosen)]
         at = torch.as_tensor(positions, device=self.labels.device)
         masks = None if self.masks is None else [self.masks[i] for i in positions.tolist()]
-        return replace(self, boxes=self.boxes[at], scores=self.scores[at], labels=self.labels[at], masks=masks)
+        return replace(
+            self,
+            boxes=self.boxes[at],
+            scores=self.scores[at],
+            labels=self.labels[at],
+            masks=masks,
+            keypoints=None if self.keypoints is None else self.keypoints[at],
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{found.name} {found.score:.2f}" for found in self[:3])
@@ -111,7 +125,10 @@ class Detections:
 
     def cpu(self) -> Detections:
         """The same with every tensor on the CPU."""
-        return replace(self, boxes=self.boxes.cpu(), scores=self.scores.cpu(), labels=self.labels.cpu())
+        keypoints = None if self.keypoints is None else self.keypoints.cpu()
+        return replace(
+            self, boxes=self.boxes.cpu(), scores=self.scores.cpu(), labels=self.labels.cpu(), keypoints=keypoints
+        )
 
     def draw(self, image: Image | None = None) -> Picture:
         """The image with every box, mask, class and score drawn on it: filter with `above` first.
@@ -159,8 +176,8 @@ class Detections:
                 80 have ids from 1 to 90, with gaps.
 
         Returns:
-            One dictionary a detection: image_id, category_id, bbox (x, y, width, height in pixels), score, and with
-            masks segmentation.
+            One dictionary a detection: image_id, category_id, bbox (x, y, width, height in pixels), score, with
+            masks segmentation, and with keypoints keypoints (x, y, score, x, y, score, ...).
 
         Raises:
             DataError: a label has no id.
@@ -172,7 +189,11 @@ class Detections:
         for found, size in zip(self, sizes.tolist(), strict=True):
             row: dict[str, Any] = {"image_id": image_id, "category_id": self._category(found, category_ids)}
             row |= {"bbox": [*found.box[:2], *size], "score": found.score}
-            rows.append(row if found.mask is None else {**row, "segmentation": found.mask})
+            if found.mask is not None:
+                row["segmentation"] = found.mask
+            if found.keypoints is not None:
+                row["keypoints"] = [number for point in found.keypoints for number in point]
+            rows.append(row)
         return rows
 
     def _name(self, label: int) -> str:

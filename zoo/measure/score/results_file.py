@@ -20,7 +20,7 @@ import numpy.typing as npt
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.rle import are_whole, parse_runs
 from zoo.errors import DataError
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.types import Rle
 
 Row = Mapping[str, Any]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers
 from zoo.measure.score.doctor import Finding, examine, unmatched_names
 from zoo.measure.score.results_file import read_predictions
@@ -86,5 +85,4 @@ def score_file(predictions: Path, annotations: Path, rules: Rules | None = None)
     columns = read.columns.chosen(np.isin(read.columns.image_id, truth.image_ids))
     if rules is not None and rules.rounding is not None:
         columns = rules.rounding(columns)
-    iou_types: tuple[IouType, ...] = ("bbox",) if columns.segmentation is None else ("bbox", "segm")
-    return replace(score, numbers=coco_numbers(judged, columns, iou_types))
+    return replace(score, numbers=coco_numbers(judged, columns, columns.iou_types))

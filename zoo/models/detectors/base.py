@@ -65,6 +65,11 @@ class Detector(nn.Module):
         return False
 
     @property
+    def has_keypoints(self) -> bool:
+        """Whether it finds keypoints on every box."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
