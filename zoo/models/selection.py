@@ -42,6 +42,9 @@ class ProposalSelector:
         stand_in: score of the box of zeros that stands for a level of which nothing is left; None: nothing does.
         fill: an image with fewer proposals than `post_nms_top_n` gets boxes of zeros, scored 0, for the rest; they are
             classified as the others are.
+        probabilities: scores are logits by which the best of each level are taken; from then on their sigmoids count,
+            so that large logits become equal before the suppression, not before (torchvision).
+        score_threshold: lowest score that enters the suppression; None: all do.
     """
 
     pre_nms_top_n: int
@@ -54,6 +57,8 @@ class ProposalSelector:
     convention: BoxConvention = EXCLUSIVE
     stand_in: float | None = None
     fill: bool = False
+    probabilities: bool = False
+    score_threshold: float | None = None
 
     def __call__(
         self,
@@ -99,9 +104,11 @@ class ProposalSelector:
             kept_boxes.append(self.convention.clip(coder.decode(anchor, delta), geometry.extent))
             kept_levels.append(torch.full_like(score, level, dtype=torch.int64))
         scored, boxes, levels = torch.cat(kept_scores), torch.cat(kept_boxes), torch.cat(kept_levels)
-        if self.min_size is not None:
-            large = large_enough(boxes, self.min_size, self.convention)
-            scored, boxes, levels = scored[large], boxes[large], levels[large]
+        if self.probabilities:
+            scored = scored.sigmoid()
+        if self.min_size is not None or self.score_threshold is not None:
+            kept = self._eligible(boxes, scored)
+            scored, boxes, levels = scored[kept], boxes[kept], levels[kept]
         keep = self.nms(boxes, scored, levels, self.iou_threshold)
         if self.level_top_n is not None:
             keep = keep[_rank_in_group(levels[keep]) < self.level_top_n]
@@ -109,6 +116,15 @@ class ProposalSelector:
         if self.stand_in is None:
             return found
         return _with_stand_ins(found, len(scores) - len(torch.unique(levels[keep])), self.stand_in)
+
+    def _eligible(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """Which of boxes (M, 4) and their scores (M,) enter the suppression, bool (M,)."""
+        kept = torch.ones_like(scores, dtype=torch.bool)
+        if self.min_size is not None:
+            kept &= large_enough(boxes, self.min_size, self.convention)
+        if self.score_threshold is not None:
+            kept &= scores >= self.score_threshold
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +206,16 @@ class DetectionSelector:
 
     def to_original(self, found: Detections, geometry: ImageGeometry) -> Detections:
         """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
-        boxes = found.boxes
+        boxes, keypoints = found.boxes, found.keypoints
         if self.nms_frame != "original":
-            boxes = boxes / boxes.new_tensor(geometry.scale).repeat(2)
+            scale = boxes.new_tensor(geometry.scale)
+            boxes = boxes / scale.repeat(2)
+            keypoints = (
+                None if keypoints is None else torch.cat((keypoints[..., :2] / scale, keypoints[..., 2:]), dim=-1)
+            )
         if self.clip_original:
             boxes = self.convention.clip(boxes, geometry.original_size)
-        return Detections(boxes, found.scores, found.labels, found.masks)
+        return Detections(boxes, found.scores, found.labels, found.masks, keypoints)
 
     def reported(self, found: Detections) -> Detections:
         """Of what was found, in original pixels, that which is reported."""

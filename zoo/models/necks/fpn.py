@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.init import UniformInit, init_uniform
 from zoo.types import FeatureSpec
 
@@ -22,6 +23,8 @@ class FPN(nn.Module):
         channels: of every output.
         start: the first so many maps are left out, as RetinaNet leaves out c2.
         lateral_init: range of the laterals' first weights: by inputs and outputs ("xavier"), or by inputs ("lecun").
+        output_init: range of the outputs' first weights, likewise.
+        norm: batch normalisation after each lateral and output, which then have no biases.
 
     Attributes:
         out_specs: channels and stride of each output: p2 to p6, or fewer with `start`.
@@ -33,17 +36,23 @@ class FPN(nn.Module):
         channels: int = 256,
         start: int = 0,
         lateral_init: UniformInit = "xavier",
+        output_init: UniformInit = "xavier",
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.start = start
         in_specs = in_specs[start:]
-        self.laterals = nn.ModuleList(nn.Conv2d(spec.channels, channels, 1) for spec in in_specs)
-        self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_specs)
+        layer = ConvNorm if norm else _conv
+        self.laterals = nn.ModuleList(layer(spec.channels, channels, 1) for spec in in_specs)
+        self.outputs = nn.ModuleList(layer(channels, channels, 3) for _ in in_specs)
         strides = [spec.stride for spec in in_specs]
         self.out_specs = tuple(FeatureSpec(channels, stride) for stride in (*strides, strides[-1] * 2))
-        for conv in (*self.laterals, *self.outputs):
-            init_uniform(conv.weight, lateral_init if conv.kernel_size == (1, 1) else "xavier")
-            nn.init.zeros_(conv.bias)
+        for layers, init in ((self.laterals, lateral_init), (self.outputs, output_init)):
+            for conv in layers.modules():
+                if isinstance(conv, nn.Conv2d):
+                    init_uniform(conv.weight, init)
+                    if conv.bias is not None:
+                        nn.init.zeros_(conv.bias)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """(c2, ..., c5) to (p2, ..., p6), all with the same number of channels."""
@@ -52,3 +61,7 @@ class FPN(nn.Module):
             fine += F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")  # in place: `coarse` is already final
         outputs = [conv(x) for conv, x in zip(self.outputs, merged, strict=True)]
         return (*outputs, F.max_pool2d(outputs[-1], kernel_size=1, stride=2))
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
