@@ -126,7 +126,11 @@ def unlike_coco(keypoints: int, names: Sequence[str]) -> str | None:
     spelled = ["_".join(name.lower().replace("-", " ").replace("_", " ").split()) for name in names]
     if spelled and tuple(spelled) != KEYPOINT_NAMES:
         return next(
-            (f"{name!r} in the place of {own!r}" for name, own in zip(spelled, KEYPOINT_NAMES, strict=False) if name != own),
+            (
+                f"{name!r} in the place of {own!r}"
+                for name, own in zip(spelled, KEYPOINT_NAMES, strict=False)
+                if name != own
+            ),
             f"{len(spelled)} names of keypoints",
         )
     return None

@@ -22,6 +22,7 @@ from zoo.data.augment.source import LabeledImages
 from zoo.data.augment.torchvision_operations import operation, resized_masks
 from zoo.data.augment.training_set import Example, TrainingSet
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.preprocess import Preprocess
 from zoo.types import Transform
 
 MIN_BOX_SIDE = 1
@@ -52,7 +53,7 @@ def is_in_image(ground_truth: CocoGroundTruth) -> Bools:
     """Whether something is left of the box of each annotation (A,) where it ends with its image."""
     owners = ground_truth.image_index
     boxes = clipped_boxes(ground_truth.boxes, ground_truth.widths[owners], ground_truth.heights[owners])
-    left: Bools = (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+    left: Bools = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
     return left
 
 
@@ -163,5 +164,6 @@ def training_set(
     Raises:
         DataError: no image is left to train on, or the annotations have no keypoints where they are to be learnt.
     """
-    images = LabeledImages(ground_truth, files, label_rules(keypoints=keypoints))
+    assert isinstance(transform, Preprocess)  # noqa: S101 - every protocol's is
+    images = LabeledImages(ground_truth, files, label_rules(keypoints=keypoints), transform.decoder)
     return PreparedViews(images, [operation(settings) for settings in transforms], transform, seed=seed, masks=masks)
