@@ -104,7 +104,7 @@ CASES: dict[str, tuple[ViewTransform, v2.Transform, int]] = {
         10,
     ),
     "iou_crop": (IoUCrop(kind="iou_crop"), v2.RandomIoUCrop(), 60),
-    "scale_jitter": (ScaleJitter(kind="scale_jitter", size=(256, 256)), v2.ScaleJitter(target_size=(256, 256)), 20),
+    "scale_jitter": (ScaleJitter(kind="scale_jitter", side=256), v2.ScaleJitter(target_size=(256, 256)), 20),
     "shortest_size": (
         ShortestSize(kind="shortest_size", short=tuple(side // 4 for side in SHORT), long=200),
         v2.RandomShortestSize(min_size=[side // 4 for side in SHORT], max_size=200),
@@ -141,7 +141,7 @@ def test_defaults_are_those_of_the_installed_package() -> None:
     assert list(part.overlaps) == crop.options
     assert (*part.scale, *part.ratio) == (crop.min_scale, crop.max_scale, crop.min_aspect_ratio, crop.max_aspect_ratio)
     assert part.trials == crop.trials
-    assert ScaleJitter(kind="scale_jitter", size=(1, 1)).scale == v2.ScaleJitter(target_size=(1, 1)).scale_range
+    assert ScaleJitter(kind="scale_jitter", side=1).scale == v2.ScaleJitter(target_size=(1, 1)).scale_range
 
 
 def test_crops_of_one_size_lie_along_the_diagonal_and_are_filled_up() -> None:
@@ -209,7 +209,7 @@ def test_keypoints_are_exchanged_by_a_flip() -> None:
 def test_keypoints_move_with_the_picture() -> None:
     image, _ = scene(2, (40, 50))
     assert image.keypoints is not None
-    larger = ours(image, ScaleJitter(kind="scale_jitter", size=(80, 100), scale=(1.0, 1.0)), 0)
+    larger = ours(image, ScaleJitter(kind="scale_jitter", side=100, scale=(1.0, 1.0)), 0)
     assert larger.size == (80, 100)
     assert larger.scale == (2.0, 2.0)
     assert larger.keypoints is not None
@@ -222,7 +222,7 @@ def test_keypoints_move_with_the_picture() -> None:
 
 def test_nothing_is_left_of_an_image_that_is_too_thin() -> None:
     with pytest.raises(ResizeError, match="without a pixel"):
-        ours(make_image((1, 500), 7), ScaleJitter(kind="scale_jitter", size=(100, 100)), 0)
+        ours(make_image((1, 500), 7), ScaleJitter(kind="scale_jitter", side=100), 0)
 
 
 def test_overlaps_need_one_that_ends_the_search() -> None:

@@ -180,12 +180,12 @@ class ScaleJitter:
 
     Attributes:
         kind: "scale_jitter".
-        size: (height, width) that an image just fits into at factor 1, in pixels.
+        side: side of the square that an image just fits into at factor 1, in pixels.
         scale: lowest and highest factor.
     """
 
     kind: Literal["scale_jitter"]
-    size: tuple[int, int]
+    side: Annotated[int, Minimum(1)]
     scale: tuple[float, float] = (0.1, 2.0)
 
 

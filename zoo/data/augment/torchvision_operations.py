@@ -194,7 +194,7 @@ class RandomScaleJitter:
     """Resizes an image by a random factor; see `ScaleJitter`.
 
     Attributes:
-        settings: size and factors.
+        settings: side and factors.
     """
 
     settings: ScaleJitter
@@ -203,9 +203,7 @@ class RandomScaleJitter:
         """The resized image."""
         height, width = image.size
         factor = _within(self.settings.scale, generator.random(dtype=np.float32))
-        # torchvision divides the target's width by the height, and its height by the width: the same for squares.
-        fit = min(self.settings.size[1] / height, self.settings.size[0] / width)
-        ratio = np.float32(fit) * factor
+        ratio = np.float32(min(self.settings.side / height, self.settings.side / width)) * factor
         return scaled(image, (int(np.float32(height) * ratio), int(np.float32(width) * ratio)))
 
 
