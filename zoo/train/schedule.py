@@ -150,6 +150,8 @@ class Schedule:
             a batch.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
             crops nothing.
+        sync_bn: whether batch normalisations that are trained take the images of a whole step for their statistics,
+            over all GPUs, not those of one forward pass.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
         precision: "fp32", "fp16" or "bf16" for convolutions and matrix products.
@@ -177,6 +179,7 @@ class Schedule:
     transforms: tuple[ViewTransform, ...] | None = None
     aspect_ratio_group_factor: int | None = None
     crop: int | None = None
+    sync_bn: bool = False
     clip: float | None = None
     ema: EmaConfig | None = None
     precision: Precision = "fp32"

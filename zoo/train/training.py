@@ -155,7 +155,8 @@ def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
 
     What the run asks for; else as many as in the recipe, or the most below that into which the share
     of a process splits evenly. The number decides the losses (each micro-batch divides by its own counts),
-    so the default does not depend on the number of processes where the share allows it.
+    so the default does not depend on the number of processes where the share allows it. Where the recipe normalises
+    over whole steps the share is not split.
 
     Args:
         config: the training.
@@ -170,7 +171,8 @@ def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
         raise UsageError(message, next_step=f"give batch_size as a multiple of {world_size}")
     asked = config.micro_batch_size
     if asked is None:
-        most = min(config.recipe.schedule.images_per_gpu or share, share)
+        schedule = config.recipe.schedule
+        most = share if schedule.sync_bn else min(schedule.images_per_gpu or share, share)
         return max(size for size in range(1, most + 1) if share % size == 0)
     if share % asked:
         message = f"run.micro_batch_size: {share} images a step of a process do not split into micro-batches of {asked}"

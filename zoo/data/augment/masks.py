@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -26,6 +26,12 @@ Bitmaps: TypeAlias = npt.NDArray[np.uint8]
 
 Window: TypeAlias = tuple[int, int, int, int]
 """(top, left, height, width) in pixels."""
+
+
+class MaskResampler(Protocol):
+    """Bitmaps (G, H, W) to bitmaps of another (height, width)."""
+
+    def __call__(self, bitmaps: Bitmaps, size: Size) -> Bitmaps: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class AnnotatedMasks:
         """Some of the masks."""
         return replace(self, annotations=self.annotations[objects])
 
-    def resize(self, size: Size, resample: Callable[[Bitmaps, Size], Bitmaps] | None = None) -> AnnotatedMasks:
+    def resize(self, size: Size, resample: MaskResampler | None = None) -> AnnotatedMasks:
         """The masks at another size.
 
         Args:
