@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from coco_sets import found, random_mask_set, random_set, truth
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.coco_tasks import IouType
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.evaluate import evaluate, match_detections
 from zoo.measure.coco_eval.paired import PairedComparison, compare_paired

@@ -204,6 +204,11 @@ class CocoGroundTruth:
                 next_step="complete their masks, or leave all of them out to evaluate boxes alone",
             )
 
+    @property
+    def has_person_keypoints(self) -> bool:
+        """Whether there are keypoints, COCO's 17 of a person."""
+        return self.keypoints is not None and unlike_coco(self.keypoints.shape[1], self.keypoint_names) is None
+
     def require_keypoints(self) -> npt.NDArray[np.float64]:
         """The keypoints, float64 (A, 17, 3). Raises DataError where they are not there, or are not COCO's 17."""
         if self.keypoints is None:
@@ -227,7 +232,8 @@ class CocoGroundTruth:
         """
         if iou_type != "keypoints" or self.num_keypoints is None:
             return self.is_crowd
-        return self.is_crowd | (self.num_keypoints == 0)
+        uncounted: npt.NDArray[np.bool_] = self.is_crowd | (self.num_keypoints == 0)
+        return uncounted
 
     def rle(self, annotation: int) -> Rle:
         """The mask of an annotation at its image's size, made on first use: polygons are rasterised and merged.

@@ -73,7 +73,7 @@ def read_keypoints(annotations: Table) -> tuple[Floats, Ints] | tuple[None, None
         DataError: what stands there are no such numbers.
     """
     rows = annotations.rows
-    given = [row.get("keypoints") or None for row in rows]
+    given: list[Any] = [row.get("keypoints") or None for row in rows]
     present = [i for i, keypoints in enumerate(given) if keypoints is not None]
     if not present:
         return None, None

@@ -1,6 +1,6 @@
 """Which images and objects are trained on, and how their boxes are read from COCO's annotations.
 
-Legend: I images and A annotations of the data set; G objects of one image, P points of an outline, K keypoints.
+Legend: I images and A annotations of the data set; G objects of one image, P points of an outline.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Objects:
         boxes: float32 (G, 4), xyxy.
         outlines: float32 (G, P, 2), x and y; P is 0 where the style does not read them.
         masks: masks of the objects; None where their outlines are filled instead, or nobody asks for them.
-        keypoints: float32 (G, K, 3), x and y in pixels and visibility; None where nobody asks for them.
+        keypoints: float32 (G, K, 3), x, y and visibility of COCO's K; None where there are none.
     """
 
     labels: Ints
@@ -220,13 +220,15 @@ def has_polygons(ground_truth: CocoGroundTruth) -> Bools:
 
 
 def read_boxes(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
-    """The objects of an image with COCO's own boxes, in pixels, and masks."""
+    """The objects of an image with COCO's own boxes, in pixels, masks and keypoints."""
+    keypoints = ground_truth.keypoints if ground_truth.has_person_keypoints else None
     boxes = ground_truth.boxes[annotations]
     return Objects(
         labels=ground_truth.category_index[annotations],
         boxes=np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1).astype(np.float32),
         outlines=np.empty((len(boxes), 0, 2), dtype=np.float32),
         masks=AnnotatedMasks(ground_truth, annotations, ground_truth.size_of(image)),
+        keypoints=None if keypoints is None else keypoints[annotations].astype(np.float32),
     )
 
 

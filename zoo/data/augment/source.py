@@ -68,6 +68,10 @@ class LabeledImages:
                 next_step="complete the masks of the annotations, or train a model of boxes alone",
             )
 
+    def require_keypoints(self) -> None:
+        """Raise DataError where the annotations have no keypoints, or others than COCO's."""
+        self._ground_truth.require_keypoints()
+
     def load(self, index: int) -> LabeledImage:
         """An image of the set, decoded, and its objects.
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from zoo.data.augment.labeled_image import LabeledImage
-from zoo.data.augment.labels import Bools, Floats, Ints, LabelRules, Objects, is_single, rule
-from zoo.data.augment.masks import AnnotatedMasks
+from zoo.data.augment.labels import Bools, Floats, Ints, LabelRules, Objects, is_single, read_boxes, rule
 from zoo.data.augment.operations import Operation
 from zoo.data.augment.settings import ViewTransform
 from zoo.data.augment.source import LabeledImages
@@ -71,37 +69,18 @@ def clipped_boxes(boxes: npt.NDArray[np.float64], widths: Ints, heights: Ints) -
     return np.clip(corners, 0, np.concatenate((ends, ends), axis=-1))
 
 
-def read_objects(ground_truth: CocoGroundTruth, image: int, annotations: Ints, *, keypoints: bool) -> Objects:
-    """The objects of an image, with masks.
-
-    Args:
-        ground_truth: the data set.
-        image: position of the image.
-        annotations: positions of its annotations.
-        keypoints: whether they are read.
-    """
+def read_objects(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
+    """The objects of an image, with masks, and keypoints where there are any; boxes end with the image."""
     height, width = ground_truth.size_of(image)
     boxes = clipped_boxes(ground_truth.boxes[annotations], np.array(width), np.array(height))
-    return Objects(
-        labels=ground_truth.category_index[annotations],
-        boxes=boxes,
-        outlines=np.empty((len(boxes), 0, 2), dtype=np.float32),
-        masks=AnnotatedMasks(ground_truth, annotations, (height, width)),
-        keypoints=ground_truth.require_keypoints()[annotations].astype(np.float32) if keypoints else None,
-    )
+    return replace(read_boxes(ground_truth, image, annotations), boxes=boxes)
 
 
-def label_rules(*, keypoints: bool) -> LabelRules:
-    """How torchvision reads a training set.
+LABELS = LabelRules(images=(shows_a_box,), objects=(is_single, is_in_image), read=read_objects)
+"""An image whose objects are all left out stays, as background."""
 
-    Args:
-        keypoints: whether keypoints are trained on.
-    """
-    return LabelRules(
-        images=(shows_a_box, shows_keypoints) if keypoints else (shows_a_box,),
-        objects=(is_single, is_in_image),
-        read=partial(read_objects, keypoints=keypoints),
-    )
+KEYPOINT_LABELS = replace(LABELS, images=(shows_a_box, shows_keypoints))
+"""Where keypoints are trained on."""
 
 
 class PreparedViews(TrainingSet):
@@ -113,6 +92,7 @@ class PreparedViews(TrainingSet):
         transform: the host-side preprocessing of the detector.
         seed: seed of the views.
         masks: whether targets have masks.
+        keypoints: whether targets have keypoints.
     """
 
     def __init__(
@@ -123,8 +103,9 @@ class PreparedViews(TrainingSet):
         *,
         seed: int,
         masks: bool,
+        keypoints: bool,
     ) -> None:
-        super().__init__(images, {0: operations}, seed=seed, masks=masks, by_orientation=False)
+        super().__init__(images, {0: operations}, seed=seed, masks=masks, keypoints=keypoints, by_orientation=False)
         self.transform = transform
 
     def _as_example(self, view: LabeledImage, image: int) -> Example:
@@ -165,5 +146,6 @@ def training_set(
         DataError: no image is left to train on, or the annotations have no keypoints where they are to be learnt.
     """
     assert isinstance(transform, Preprocess)  # noqa: S101 - every protocol's is
-    images = LabeledImages(ground_truth, files, label_rules(keypoints=keypoints), transform.decoder)
-    return PreparedViews(images, [operation(settings) for settings in transforms], transform, seed=seed, masks=masks)
+    images = LabeledImages(ground_truth, files, KEYPOINT_LABELS if keypoints else LABELS, transform.decoder)
+    operations = [operation(settings) for settings in transforms]
+    return PreparedViews(images, operations, transform, seed=seed, masks=masks, keypoints=keypoints)

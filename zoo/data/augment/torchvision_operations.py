@@ -83,13 +83,16 @@ def padded(image: LabeledImage, size: Size, corner: tuple[int, int], fill: tuple
     pixels[...] = fill[::-1]
     pixels[top : top + height, left : left + width] = image.pixels
     shift = np.array((left, top), dtype=np.float32)
+    keypoints = image.keypoints
+    if keypoints is not None:  # those that are not labelled stay at (0, 0)
+        keypoints = np.where(keypoints[..., 2:] > 0, keypoints + np.append(shift, np.float32(0)), np.float32(0))
     return replace(
         image,
         pixels=pixels,
         boxes=image.boxes + np.tile(shift, 2),
         outlines=image.outlines + shift,
         masks=image.masks and image.masks.pad(size, corner),
-        keypoints=None if image.keypoints is None else image.keypoints + np.append(shift, np.float32(0)),
+        keypoints=keypoints,
     )
 
 

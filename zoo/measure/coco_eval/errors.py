@@ -21,9 +21,9 @@ import numpy.typing as npt
 from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
-from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.compared import Candidates
+from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.evaluate import MatchedDetections, match_detections
 from zoo.measure.coco_eval.overlap import Pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by, rank_detections

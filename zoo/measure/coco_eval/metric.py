@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.detections import Detections
 from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.coco_tasks import IouType
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.predictions import write_predictions
 from zoo.measure.coco_eval.summary import EVALUATORS, Rounding, coco_numbers

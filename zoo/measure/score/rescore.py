@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.coco_tasks import IouType
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.ranking import Ints
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers

@@ -85,4 +85,4 @@ def score_file(predictions: Path, annotations: Path, rules: Rules | None = None)
     columns = read.columns.chosen(np.isin(read.columns.image_id, truth.image_ids))
     if rules is not None and rules.rounding is not None:
         columns = rules.rounding(columns)
-    return replace(score, numbers=coco_numbers(judged, columns, columns.iou_types))
+    return replace(score, numbers=coco_numbers(judged, columns, read.iou_types))
