@@ -20,7 +20,6 @@ from zoo.data.size_rules import FixedSize, KeepRatio
 from zoo.errors import DataError
 from zoo.types import Batch
 
-CPU = torch.device("cpu")
 ENTRY = "torchvision_fasterrcnn_resnet50_fpn"
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -30,12 +29,12 @@ def protocol(option: str) -> dict[str, Any]:
     return found
 
 
-def prepared(option: str, images: list[Any]) -> Batch:
+def prepared(option: str, images: list[Any], device: torch.device) -> Batch:
     """Images as a protocol brings them to a network."""
     parts = protocol(option)
     transform = instantiate(parts["transform"], _convert_="all")
     normalizer = instantiate(parts["normalize"], _convert_="all")
-    batch: Batch = normalizer([transform(image) for image in images], CPU)
+    batch: Batch = normalizer([transform(image) for image in images], device)
     return batch
 
 
@@ -53,12 +52,14 @@ def original(option: str) -> GeneralizedRCNNTransform:
 OPTIONS = ["torchvision", "torchvision_320", "torchvision_ssd300", "torchvision_ssdlite320"]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_batch_is_the_installed_package_s(option: str) -> None:
+def test_a_batch_is_the_installed_package_s(option: str, device: str) -> None:
     generator = np.random.default_rng(3)
     arrays = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 80), (91, 57))]
-    expected, _ = original(option)([F.convert_image_dtype(F.pil_to_tensor(Image.fromarray(x))) for x in arrays])
-    batch = prepared(option, arrays)
+    images = [F.convert_image_dtype(F.pil_to_tensor(Image.fromarray(x))).to(device) for x in arrays]
+    expected, _ = original(option)(images)
+    batch = prepared(option, arrays, torch.device(device))
     assert torch.equal(batch.images, expected.tensors)
     assert [geometry.size for geometry in batch.geometries] == expected.image_sizes
     assert [geometry.extent for geometry in batch.geometries] == expected.image_sizes
