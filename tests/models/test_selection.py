@@ -223,3 +223,12 @@ def test_boxes_and_keypoints_come_to_the_original_by_the_ratio_of_the_sizes_as_t
     assert torch.allclose(divided, ours.boxes, rtol=1e-6, atol=0)
     with pytest.raises(ValueError, match="rescale: 'ratio' is none of by_scale, by_ratio"):
         DetectionSelector(**values, rescale="ratio")  # type: ignore[arg-type] # on purpose
+
+
+def test_each_class_may_keep_its_best_alone() -> None:
+    selector = DetectionSelector(0.1, 0.5, 100, class_top_n=2)
+    scores = torch.tensor([[0.2, 0.1], [0.9, 0.3], [0.5, 0.05]])
+    rows, labels, kept = selector.candidates(scores)
+    assert (rows.tolist(), labels.tolist()) == ([1, 2, 1], [0, 0, 1])
+    assert torch.equal(kept, torch.tensor([0.9, 0.5, 0.3]))
+    assert selector.candidates(scores[:1])[0].tolist() == [0]

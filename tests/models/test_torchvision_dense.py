@@ -40,7 +40,7 @@ def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
     pair = make_pair(entry, short=256, long=480)
     for seed in range(3):
         sides = torch.randint(90, 500, (2, 2), generator=torch.Generator().manual_seed(seed)).tolist()
-        pictures = [picture(*size, seed) for size in sides]
+        pictures = [picture(height, width, seed) for height, width in sides]
         for batch in ([pictures[0]], pictures):
             assert_same_detections(pair, batch, NMS_IOU[entry])
         targets = [objects(image.shape, 3 * seed, seed + i) for i, image in enumerate(pictures)]
