@@ -165,7 +165,8 @@ def run_one(name: str, folder: Path, iou_type: str) -> int:
 def zoo_evaluation(folder: Path, iou_type: str) -> Callable[[], Result]:
     """zoo's evaluation, ready to run."""
     from zoo.data.coco import CocoGroundTruth
-    from zoo.measure.coco_eval.evaluate import DetectionColumns, evaluate
+    from zoo.measure.coco_eval.columns import DetectionColumns
+    from zoo.measure.coco_eval.evaluate import evaluate
 
     ground_truth = CocoGroundTruth.load(folder / "annotations.json")
     detections = DetectionColumns(**load_detections(folder), segmentation=load_masks(folder, iou_type))

@@ -105,12 +105,12 @@ def run_one(program: str, folder: Path) -> int:
 
 def by_zoo() -> Score:
     """zoo's way, imported."""
-    from zoo.measure.coco_eval.summary import STATS
+    from zoo.coco_tasks import TASKS
     from zoo.measure.score.score import score_file
 
     def score(annotations: Path, results: Path) -> list[float]:
         numbers = score_file(results, annotations).numbers
-        return [numbers[f"box_{name}"] / 100 for name in STATS]
+        return [numbers[f"box_{name}"] / 100 for name in TASKS["bbox"].stats]
 
     return score
 

@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.types import Rle
 
 
@@ -23,6 +23,8 @@ def truth(
     areas: Any = None,
     crowd: Any = None,
     segmentations: list[Any] | None = None,
+    keypoints: Any = None,
+    num_keypoints: Any = None,
     size: int = 400,
 ) -> CocoGroundTruth:
     """Ground truth from columns; `images` and `categories` are positions (A,), everything in the first by default."""
@@ -31,6 +33,10 @@ def truth(
     categories = np.zeros(len(boxes), dtype=int) if categories is None else np.asarray(categories)
     by_image = np.argsort(images, kind="stable")
     none = np.zeros(len(boxes), dtype=bool)
+    if keypoints is not None:
+        keypoints = np.asarray(keypoints, dtype=float)[by_image]
+        counted = (keypoints[:, :, 2] > 0).sum(axis=1)
+        num_keypoints = counted if num_keypoints is None else np.asarray(num_keypoints)[by_image]
     return CocoGroundTruth(
         sha256="",
         image_ids=np.array(image_ids),
@@ -47,11 +53,19 @@ def truth(
         is_crowd=(none if crowd is None else np.asarray(crowd, dtype=bool))[by_image],
         ignore=none,
         segmentations=[None] * len(boxes) if segmentations is None else [segmentations[i] for i in by_image],
+        keypoints=keypoints,
+        num_keypoints=num_keypoints,
     )
 
 
 def found(
-    boxes: Any, scores: Any, *, image_ids: Any = 1, category_ids: Any = 1, masks: list[Rle] | None = None
+    boxes: Any,
+    scores: Any,
+    *,
+    image_ids: Any = 1,
+    category_ids: Any = 1,
+    masks: list[Rle] | None = None,
+    keypoints: Any = None,
 ) -> DetectionColumns:
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
     return DetectionColumns(
@@ -60,6 +74,7 @@ def found(
         bbox=boxes,
         score=np.asarray(scores, dtype=float),
         segmentation=masks,
+        keypoints=None if keypoints is None else np.asarray(keypoints, dtype=float),
     )
 
 
@@ -166,3 +181,32 @@ def random_mask_set(seed: int, size: int = 64) -> tuple[CocoGroundTruth, Detecti
         masks=masks,
     )
     return ground_truth, detections
+
+
+def random_keypoints(rng: np.random.Generator, boxes: np.ndarray) -> np.ndarray:
+    """17 keypoints (N, 17, 3) in boxes, on a coarse grid; some are not labelled, of some objects none is."""
+    shares = rng.integers(0, 9, (len(boxes), 17, 2)) / 8
+    points = (boxes[:, None, :2] + shares * boxes[:, None, 2:]).round()
+    visibility = rng.choice([0, 1, 2], (len(boxes), 17, 1), p=[0.3, 0.3, 0.4])
+    visibility[rng.random(len(boxes)) < 0.25] = 0
+    return np.concatenate([points * (visibility > 0), visibility], axis=2)
+
+
+def random_keypoint_set(seed: int) -> tuple[CocoGroundTruth, DetectionColumns]:
+    """Persons with keypoints: every trouble of `random_set`, and objects without any, or with a count that is wrong."""
+    rng = np.random.default_rng(seed)
+    ground_truth, detections = random_set(seed)
+    keypoints = random_keypoints(rng, ground_truth.boxes)
+    counted = (keypoints[:, :, 2] > 0).sum(axis=1)
+    wrong = rng.random(len(counted)) < 0.1  # files exist that say 0 of visible ones, and the other way round
+    counted[wrong] = rng.choice([0, 5], wrong.sum())
+    ground_truth = replace(ground_truth, keypoints=keypoints, num_keypoints=counted)
+    points = random_keypoints(rng, detections.bbox)
+    points[:, :, 2] = rng.normal(0, 5, points.shape[:2])  # logits
+    near = rng.integers(0, max(len(keypoints), 1), len(points))
+    hit = rng.random(len(points)) < (0.7 if len(keypoints) else 0)
+    points[hit, :, :2] = keypoints[near[hit], :, :2] + rng.normal(0, rng.choice([0, 1, 5]), (hit.sum(), 17, 2)).round(2)
+    image_id, category_id = detections.image_id.copy(), detections.category_id.copy()
+    image_id[hit] = ground_truth.image_ids[ground_truth.image_index[near[hit]]]
+    category_id[hit] = ground_truth.category_ids[ground_truth.category_index[near[hit]]]
+    return ground_truth, replace(detections, image_id=image_id, category_id=category_id, keypoints=points)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from made_up import make_record
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.predictions import write_predictions
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers
 from zoo.results.record import Record

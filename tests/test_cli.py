@@ -87,6 +87,7 @@ def test_list_says_how_strong_the_hash_is(catalogue: Path, capsys: Capture) -> N
         "schedule": "",
         "box_AP": "37.4",
         "mask_AP": "",
+        "keypoint_AP": "",
         "checkpoint": "prefix",
     }
 
@@ -98,6 +99,8 @@ def test_list_as_csv_and_as_a_table(catalogue: Path, capsys: Capture) -> None:
     assert run("list", "paddle") == 0
     header, _, line = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["entry", "upstream"]
+    assert "box_AP" in header
+    assert "mask_AP" not in header, "none of these rows publishes one"
     assert line.split()[:2] == ["paddle_r50", "faster-rcnn"]
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOW = (
     ("errors",),
-    ("front_door", "schema", "terminal", "types"),
+    ("coco_tasks", "front_door", "schema", "terminal", "types"),
     ("files",),
     ("runtime",),
     ("catalog",),

@@ -114,8 +114,8 @@ def evaluate(
 
     Returns:
         box_AP, box_AP50, box_AP75, box_AP_small, _medium, _large, box_AR_1, _10, _100, _small, _medium, _large, from 0
-        to 100; mask_AP and so on for masks; per_class: {"box_AP": {class name: points}}. None where there is no object
-        of that size or class.
+        to 100; mask_AP and so on for masks, keypoint_AP and so on for keypoints; per_class: {"box_AP": {class name:
+        points}}. None where there is no object of that size or class.
 
     Raises:
         UsageError: the folder does not say what is meant; the message lists what is there.

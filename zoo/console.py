@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import Entry
+from zoo.coco_tasks import TASKS
 from zoo.results.diff import diff_rows, entries_of, render_diff
 from zoo.results.ladder import ALARMS, BLOCKED, DRIFT, EXACT, FAILED, NUMERIC
 from zoo.results.record import Record
@@ -92,14 +93,14 @@ def answer(record: Record, entry: Entry | None) -> tuple[str, str]:
         return record.status.upper(), f"{record.label}: {reason}"
     said: dict[str, list[str]] = {}
     reasons: list[str] = []
-    for metric in ("box_AP", "mask_AP"):
-        outcome = record.verdict.get(metric)
+    for task in TASKS.values():
+        outcome = record.verdict.get(task.ap)
         if outcome is None or outcome.measured is None or entry is None:
             continue
-        cell = entry.cells(metric)[0]
+        cell = entry.cells(task.ap)[0]
         compared = "against" if outcome.delta is not None else "beside"
         measured = f"{outcome.measured:.{cell.decimals + 1}f}"
-        name = "" if metric == "box_AP" else "masks "
+        name = "" if task.iou_type == "bbox" else f"{task.plural} "
         said.setdefault(outcome.verdict, []).append(f"{name}{measured} {compared} {outcome.published}")
         reasons.append(outcome.reason or "")
     if not said:
@@ -112,9 +113,10 @@ def answer(record: Record, entry: Entry | None) -> tuple[str, str]:
 
 
 def _without_published_ap(record: Record) -> str:
-    box, fps = record.number("box_AP"), record.number("fps")
-    found = ([f"box AP {box:.2f}"] if box is not None else []) + ([f"{fps:.1f} images/s"] if fps is not None else [])
-    return ", ".join(found) or ", ".join(record.parts)
+    points = {task.prefix: record.number(task.ap) for task in TASKS.values()}
+    found = [f"{kind} AP {value:.2f}" for kind, value in points.items() if value is not None]
+    fps = record.number("fps")
+    return ", ".join([*found, *([f"{fps:.1f} images/s"] if fps is not None else [])]) or ", ".join(record.parts)
 
 
 def colour_of(word: str) -> str:

@@ -110,6 +110,19 @@ def test_masks_are_drawn() -> None:
         found(masks=True).draw(image.transpose(1, 0, 2).copy())
 
 
+def test_keypoints_are_drawn_with_their_limbs() -> None:
+    image = np.zeros((*SIZE, 3), dtype=np.uint8)
+    points = torch.full((1, 17, 3), 25.0)
+    points[0, 5, :2], points[0, 6, :2] = torch.tensor([14.0, 30.0]), torch.tensor([26.0, 30.0])  # the shoulders
+    one = replace(found()[:1], keypoints=points)
+    plain = np.asarray(found()[:1].draw(image))
+    assert np.asarray(one.draw(image))[30, 20].any()
+    assert not plain[30, 20].any()
+    few = np.asarray(replace(one, keypoints=points[:, 5:7]).draw(image))
+    assert few[30, 14].any()
+    assert not few[30, 20].any(), "which of them are joined is known of COCO's alone"
+
+
 def test_drawn_on_its_own_file(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     cv2.imwrite(str(path), np.full((*SIZE, 3), (0, 0, 200), dtype=np.uint8))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from coco_sets import found, random_mask_set, random_set, truth
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError, ZooError
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, evaluate
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import CocoResult, evaluate
 from zoo.measure.coco_eval.ranking import order_by
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 

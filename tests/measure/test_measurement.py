@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from made_up import cell, make_entry, make_record
+from person_keypoints import find_keypoints
 from subjects import make_subject
 
 import zoo.measure
@@ -64,6 +65,9 @@ def test_where_published_numbers_are_measured() -> None:
         "mask_AP": ("accuracy", "mask_AP"),
         "mask_AP50": ("accuracy", "mask_AP50"),
         "mask_AP75": ("accuracy", "mask_AP75"),
+        "keypoint_AP": ("accuracy", "keypoint_AP"),
+        "keypoint_AP50": ("accuracy", "keypoint_AP50"),
+        "keypoint_AP75": ("accuracy", "keypoint_AP75"),
         "fps": ("speed", "fps"),
         "latency_ms": ("speed", "latency_ms.p50"),
         "params_m": ("complexity", "params"),
@@ -106,7 +110,8 @@ def test_what_is_announced_is_given(
         monkeypatch.setattr(memory, "DevicePeak", NoDevice)
         monkeypatch.setattr(train_memory, "STEPS", 1)
     asked = measurement(name)
-    values = asked.run(make_subject(ENTRIES[name], few_shapes, tmp_path, QUICK))
+    subject = make_subject(ENTRIES[name], few_shapes, tmp_path, QUICK)
+    values = asked.run(find_keypoints(subject, monkeypatch) if name == "accuracy" else subject)
     measured = list(_dotted(values))
     for metric, place in asked.metrics.items():
         assert place.key in measured, metric

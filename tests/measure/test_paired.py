@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from coco_sets import found, random_mask_set, random_set, truth
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.evaluate import DetectionColumns, evaluate, match_detections
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import evaluate, match_detections
 from zoo.measure.coco_eval.paired import PairedComparison, compare_paired
 from zoo.measure.coco_eval.weighted import WeightedCurves
 

@@ -42,7 +42,14 @@ def test_each_machine_has_its_numbers_with_when_and_by_which_commit() -> None:
         for part in ("accuracy", "speed", "memory")
         for what, text in (("date", "2026-01-01"), ("commit", "aaaaaaaa"))
     }
-    numbers = {"box_AP": "37.41", "mask_AP": "", "fps": "61.00", "memory_gb": "2.500", "memory_kind": "device"}
+    numbers = {
+        "box_AP": "37.41",
+        "mask_AP": "",
+        "keypoint_AP": "",
+        "fps": "61.00",
+        "memory_gb": "2.500",
+        "memory_kind": "device",
+    }
     assert cells(row, "h200") == stamps | numbers
     told = cells(row, "cpu")
     assert (told["box_AP"], told["accuracy_date"], told["accuracy_commit"]) == ("37.42", "2026-03-04", DASH)

@@ -14,8 +14,8 @@ from made_up import make_record
 from stored_runs import ANNOTATIONS, detect, store
 
 from zoo import cli
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, find_errors
 from zoo.results.ledger import Ledger
 from zoo.results.record import Verdict

@@ -92,6 +92,8 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "mask_AP_large": "",
         "mask_delta": "",
         "mask_verdict": "",
+        **dict.fromkeys(("published_keypoint_AP", "keypoint_AP", "keypoint_AP50", "keypoint_AP75"), ""),
+        **dict.fromkeys(("keypoint_AP_medium", "keypoint_AP_large", "keypoint_delta", "keypoint_verdict"), ""),
         "reason": "",
         "fps": "61.25",
         "latency_p50_ms": "16.0",

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import yaml
 
+from zoo.coco_tasks import TASKS
 from zoo.errors import UsageError, closest
 from zoo.files import PACKAGE, PROJECT
 from zoo.schema import OneOf, Pattern, build
@@ -35,12 +36,7 @@ ZOO_DEFAULT = "/zoo@entry"
 """The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
 
 METRICS = {
-    "box_AP": "AP points",
-    "box_AP50": "AP points",
-    "box_AP75": "AP points",
-    "mask_AP": "AP points",
-    "mask_AP50": "AP points",
-    "mask_AP75": "AP points",
+    **{metric: "AP points" for task in TASKS.values() for metric in task.printed},
     "fps": "images/s",
     "latency_ms": "ms",
     "train_memory_gb": "GB",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from zoo.catalog.entry import METRICS, Entry, PublishedCell, config_file, read_entry, resolve
+from zoo.coco_tasks import TASKS
 from zoo.commands.command import Command, add_which, completed
 from zoo.commands.completers import entries
 from zoo.commands.output import add_format, print_rows
@@ -29,15 +30,22 @@ def _list(options: argparse.Namespace) -> int:
         print("\n".join(row["entry"] for row in rows))
     else:
         parts = ("upstream", "detector", "schedule", "loss", "neck", "checkpoint", "backbone")
-        print_rows(rows, options.format, Layout(drop=parts))
+        print_rows(rows if options.format != "table" else _of_the_rows(rows), options.format, Layout(drop=parts))
     return 0
 
 
 def _summary(entry: Entry) -> dict[str, str]:
     """An entry as one line of `zoo list`."""
     parts = {part: entry.parts.get(part, "") for part in ("detector", "backbone", "neck", "loss", "schedule")}
-    numbers = {metric: printed(entry.cells(metric)) if entry.cells(metric) else "" for metric in ("box_AP", "mask_AP")}
+    cells = {task.ap: entry.cells(task.ap) for task in TASKS.values()}
+    numbers = {metric: printed(found) if found else "" for metric, found in cells.items()}
     return {"entry": entry.name, "upstream": entry.upstream, **parts, **numbers, "checkpoint": evidence(entry)}
+
+
+def _of_the_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The lines of `zoo list` for a terminal, without an AP that none of these rows publishes."""
+    idle = {task.ap for task in TASKS.values() if not any(row[task.ap] for row in rows)}
+    return [{key: text for key, text in row.items() if key not in idle} for row in rows]
 
 
 def evidence(entry: Entry) -> str:

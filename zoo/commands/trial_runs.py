@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.catalog.switches import Switch
+from zoo.coco_tasks import iou_types_of
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import DataError, ZooError
 from zoo.results.explain import Untried
 from zoo.results.identity import slug
@@ -163,7 +164,7 @@ class TrialRuns:
         from zoo.config.build import open_data
         from zoo.data.dataset import open_dataset
         from zoo.measure.coco_eval.summary import Rounding
-        from zoo.measure.score.rescore import StoredRun, measured_types
+        from zoo.measure.score.rescore import StoredRun
         from zoo.measure.score.results_file import read_predictions
 
         data, rounding = self.settings.asked.data, self.settings.parts["protocol"].get("rounding")
@@ -172,7 +173,7 @@ class TrialRuns:
         run = StoredRun(
             truth=truth,
             detections=read_predictions(folder / PREDICTIONS, truth).columns,
-            iou_types=measured_types(self.record.measured),
+            iou_types=iou_types_of(self.record.measured),
             rounding=None if rounding is None else Rounding(**rounding),
             root=data.root or open_dataset(data.name, data.split).root,
         )

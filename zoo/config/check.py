@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import METRICS, Entry, config_file, read_entry
 from zoo.catalog.keys import KeyList, find_key_list
+from zoo.coco_tasks import TASKS
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.errors import ZooError
@@ -102,7 +103,7 @@ def _missing(entry: Entry) -> Iterator[str]:
         yield "address of a checkpoint (a run takes checkpoint.path=FILE)"
     elif not (entry.checkpoint.sha256 or entry.checkpoint.sha256_prefix):
         yield "published hash (the first download is pinned)"
-    if not entry.cells("box_AP") and not entry.cells("mask_AP"):
+    if not any(entry.cells(task.ap) for task in TASKS.values()):
         yield "published AP (there is nothing to compare with)"
 
 

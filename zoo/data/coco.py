@@ -1,7 +1,7 @@
 """COCO annotations as columns: one numpy array per field instead of one dictionary per object.
 
 Source of the format: https://cocodataset.org/#format-data, and what pycocotools 2.0.11 makes of it.
-Legend for shapes: I images, K categories, A annotations.
+Legend for shapes: I images, K categories, A annotations, P keypoints of an object.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco_json import LARGEST_IMAGE, Table, is_inside, is_side, layout_error, read_document
+from zoo.data.keypoints import keypoint_names, read_keypoints, unlike_coco
 from zoo.data.rle import from_segmentation
 from zoo.data.segmentations import checked_segmentations
 from zoo.errors import DataError, closest
@@ -49,6 +51,10 @@ class CocoGroundTruth:
         ignore: bool (A,), the optional `ignore` key. Training may skip such objects; evaluation does not read it,
             because pycocotools overwrites it with `iscrowd`.
         segmentations: A objects as the file has them: polygons, or a run-length encoding; None where absent.
+        keypoints: float64 (A, P, 3), x and y in pixels and visibility (0 not labelled, 1 hidden, 2 visible); None where
+            the file has none.
+        num_keypoints: int64 (A,), how many of them are labelled, as the file counts them; likewise.
+        keypoint_names: P names; empty where the file does not say.
     """
 
     sha256: str
@@ -66,6 +72,9 @@ class CocoGroundTruth:
     is_crowd: npt.NDArray[np.bool_]
     ignore: npt.NDArray[np.bool_]
     segmentations: list[Any]
+    keypoints: npt.NDArray[np.float64] | None = None
+    num_keypoints: npt.NDArray[np.int64] | None = None
+    keypoint_names: tuple[str, ...] = ()
     _first_of_image: npt.NDArray[np.int64] = field(init=False, repr=False)
     _rles: dict[int, Rle] = field(init=False, repr=False, default_factory=dict)
 
@@ -95,6 +104,7 @@ class CocoGroundTruth:
         annotations = annotations.sorted_by(by_image)
         image_index = annotations.positions("image_id", image_ids)
         sizes = _sizes(images)
+        keypoints, num_keypoints = read_keypoints(annotations)
         return cls(
             sha256=sha256,
             image_ids=image_ids,
@@ -111,6 +121,9 @@ class CocoGroundTruth:
             is_crowd=annotations.flags("iscrowd"),
             ignore=np.array([bool(row.get("ignore", False)) for row in annotations.rows], dtype=bool),
             segmentations=checked_segmentations(annotations, sizes[image_index]),
+            keypoints=keypoints,
+            num_keypoints=num_keypoints,
+            keypoint_names=keypoint_names(categories),
         )
 
     def subset(self, limit: int) -> CocoGroundTruth:
@@ -191,6 +204,37 @@ class CocoGroundTruth:
                 next_step="complete their masks, or leave all of them out to evaluate boxes alone",
             )
 
+    @property
+    def has_person_keypoints(self) -> bool:
+        """Whether there are keypoints, COCO's 17 of a person."""
+        return self.keypoints is not None and unlike_coco(self.keypoints.shape[1], self.keypoint_names) is None
+
+    def require_keypoints(self) -> npt.NDArray[np.float64]:
+        """The keypoints, float64 (A, 17, 3). Raises DataError where they are not there, or are not COCO's 17."""
+        if self.keypoints is None:
+            raise DataError(
+                "the annotations have no keypoints",
+                next_step="use annotations with keypoints, such as COCO's person_keypoints_val2017.json",
+            )
+        difference = unlike_coco(self.keypoints.shape[1], self.keypoint_names)
+        if difference is not None:
+            raise DataError(
+                f"the annotations have other keypoints than COCO's 17 of a person: {difference}",
+                next_step="evaluate boxes alone: how far off each may be is defined for COCO's keypoints only",
+            )
+        return self.keypoints
+
+    def uncounted(self, iou_type: IouType) -> npt.NDArray[np.bool_]:
+        """Which annotations, bool (A,), no evaluation asks for: crowds, and where keypoints are compared those without.
+
+        Args:
+            iou_type: what is compared.
+        """
+        if iou_type != "keypoints" or self.num_keypoints is None:
+            return self.is_crowd
+        uncounted: npt.NDArray[np.bool_] = self.is_crowd | (self.num_keypoints == 0)
+        return uncounted
+
     def rle(self, annotation: int) -> Rle:
         """The mask of an annotation at its image's size, made on first use: polygons are rasterised and merged.
 
@@ -246,6 +290,8 @@ class CocoGroundTruth:
             is_crowd=self.is_crowd[kept],
             ignore=self.ignore[kept],
             segmentations=[self.segmentations[position] for position in kept],
+            keypoints=None if self.keypoints is None else self.keypoints[kept],
+            num_keypoints=None if self.num_keypoints is None else self.num_keypoints[kept],
         )
 
 

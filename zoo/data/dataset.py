@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.shapes import dataset as shapes
 from zoo.errors import DataError, UsageError, closest
-from zoo.fetch.coco import default_root, fetch_coco
+from zoo.fetch.coco import ARCHIVES, DATA_SETS, default_root, fetch_coco
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def local_root(name: str, split: str) -> Path | None:
     Returns:
         None where nothing is known of where such a data set comes from.
     """
-    if (name, split) in EQUIVALENT or name == "coco2017":
+    if (name, split) in EQUIVALENT or name in DATA_SETS:
         return default_root()
     return shapes.default_root() if name == "shapes" else None
 
@@ -67,10 +67,10 @@ def open_dataset(name: str, split: str) -> DatasetLocation:
     if (name, split) in EQUIVALENT:
         name, split = "coco2017", EQUIVALENT[name, split].split
     match name, split:
-        case "coco2017", "val2017" | "train2017":
+        case coco, "val2017" | "train2017" if coco in DATA_SETS:
             return DatasetLocation(fetch_coco(split))
         case "shapes", "val" | "train":
             return DatasetLocation(shapes.prepare_shapes(split), shapes.SHA256[split])
-    known = ("coco2017 val2017", "coco2017 train2017", "shapes val", "shapes train")
+    known = (*(f"{one} {part}" for one in DATA_SETS for part in ARCHIVES), "shapes val", "shapes train")
     asked = f"{name} {split}"
     raise UsageError(f"no source for {asked!r} ({closest(asked, known)})", next_step="give its folder as data.root=DIR")

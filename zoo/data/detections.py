@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.images import as_bgr
+from zoo.data.keypoints import KEYPOINT_NAMES, SKELETON
 from zoo.data.rle import decode
 from zoo.errors import DataError
 from zoo.types import Image, Rle
@@ -131,7 +132,9 @@ class Detections:
         )
 
     def draw(self, image: Image | None = None) -> Picture:
-        """The image with every box, mask, class and score drawn on it: filter with `above` first.
+        """The image with every box, mask, limb, class and score drawn on it: filter with `above` first.
+
+        Limbs join the keypoints of COCO's skeleton; other keypoints are dots.
 
         Args:
             image: a path, or an array (H, W, 3), uint8, RGB; None takes the file that the detections are of.
@@ -160,6 +163,11 @@ class Detections:
                     raise DataError(message, next_step="draw on the image that the model was given")
                 picture.paste(colour, mask=Pictures.fromarray(decode(found.mask) * np.uint8(120)))
             canvas.rectangle(found.box, outline=colour, width=width)
+            points = [(x, y) for x, y, _ in found.keypoints or ()]
+            for ends in SKELETON if len(points) == len(KEYPOINT_NAMES) else ():
+                canvas.line([points[end] for end in ends], fill=colour, width=width)
+            for x, y in points:
+                canvas.ellipse((x - width, y - width, x + width, y + width), fill=colour)
             text, (left, top) = f"{found.name} {found.score:.2f}", found.box[:2]
             _, _, text_width, text_height = canvas.textbbox((0, 0), text, font=font)
             place = (max(0.0, min(left, picture.width - text_width)), max(0.0, top - text_height))

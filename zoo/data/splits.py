@@ -80,7 +80,7 @@ def open_split(
         classes: category names in label order.
         categories: names that the data set has. Classes that it does not have are no object's; where nothing is known
             of the split (`known`), its file may lack any of them.
-        known: split -> sha256 of its annotation file.
+        known: split -> sha256 of its annotation file; one that is in the cache is known without.
         sizes: split -> bytes and number of annotations of that file, for the words in which another differs.
         hash_images: whether to hash every image, so that a record says of which pixels its numbers are.
 
@@ -92,16 +92,18 @@ def open_split(
     equivalent, source = EQUIVALENT.get((name, split)), source_split(name, split)
     location = open_dataset(name, split) if root is None else DatasetLocation(root)
     file, loaded = load_annotations(location.root, annotations, equivalent)
-    difference = None
-    if loaded.sha256 != known.get(source):
+    difference, listed = None, source in known or source in sizes
+    # What the cache has was unpacked from an archive of COCO's own md5: that is enough where no hash is on record.
+    own = loaded.sha256 if root is None and source not in known else known.get(source)
+    if loaded.sha256 != own:
         found = (file.stat().st_size, len(loaded.annotation_ids))
-        expected = (known.get(source), sizes.get(source))
+        expected = (own, sizes.get(source))
         difference = _difference(f"{name} {split}", file.name, loaded.sha256, found, *expected)
         if equivalent is not None and image_ids_sha256(loaded) == equivalent.image_ids_sha256:
             difference = f"{difference}; its images are those of {source}"
-        if source in known:  # of one's own data nobody expected anything else
+        if listed:  # of one's own data nobody expected anything else
             _log.warning("warning: %s", difference)
-    whole = _with_classes(loaded, classes, categories if source in known else ())
+    whole = _with_classes(loaded, classes, categories if listed else ())
     ground_truth = whole if limit is None else whole.subset(limit)
     files = image_files(location.root, images, ground_truth, equivalent)
     partial = len(ground_truth) < max(len(whole), num_images or 0)
@@ -192,8 +194,10 @@ def _difference(
         size: the same as `found`, of the split's own file.
     """
     described = f"{file} ({_sized(found)}, sha256 {sha256[:8]})"
-    if known is None:
+    if known is None and size is None:
         return f"{described} is data of one's own: nothing is known of {split}"
+    if known is None:
+        return f"{described} may be another file than that of {split}, whose hash is on no record: use the cache's"
     expected = f"sha256 {known[:8]}" if size is None else f"{_sized(size)}, sha256 {known[:8]}"
     return f"{described} is not the annotation file of {split} ({expected})"
 

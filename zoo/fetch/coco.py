@@ -30,6 +30,9 @@ MOST_EXPANSION = 100
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
 """What zipfile raises for archives that are not whole, encrypted (RuntimeError), or compressed in unknown ways."""
 
+DATA_SETS = ("coco2017", "coco2017_keypoints")
+"""Names of the data sets whose files these are; their annotations lie in the same archive."""
+
 SERVER = "http://images.cocodataset.org"
 """Without TLS, as https://cocodataset.org/#download links it; the md5 sums below stand in for it."""
 

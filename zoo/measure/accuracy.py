@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo.measure.coco_eval import PREFIXES
+from zoo.coco_tasks import TASKS, IouType
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Evaluator, Json
 
@@ -24,7 +24,8 @@ def make_metric(
     """The metric that a protocol judges a detector by.
 
     Args:
-        detector: with masks or without; annotations that have none are compared by boxes alone, which is logged.
+        detector: with masks or keypoints or without; annotations that have none are compared without them, which is
+            logged.
         ground_truth: annotations of the images it is run on.
         protocol: its box convention and rounding.
         evaluator: ours, or the reference.
@@ -33,19 +34,34 @@ def make_metric(
     from zoo.measure.coco_eval.summary import Rounding
     from zoo.models.boxes import BoxConvention
 
-    masks, rounding = detector.has_masks, protocol.get("rounding")
-    if masks and not any(ground_truth.segmentations):
-        _log.warning("warning: the annotations have no masks: boxes alone are evaluated")
-        masks = False
-    elif masks:
-        ground_truth.require_masks()
+    rounding = protocol.get("rounding")
     return Accuracy(
         ground_truth,
         evaluator=evaluator,
-        iou_types=("bbox", "segm") if masks else ("bbox",),
+        iou_types=_compared(detector, ground_truth),
         convention=BoxConvention(inclusive=protocol["boxes"]["inclusive"]),
         rounding=None if rounding is None else Rounding(**rounding),
     )
+
+
+def _compared(detector: Detector, ground_truth: CocoGroundTruth) -> tuple[IouType, ...]:
+    """What a detector finds and the annotations have."""
+    found = {"bbox": True, "segm": detector.has_masks, "keypoints": detector.has_keypoints}
+    there = {
+        "bbox": True,
+        "segm": any(ground_truth.segmentations),
+        "keypoints": ground_truth.keypoints is not None,
+    }
+    kinds = [kind for kind in TASKS if found[kind]]
+    for kind in kinds:
+        if not there[kind]:
+            _log.warning("warning: the annotations have no %s: they are not evaluated", TASKS[kind].plural)
+    compared = tuple(kind for kind in kinds if there[kind])
+    if "segm" in compared:
+        ground_truth.require_masks()
+    if "keypoints" in compared:
+        ground_truth.require_keypoints()
+    return compared
 
 
 def evaluated(subject: Subject) -> Accuracy | None:
@@ -78,17 +94,15 @@ def accuracy(subject: Subject) -> dict[str, Json]:
 
 MEASUREMENT = Measurement(
     name="accuracy",
-    about="COCO's average precision and recall, boxes and masks",
+    about=f"COCO's average precision and recall: {', '.join(task.plural for task in TASKS.values())}",
     order=10,
     version=None,
     run=accuracy,
-    metrics={
-        key: Metric(key=key) for kind in PREFIXES.values() for key in (f"{kind}_AP", f"{kind}_AP50", f"{kind}_AP75")
-    },
+    metrics={key: Metric(key=key) for task in TASKS.values() for key in task.printed},
     columns=tuple(
-        Column(name=f"{kind}_{name}", keys=(f"{kind}_{name}",), decimals=2)
-        for kind in PREFIXES.values()
-        for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+        Column(name=name, keys=(name,), decimals=2)
+        for task in TASKS.values()
+        for name in (f"{task.prefix}_{number}" for number in task.precisions)
     ),
     collective=True,
 )

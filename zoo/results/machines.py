@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from zoo.coco_tasks import TASKS, iou_types_of
 from zoo.measure.measurement import Column, measurements
 from zoo.results.cells import MISSING, cell, markdown_table, provenance, stamp
 from zoo.results.published import catalogue_key, machine_of
@@ -19,10 +20,18 @@ from zoo.terminal import ABSENT
 NAME = "_machines"
 """What the files are called: no machine's name begins with an underscore."""
 
-_SHOWN = {"accuracy": ("box_AP", "mask_AP"), "speed": ("fps",), "memory": ("memory_gb", "memory_kind")}
+_SHOWN = {
+    "accuracy": tuple(task.ap for task in TASKS.values()),
+    "speed": ("fps",),
+    "memory": ("memory_gb", "memory_kind"),
+}
 """Measurement -> the columns of it that are shown."""
 
-_TITLES = {"box_AP": "Box AP", "mask_AP": "Mask AP", "fps": "Images per second", "memory_gb": "Memory (GB)"}
+_TITLES = {
+    **{task.ap: f"{task.prefix.capitalize()} AP" for task in TASKS.values()},
+    "fps": "Images per second",
+    "memory_gb": "Memory (GB)",
+}
 """Column -> the title of its table in Markdown; the kind of memory stands behind its number there."""
 
 _LEGEND = f"""\
@@ -96,9 +105,9 @@ def _cells(record: Record) -> dict[str, str]:
     for measurement, columns in _columns().items():
         found |= {column.name: cell(record, column) for column in columns}
         found |= {name: stamps[name] for name in (f"{measurement}_date", f"{measurement}_commit")}
-    if record.number("mask_AP") is None and record.number("box_AP") is not None:
-        found["mask_AP"] = ""
-    return found
+    measured = iou_types_of(record.measured)
+    absent = [task.ap for kind, task in TASKS.items() if measured and kind not in measured]
+    return found | dict.fromkeys(absent, "")
 
 
 def _on(there: Mapping[str, Mapping[str, str]], machine: str) -> Mapping[str, str]:

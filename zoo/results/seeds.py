@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from zoo.coco_tasks import TASKS
 from zoo.errors import UsageError
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
@@ -102,7 +103,9 @@ def _merged(runs: Sequence[Record]) -> Record:
         return runs[0]
     last = max(runs, key=lambda run: run.times.finished or "")
     drawn = {
-        metric: [run.number(metric) for run in runs] for metric in last.measured if metric.startswith(("box_", "mask_"))
+        metric: [run.number(metric) for run in runs]
+        for metric in last.measured
+        if metric.startswith(tuple(f"{task.prefix}_" for task in TASKS.values()))
     }
     complete = {
         metric: [value for value in values if value is not None]

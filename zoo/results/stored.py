@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.coco_tasks import TASKS, IouType, iou_types_of
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.coco2014 import EQUIVALENT
 from zoo.data.dataset import local_root
 from zoo.data.splits import image_files, load_annotations
 from zoo.errors import DataError
-from zoo.measure.coco_eval import PREFIXES, IouType
-from zoo.measure.coco_eval.evaluate import CocoResult, DetectionColumns, evaluate
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import CocoResult, evaluate
 from zoo.measure.coco_eval.summary import Rounding
-from zoo.measure.score.rescore import measured_types
 from zoo.measure.score.results_file import read_predictions
 from zoo.results.record import DataRecord, Record
 from zoo.results.run_folder import StoredDetections
@@ -33,7 +33,7 @@ class ScoredRun:
         record: of the run.
         data: where its images are.
         detections: as they are evaluated.
-        results: COCO's evaluation of boxes, masks or both.
+        results: COCO's evaluation of everything that the record has an AP of.
     """
 
     record: Record
@@ -128,10 +128,10 @@ def score_again(run: StoredDetections, finder: DataFinder) -> ScoredRun:
     record = run.record
     data = finder.open(record)
     detections = _rounding(record)(read_predictions(run.path, data.truth).columns)
-    types = measured_types(record.measured)
+    types = iou_types_of(record.measured)
     results = {kind: evaluate(data.truth, detections, iou_type=kind) for kind in types}
     for kind, result in results.items():
-        measured = record.number(f"{PREFIXES[kind]}_AP")
+        measured = record.number(TASKS[kind].ap)
         if measured is None or not math.isclose(result.stats[0] * 100, measured, rel_tol=0, abs_tol=_SAME):
             message = f"{run.path} has the detections of another run than its record"
             raise DataError(message, next_step="run the row again")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.catalog.entry import Entry, read_entries
+from zoo.coco_tasks import TASKS, CocoTask
 from zoo.files import result_errors, write_atomically
 from zoo.measure.measurement import Column, measurements, metrics
 from zoo.results import machines
@@ -44,12 +45,9 @@ _JSON_BEGIN = '{\n "table_version": '
 
 def _sections() -> dict[str, tuple[str, ...]]:
     """Title -> columns of the Markdown tables; what was measured comes from the measurements themselves."""
-    judged = [f"{kind}_{name}" for kind in ("box", "mask") for name in ("delta", "verdict")]
     accuracy = [column.name for column in measurements()["accuracy"].columns]
     stamped = ("accuracy_date", "accuracy_commit")
-    first = [
-        *("published_box_AP", "box_AP", *judged[:2], "published_mask_AP", "mask_AP", *judged[2:]),
-    ]
+    first = [name for task in TASKS.values() for name in (f"published_{task.ap}", task.ap, *_judged(task))]
     others = [column.name for column in _other_columns()]
     return {
         "Accuracy": ("entry", *first, *(name for name in accuracy if name not in first), *stamped, "reason"),
@@ -59,6 +57,11 @@ def _sections() -> dict[str, tuple[str, ...]]:
             *("protocol", "protocol_version"),
         ),
     }
+
+
+def _judged(task: CocoTask) -> tuple[str, str]:
+    """The columns that say how an AP compares with the published one."""
+    return f"{task.prefix}_delta", f"{task.prefix}_verdict"
 
 
 def _other_columns() -> list[Column]:
@@ -210,10 +213,18 @@ def _markdown(hardware: str, table: pd.DataFrame, version: str, measured: int) -
         f"Protocols: {used}. Table version: `{version}`.",
     ]
     for title, columns in _sections().items():
-        parts += [f"## {title}", markdown_table(_lines(table[list(columns)]))]
+        shown = [name for name in columns if not name.startswith(_idle(table))]
+        parts += [f"## {title}", markdown_table(_lines(table[shown]))]
     stamps = [{"entry": row["entry"], **{name: stamp(row, name) for name in measurements()}} for row in _lines(table)]
     parts += ["## When each was measured, and by which commit", markdown_table(stamps)]
     return "\n\n".join([*parts, _LEGEND]) + "\n"
+
+
+def _idle(table: pd.DataFrame) -> tuple[str, ...]:
+    """What the columns begin with of kinds of AP that no row has, printed or measured; boxes are always shown."""
+    others = [task for kind, task in TASKS.items() if kind != "bbox"]
+    idle = [task for task in others if not table[f"published_{task.ap}"].any() and not table[task.ap].any()]
+    return tuple(name for task in idle for name in (f"{task.prefix}_", f"published_{task.prefix}_"))
 
 
 def _lines(table: pd.DataFrame) -> list[dict[str, str]]:
@@ -236,8 +247,7 @@ def _row(record: Record, entry: Entry | None, evidence: Evidence = NOTHING) -> d
         "protocol": as_text(protocol.name or None),
         "protocol_version": as_text(protocol_version(record)),
         "precision": as_text(record.identity.condition.get("precision")),
-        **_accuracy(record, entry, "box", verdicts),
-        **_accuracy(record, entry, "mask", verdicts),
+        **_accuracy(record, entry, verdicts),
         "reason": _reason(record, entry, verdicts),
         **_others(record, entry),
         "hardware": machine_of(record),
@@ -258,22 +268,21 @@ def _missing_row(entry: Entry, hardware: str) -> dict[str, str]:
     return row | {"status": "missing", "reason": "", "hardware": hardware}
 
 
-def _accuracy(record: Record, entry: Entry | None, kind: str, verdicts: Mapping[str, Verdict]) -> dict[str, str]:
-    """The columns of box or mask AP; all empty where the row has no such AP."""
-    metric = f"{kind}_AP"
-    columns = [column for column in measurements()["accuracy"].columns if column.name.startswith(f"{kind}_")]
-    cells = entry.cells(metric) if entry else ()
-    found = {column.name: cell(record, column) for column in columns}
-    if kind == "mask" and not cells and all(record.number(column.keys[0]) is None for column in columns):
-        return dict.fromkeys((f"published_{metric}", *found, f"{kind}_delta", f"{kind}_verdict"), "")
-    outcome = verdicts.get(metric)
-    delta = "" if outcome is None or outcome.delta is None else f"{outcome.delta:+.2f}"
-    return {
-        f"published_{metric}": printed(cells) if cells else "",
-        **found,
-        f"{kind}_delta": delta,
-        f"{kind}_verdict": outcome.verdict if outcome else "",
-    }
+def _accuracy(record: Record, entry: Entry | None, verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    """The columns of every kind of AP; all empty where the row has no such AP, of boxes a dash where none was asked."""
+    row: dict[str, str] = {}
+    for kind, task in TASKS.items():
+        columns = [column for column in measurements()["accuracy"].columns if column.name.startswith(f"{task.prefix}_")]
+        cells, published = entry.cells(task.ap) if entry else (), f"published_{task.ap}"
+        delta_name, verdict_name = _judged(task)
+        absent = kind != "bbox" and not cells and all(record.number(column.keys[0]) is None for column in columns)
+        outcome = verdicts.get(task.ap)
+        delta = "" if outcome is None or outcome.delta is None else f"{outcome.delta:+.2f}"
+        row[published] = printed(cells) if cells else ""
+        row |= {column.name: "" if absent else cell(record, column) for column in columns}
+        row |= {delta_name: "" if absent else delta}
+        row |= {verdict_name: outcome.verdict if outcome and not absent else ""}
+    return row
 
 
 def _others(record: Record, entry: Entry | None) -> dict[str, str]:
@@ -301,5 +310,5 @@ def _reason(record: Record, entry: Entry | None, verdicts: Mapping[str, Verdict]
     elif entry is None:
         reasons = ["not in the catalogue"]
     else:
-        reasons = [verdicts[metric].reason for metric in ("box_AP", "mask_AP") if metric in verdicts]
+        reasons = [verdicts[task.ap].reason for task in TASKS.values() if task.ap in verdicts]
     return "; ".join(dict.fromkeys(" ".join(reason.split()) for reason in reasons if reason))

@@ -14,7 +14,8 @@ import pytest
 import scored_set
 from scored_set import IDS, NAMES, Floats, Rows, detections, with_boxes, with_categories
 
-from zoo.measure.coco_eval.summary import STATS, Rounding
+from zoo.coco_tasks import TASKS
+from zoo.measure.coco_eval.summary import Rounding
 from zoo.measure.score.doctor import unmatched_names
 from zoo.measure.score.score import Rules, Score, score_file
 
@@ -40,7 +41,7 @@ def test_a_clean_file_has_pycocotools_numbers_and_no_finding(tmp_path: Path) -> 
         evaluation.accumulate()
         evaluation.summarize()
     expected = [None if value < 0 else value * 100 for value in evaluation.stats.tolist()]
-    assert [found.numbers[f"box_{name}"] for name in STATS] == expected
+    assert [found.numbers[f"box_{name}"] for name in TASKS["bbox"].stats] == expected
     assert 20 < found.numbers["box_AP"] < 60, "a fair detector"
 
 

@@ -11,7 +11,7 @@ SQUEEZED = (4, 5, 6, 11, 12, 13, 14, 15)
 """Bottlenecks that weigh their channels; there a part of the bottleneck more has a number."""
 
 
-def normalised(source: str, target: str) -> KeyMap:
+def normalised(source: str, target: str) -> tuple[Rename, ...]:
     """Rules for a convolution and the normalisation behind it."""
     return (
         Rename(f"{source}.0.weight", f"{target}.conv.weight"),

@@ -1,6 +1,6 @@
 """A training image on its way through the augmentations, with everything that is known of its objects.
 
-Legend: G objects, P points of an outline. Sizes are (height, width) in pixels; boxes are xyxy.
+Legend: G objects, P points of an outline, K keypoints. Sizes are (height, width) in pixels; boxes are xyxy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from zoo.data.augment.masks import AnnotatedMasks, Bitmaps, Polygons, Window
 from zoo.data.augment.outlines import fill_outlines
+from zoo.data.keypoints import flipped_order
 from zoo.data.resamplers import Pixels
 from zoo.data.size_rules import letterbox_offset
 from zoo.types import Size
@@ -35,6 +36,8 @@ class LabeledImage:
         boxes: float32 (G, 4), in pixels.
         outlines: float32 (G, P, 2), x and y in pixels, possibly beyond the image; P is 0 where none were read.
         masks: masks of the objects; None where their outlines are filled instead.
+        keypoints: float32 (G, K, 3), x and y in pixels, and visibility: 0 not labelled, 1 hidden, 2 visible; None where
+            none were read. One that is not labelled stays at (0, 0), as COCO has it.
         original_size: size of the image file; None where the pixels come from several files.
         scale: (x, y) factors from pixels of the file to these.
     """
@@ -44,6 +47,7 @@ class LabeledImage:
     boxes: Floats
     outlines: Floats
     masks: AnnotatedMasks | Polygons | None = None
+    keypoints: Floats | None = None
     original_size: Size | None = None
     scale: tuple[float, float] = (1.0, 1.0)
 
@@ -64,10 +68,11 @@ class LabeledImage:
             boxes=self.boxes[objects],
             outlines=self.outlines[objects],
             masks=self.masks and self.masks.select(objects),
+            keypoints=None if self.keypoints is None else self.keypoints[objects],
         )
 
     def hflip(self, *, inclusive: bool = False) -> LabeledImage:
-        """Flipped left to right.
+        """Flipped left to right; the left keypoints become the right ones.
 
         Args:
             inclusive: whether the far corner of a box is a pixel of it, so that x becomes width - 1 - x.
@@ -81,6 +86,7 @@ class LabeledImage:
             boxes=hflip_boxes(self.boxes, width - inclusive),
             outlines=outlines,
             masks=self.masks and self.masks.hflip(),
+            keypoints=None if self.keypoints is None else hflip_keypoints(self.keypoints, width - inclusive),
         )
 
     def resize(self, size: Size, *, relative: bool = False) -> LabeledImage:
@@ -105,6 +111,7 @@ class LabeledImage:
             boxes=self.boxes * np.tile(factors, 2),
             outlines=self.outlines * factors,
             masks=masks,
+            keypoints=None if self.keypoints is None else self.keypoints * np.append(factors, np.float32(1)),
             scale=(self.scale[0] * scale[0], self.scale[1] * scale[1]),
         )
 
@@ -115,7 +122,7 @@ class LabeledImage:
         return replace(self, boxes=boxes, outlines=np.clip(self.outlines, 0, extent))
 
     def crop(self, window: Window) -> LabeledImage:
-        """The part inside a window; objects end with it, and some may be empty."""
+        """The part inside a window; objects end with it, and some may be empty or without keypoints."""
         top, left, height, width = window
         corner = np.array((left, top), dtype=np.float32)
         return replace(
@@ -124,6 +131,7 @@ class LabeledImage:
             boxes=self.boxes - np.tile(corner, 2),
             outlines=self.outlines - corner,
             masks=self.masks and self.masks.crop(window),
+            keypoints=None if self.keypoints is None else crop_keypoints(self.keypoints, window),
         ).clip()
 
     def has_area(self) -> npt.NDArray[np.bool_]:
@@ -146,6 +154,26 @@ def hflip_boxes(boxes: Floats, width: int) -> Floats:
     flipped = boxes.copy()
     flipped[:, [0, 2]] = np.float32(width) - boxes[:, [2, 0]]
     return flipped
+
+
+def hflip_keypoints(keypoints: Floats, width: int) -> Floats:
+    """COCO's keypoints (G, 17, 3) of an image of a width when it is flipped left to right."""
+    flipped = keypoints[:, flipped_order(keypoints.shape[1])].copy()
+    flipped[:, :, 0] = np.float32(width) - flipped[:, :, 0]
+    return _labelled(flipped, flipped[:, :, 2] > 0)
+
+
+def crop_keypoints(keypoints: Floats, window: Window) -> Floats:
+    """Keypoints (G, K, 3) in a window; those outside are no longer labelled."""
+    top, left, height, width = window
+    cropped = keypoints - np.array((left, top, 0), dtype=np.float32)
+    x, y, visibility = np.moveaxis(cropped, 2, 0)
+    return _labelled(cropped, (visibility > 0) & (x >= 0) & (x <= width) & (y >= 0) & (y <= height))
+
+
+def _labelled(keypoints: Floats, where: npt.NDArray[np.bool_]) -> Floats:
+    """Keypoints (G, K, 3) of which some (G, K) are labelled; the others are zeros, as COCO has them."""
+    return np.where(where[:, :, None], keypoints, np.float32(0))
 
 
 def paste(canvas: npt.NDArray[np.uint8], image: LabeledImage, corner: tuple[int, int]) -> LabeledImage:

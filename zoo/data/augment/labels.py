@@ -75,12 +75,14 @@ class Objects:
         boxes: float32 (G, 4), xyxy.
         outlines: float32 (G, P, 2), x and y; P is 0 where the style does not read them.
         masks: masks of the objects; None where their outlines are filled instead, or nobody asks for them.
+        keypoints: float32 (G, K, 3), x, y and visibility of COCO's K; None where there are none.
     """
 
     labels: Ints
     boxes: Floats
     outlines: Floats
     masks: AnnotatedMasks | Polygons | None = None
+    keypoints: Floats | None = None
 
 
 @rule("without a segmentation")
@@ -218,13 +220,15 @@ def has_polygons(ground_truth: CocoGroundTruth) -> Bools:
 
 
 def read_boxes(ground_truth: CocoGroundTruth, image: int, annotations: Ints) -> Objects:
-    """The objects of an image with COCO's own boxes, in pixels, and masks."""
+    """The objects of an image with COCO's own boxes, in pixels, masks and keypoints."""
+    keypoints = ground_truth.keypoints if ground_truth.has_person_keypoints else None
     boxes = ground_truth.boxes[annotations]
     return Objects(
         labels=ground_truth.category_index[annotations],
         boxes=np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1).astype(np.float32),
         outlines=np.empty((len(boxes), 0, 2), dtype=np.float32),
         masks=AnnotatedMasks(ground_truth, annotations, ground_truth.size_of(image)),
+        keypoints=None if keypoints is None else keypoints[annotations].astype(np.float32),
     )
 
 

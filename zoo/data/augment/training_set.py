@@ -50,12 +50,13 @@ class TrainingSet(ExampleSet):
         operations: what is done to an image, in order, by the first epoch (0 among them) in which that is done.
         seed: seed of the views.
         masks: whether targets have masks, or polygons where those are read.
+        keypoints: whether targets have keypoints.
         batch_shape: (height, width) that all views are padded to; None takes the largest of each batch.
         by_orientation: whether only views of one orientation share a batch.
         redraw_empty: whether a view without an object is drawn again, of another image of the same orientation.
 
     Raises:
-        DataError: targets have masks, and an object has none to learn.
+        DataError: targets have masks and an object has none to learn, or keypoints and the annotations have none.
 
     Attributes:
         is_landscape: bool (I,), whether the views of an image may share a batch with those of wide images; true for
@@ -69,6 +70,7 @@ class TrainingSet(ExampleSet):
         *,
         seed: int,
         masks: bool,
+        keypoints: bool = False,
         batch_shape: Size | None = None,
         by_orientation: bool = True,
         redraw_empty: bool = False,
@@ -79,6 +81,9 @@ class TrainingSet(ExampleSet):
         if masks:
             images.require_masks()
         self.masks = masks
+        if keypoints:
+            images.require_keypoints()
+        self.keypoints = keypoints
         self.batch_shape = batch_shape
         self.redraw_empty = redraw_empty
         self.is_landscape = images.is_landscape if by_orientation else np.ones(len(images), dtype=bool)
@@ -119,9 +124,15 @@ class TrainingSet(ExampleSet):
             scale=view.scale,
             batch_shape=self.batch_shape,
         )
+        return sample, self._target(view)
+
+    def _target(self, view: LabeledImage) -> Target:
+        """What a detector is to find in a view."""
         target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if self.masks and isinstance(view.masks, Polygons):
             target.polygons = [[torch.from_numpy(points) for points in polygons] for polygons in view.masks.objects]
         elif self.masks:
             target.masks = torch.from_numpy(view.bitmaps())
-        return sample, target
+        if self.keypoints and view.keypoints is not None:
+            target.keypoints = torch.from_numpy(view.keypoints)
+        return target

@@ -10,6 +10,8 @@ thresholds, R recall thresholds, N objects or detections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,9 +29,14 @@ _EVERY_AREA = sum(1 << _T * a for a in range(len(AREA_RANGES)))
 _FIRST_THRESHOLDS = np.array([((1 << n) - 1) * _EVERY_AREA for n in range(_T + 1)], dtype=np.int64)
 
 
-def inside(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """(A, N): which of the areas (N,) lie in which range."""
-    low, high = np.array(list(AREA_RANGES.values())).T[:, :, None]  # (A, 1) each
+def inside(areas: npt.NDArray[np.float64], sizes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """(A, N): which of the areas (N,) lie in which range.
+
+    Args:
+        areas: square pixels.
+        sizes: names of A area ranges; the bits of range number a are those of row a, and others mean nothing.
+    """
+    low, high = np.array([AREA_RANGES[size] for size in sizes]).T[:, :, None]  # (A, 1) each
     within: npt.NDArray[np.bool_] = (areas >= low) & (areas <= high)
     return within
 

@@ -18,12 +18,14 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.compared import Candidates
 from zoo.measure.coco_eval.curves import Matched, accumulate
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, DetectionColumns, MatchedDetections, match_detections
-from zoo.measure.coco_eval.overlap import Pairs, box_pairs, mask_pairs
+from zoo.measure.coco_eval.evaluate import MatchedDetections, match_detections
+from zoo.measure.coco_eval.overlap import Pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by, rank_detections
 
 Bools = npt.NDArray[np.bool_]
@@ -61,7 +63,7 @@ class DetectionErrors:
 
     Attributes:
         kind: int64 (D,), position in `ERROR_KINDS` of each false positive; `HIT`, or `NOT_COUNTED` for what is on a
-            crowd, beyond COCO's limit of 100 in an image and category, or of a category that the data does not have.
+            crowd, beyond COCO's limit in an image and category, or of a category that the data does not have.
         target: int64 (D,), the object that a hit has, or that a classification or localisation error is about, as a
             position in the ground truth; -1 for none.
         missed: bool (G,), the objects that were missed.
@@ -108,24 +110,25 @@ def find_errors(
     a localisation error by the nearest object of its class, and a classification error by the nearest of all others.
 
     Args:
-        ground_truth: annotations; crowds are no objects.
+        ground_truth: annotations; crowds are no objects, nor are persons without keypoints where these are compared.
         detections: in their images.
-        iou_type: whether boxes or masks are compared.
+        iou_type: what is compared; thresholds of an overlap are those of OKS for keypoints.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
+        ZooError: a number is not finite, or what is compared is not there.
     """
     matched = match_detections(ground_truth, detections, iou_type)
-    found = _objects_found(matched, ground_truth.is_crowd, len(detections))
-    oracle = _Oracle.of(matched, ground_truth, detections)
+    uncounted = ground_truth.uncounted(iou_type)
+    found = _objects_found(matched, uncounted, len(detections))
+    oracle = _Oracle.of(matched, ground_truth, detections, uncounted)
     wrong = np.flatnonzero(found == _NO_OBJECT)
     wrong = wrong[order_by(oracle.image[wrong])]
     kind = np.where(found >= 0, HIT, NOT_COUNTED)
     kind[wrong], about = _sort(_near(ground_truth, detections, oracle, wrong, iou_type), len(wrong))
     target = np.maximum(found, -1)
     target[wrong] = about
-    missed = ~ground_truth.is_crowd
+    missed = ~uncounted
     missed[target[target >= 0]] = False
     ap50 = oracle.ap50(kind, target, missed, ())
     gained = {name: oracle.ap50(kind, target, missed, (name,)) for name in ERROR_KINDS}
@@ -133,12 +136,12 @@ def find_errors(
     return DetectionErrors(kind=kind, target=target, missed=missed, ap50=ap50, cost=cost, _oracle=oracle)
 
 
-def _objects_found(matched: MatchedDetections, is_crowd: Bools, detections: int) -> Ints:
+def _objects_found(matched: MatchedDetections, uncounted: Bools, detections: int) -> Ints:
     """The object that each detection has, int64 (D,), `_NO_OBJECT` for a false positive, or `NOT_COUNTED`."""
     target, ranking = matched.target, matched.ranking
-    no_crowd = np.where((target >= 0) & is_crowd[target], NOT_COUNTED, target) if len(is_crowd) else target
+    counted = np.where((target >= 0) & uncounted[target], NOT_COUNTED, target) if len(uncounted) else target
     found = np.full(detections, NOT_COUNTED)  # those of unknown categories are not in the ranking
-    found[ranking.input_index] = np.where(ranking.rank < MAX_DETECTIONS[-1], no_crowd, NOT_COUNTED)
+    found[ranking.input_index] = np.where(ranking.rank < matched.limit, counted, NOT_COUNTED)
     return found
 
 
@@ -159,19 +162,15 @@ def _near(
     ground_truth: CocoGroundTruth, detections: DetectionColumns, oracle: _Oracle, rows: Ints, iou_type: IouType
 ) -> _NearPairs:
     """What is near detections (N,), given by their positions, image by image."""
-    objects = np.flatnonzero(~ground_truth.is_crowd)  # by image, as the annotations are
+    objects = np.flatnonzero(~oracle.uncounted)  # by image, as the annotations are
     per_image = np.bincount(ground_truth.image_index[objects], minlength=len(ground_truth))
     image = oracle.image[rows]
     having = np.flatnonzero(per_image[image])  # false positives in images with objects
     first, count = (np.cumsum(per_image) - per_image)[image[having]], per_image[image[having]]
-    no_crowds = np.zeros(len(objects), dtype=bool)
-    if iou_type == "bbox":
-        boxes = detections.bbox[rows[having]], ground_truth.boxes[objects]
-        pairs = box_pairs(*boxes, no_crowds, first, count, min_iou=BACKGROUND_IOU)
-    else:
-        given = detections.masks()
-        masks = [given[i] for i in rows[having].tolist()], [ground_truth.rle(i) for i in objects.tolist()]
-        pairs = mask_pairs(*masks, no_crowds, first, count, min_iou=BACKGROUND_IOU)
+    near = Candidates(
+        detections=rows[having], objects=objects, is_crowd=np.zeros(len(objects), dtype=bool), first=first, count=count
+    )
+    pairs = near.pairs(ground_truth, detections, iou_type, BACKGROUND_IOU)
     pairs = Pairs(detection=having[pairs.detection], target=objects[pairs.target], iou=pairs.iou)
     is_same = oracle.object_category[pairs.target] == oracle.category[rows[pairs.detection]]
     return _NearPairs(pairs=pairs, is_same=is_same)
@@ -220,7 +219,7 @@ class _Oracle:
         category: int64 (D,), positions of their categories by ascending id, likewise.
         score: float64 (D,), their scores.
         object_category: int64 (G,), positions of the objects' categories by ascending id.
-        is_crowd: bool (G,).
+        uncounted: bool (G,), objects that no evaluation asks for, such as crowds.
     """
 
     images: int
@@ -229,10 +228,16 @@ class _Oracle:
     category: Ints
     score: Floats
     object_category: Ints
-    is_crowd: Bools
+    uncounted: Bools
 
     @classmethod
-    def of(cls, matched: MatchedDetections, ground_truth: CocoGroundTruth, detections: DetectionColumns) -> _Oracle:
+    def of(
+        cls,
+        matched: MatchedDetections,
+        ground_truth: CocoGroundTruth,
+        detections: DetectionColumns,
+        uncounted: Bools,
+    ) -> _Oracle:
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
         image, category = np.full((2, len(detections)), -1)
         category[matched.ranking.input_index], image[matched.ranking.input_index] = np.divmod(
@@ -245,19 +250,19 @@ class _Oracle:
             category=category,
             score=detections.score,
             object_category=by_id[ground_truth.category_index],
-            is_crowd=ground_truth.is_crowd,
+            uncounted=uncounted,
         )
 
     def ap50(self, kind: Ints, target: Ints, missed: Bools, kinds: Collection[ErrorKind]) -> float | None:
         """AP50 in points without errors of some kinds; the rest as `DetectionErrors` has it."""
-        if self.is_crowd.all():
+        if self.uncounted.all():
             return None
         category, hit = self.category.copy(), kind == HIT
         right = self._put_right(kind, target, kinds)
         category[right], hit[right] = self.object_category[target[right]], True
         gone = np.isin(kind, [ERROR_KINDS.index(name) for name in kinds]) & ~hit
         kept = np.flatnonzero((kind != NOT_COUNTED) & ~gone)
-        asked = ~(self.is_crowd | missed) if "missed" in kinds else ~self.is_crowd
+        asked = ~(self.uncounted | missed) if "missed" in kinds else ~self.uncounted
         positives = np.bincount(self.object_category[asked], minlength=self.categories)
         return self._ap(self.image[kept], category[kept], self.score[kept], hit[kept], positives)
 
@@ -285,5 +290,5 @@ class _Oracle:
         ap = curves.precision[0, :, :, 0, 0].mean(axis=0)  # (K,)
         # A class of which no object is asked for any more: as right as its detections, none of which is a hit.
         ap = np.where(positives > 0, ap, np.diff(ranking.first_of_category) == 0)
-        having = np.bincount(self.object_category[~self.is_crowd], minlength=self.categories) > 0
+        having = np.bincount(self.object_category[~self.uncounted], minlength=self.categories) > 0
         return float(ap[having].mean()) * 100

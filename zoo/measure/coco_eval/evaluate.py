@@ -5,8 +5,8 @@ against. The stages: `ranking` orders detections, `overlap` finds candidates, `m
 draws precision over recall.
 
 Legend for shapes: D detections, G objects, K categories by ascending id (labels may have another order), A area
-ranges (all, small, medium, large), T = 10 IoU thresholds, R = 101 recall thresholds, M limits of detections per image
-and category.
+ranges (all, small, medium, large; keypoints without small), T = 10 IoU thresholds, R = 101 recall thresholds, M limits
+of detections per image and category, S numbers of a summary.
 """
 
 from __future__ import annotations
@@ -17,67 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import TASKS, CocoTask, IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.rle import areas
 from zoo.errors import DataError, ZooError
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES, IOU_THRESHOLDS, bits_of_areas, inside
+from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS, bits_of_areas, inside
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.compared import Candidates, detection_areas
 from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.matching import Matches, match
-from zoo.measure.coco_eval.overlap import box_pairs, mask_pairs
-from zoo.measure.coco_eval.ranking import Ints, Ranking, order_by, rank_detections
-from zoo.types import Rle
-
-Floats = npt.NDArray[np.float64]
-
-MAX_DETECTIONS = (1, 10, 100)
+from zoo.measure.coco_eval.ranking import Floats, Ints, Ranking, order_by, rank_detections
 
 _LARGEST_TABLE = 1 << 20  # ids; COCO's images go up to 581,929
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DetectionColumns:
-    """Detections of a whole data set, one array per field.
-
-    Attributes:
-        image_id: int64 (D,), the data set's ids.
-        category_id: int64 (D,), the data set's ids.
-        bbox: float64 (D, 4), x, y, width, height in pixels.
-        score: float64 (D,), scores, usually in [0, 1].
-        segmentation: D masks, or None for boxes only.
-    """
-
-    image_id: Ints
-    category_id: Ints
-    bbox: Floats
-    score: Floats
-    segmentation: list[Rle] | None = None
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def chosen(self, which: npt.NDArray[np.bool_]) -> DetectionColumns:
-        """Some of the detections, by a mask (D,)."""
-        masks = self.segmentation
-        return DetectionColumns(
-            image_id=self.image_id[which],
-            category_id=self.category_id[which],
-            bbox=self.bbox[which],
-            score=self.score[which],
-            segmentation=None if masks is None else [masks[i] for i in np.flatnonzero(which).tolist()],
-        )
-
-    def masks(self) -> list[Rle]:
-        """The D masks.
-
-        Raises:
-            ZooError: there are none.
-        """
-        if self.segmentation is None:
-            raise ZooError(
-                "the detections have no masks", next_step="evaluate boxes only, or run a model that gives masks"
-            )
-        return self.segmentation
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -88,8 +38,7 @@ class CocoResult:
         precision: float64 (T, R, K, A, M), the best at this recall or above.
         recall: float64 (T, K, A, M), the highest that is reached.
         scores: float64 (T, R, K, A, M), the score at which a recall is reached.
-        stats: float64 (12,), in [0, 1]: AP, AP50, AP75, AP small, medium, large, AR for each limit, AR small,
-            medium, large.
+        stats: float64 (S,), in [0, 1], as `CocoTask.stats` names them.
     """
 
     precision: Floats
@@ -139,21 +88,23 @@ def evaluate(
     detections: DetectionColumns,
     *,
     iou_type: IouType,
-    max_detections: Sequence[int] = MAX_DETECTIONS,
+    max_detections: Sequence[int] | None = None,
 ) -> CocoResult:
     """Average precision and recall of a data set.
 
     Detections of categories that the ground truth does not have are left out, as pycocotools does.
 
     Args:
-        iou_type: whether boxes or masks are compared. Sizes of detections follow it: width times height, or pixels.
-        max_detections: three limits of detections per image and category, ascending.
+        iou_type: what is compared. Sizes of detections follow it, see `detection_areas`.
+        max_detections: limits of detections per image and category, ascending, three of them for boxes and masks; None:
+            COCO's own.
 
     Raises:
-        DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
+        DataError: a detection is of an image that the ground truth does not have, or that has no such annotations.
+        ZooError: a number is not finite, or what is compared is not there.
     """
-    return result_of(match_detections(ground_truth, detections, iou_type, max(max_detections)), max_detections)
+    limits = max_detections or TASKS[iou_type].max_detections
+    return result_of(match_detections(ground_truth, detections, iou_type, max(limits)), limits)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -161,6 +112,8 @@ class MatchedDetections:
     """Detections of a data set and the objects that they found: what every curve is drawn from.
 
     Attributes:
+        task: what was compared.
+        limit: the highest number of detections per image and category that count.
         ranking: detections of known categories, in the order in which they count.
         scores: float64 (D,), in the order of the ranking.
         in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
@@ -170,6 +123,8 @@ class MatchedDetections:
         targets: the objects.
     """
 
+    task: CocoTask
+    limit: int
     ranking: Ranking
     scores: Floats
     in_area: npt.NDArray[np.bool_]
@@ -179,17 +134,19 @@ class MatchedDetections:
 
 
 def match_detections(
-    ground_truth: CocoGroundTruth, detections: DetectionColumns, iou_type: IouType, limit: int = MAX_DETECTIONS[-1]
+    ground_truth: CocoGroundTruth, detections: DetectionColumns, iou_type: IouType, limit: int | None = None
 ) -> MatchedDetections:
     """Match the detections of a data set to its objects, as `evaluate` does.
 
     Args:
-        iou_type: whether boxes or masks are compared.
-        limit: the highest number of detections per image and category that curves are drawn of.
+        iou_type: what is compared.
+        limit: the highest number of detections per image and category that curves are drawn of; None: COCO's own.
 
     Raises:
         DataError, ZooError: as `evaluate` does.
     """
+    task = TASKS[iou_type]
+    limit = task.max_per_image if limit is None else limit
     image_index, category_index = _look_up(ground_truth, detections)
     ranking = rank_detections(
         image_index,
@@ -198,27 +155,30 @@ def match_detections(
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
-    targets = Targets.of(ground_truth)
-    matches, candidates = _match(ground_truth, targets, detections, ranking, iou_type, limit)
+    targets = Targets.of(ground_truth, task)
+    matches, candidates = _match(ground_truth, targets, detections, ranking, task, limit)
     target = np.full(len(ranking.rank), -1)
     took = np.flatnonzero(matches.target >= 0)
     target[candidates[took]] = targets.source[matches.target[took]]
     return MatchedDetections(
+        task=task,
+        limit=limit,
         ranking=ranking,
         scores=detections.score[ranking.input_index],
-        in_area=inside(_areas(detections, iou_type)[ranking.input_index]),
+        in_area=inside(detection_areas(detections, iou_type)[ranking.input_index], ("all", *task.sizes)),
         found=_in_ranking(matches, candidates),
         target=target,
         targets=targets,
     )
 
 
-def result_of(matched: MatchedDetections, max_detections: Sequence[int] = MAX_DETECTIONS) -> CocoResult:
+def result_of(matched: MatchedDetections, max_detections: Sequence[int] | None = None) -> CocoResult:
     """Average precision and recall of matched detections.
 
     Args:
-        max_detections: three limits, ascending, none above the one that the detections were matched by.
+        max_detections: as in `evaluate`, none above the limit that the detections were matched by.
     """
+    max_detections = max_detections or matched.task.max_detections
     curves = accumulate(
         matched.ranking, matched.scores, matched.in_area, matched.found, matched.targets.positives, max_detections
     )
@@ -226,7 +186,7 @@ def result_of(matched: MatchedDetections, max_detections: Sequence[int] = MAX_DE
         precision=curves.precision,
         recall=curves.recall,
         scores=curves.scores,
-        stats=_summarize(curves.precision, curves.recall, max_detections),
+        stats=_summarize(matched.task, curves.precision, curves.recall, max_detections),
     )
 
 
@@ -243,11 +203,13 @@ def check(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ints:
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite.
+        ZooError: a score, a box or a keypoint is not finite.
     """
-    if not (np.isfinite(detections.score).all() and np.isfinite(detections.bbox).all()):
+    numbers = {"score": detections.score, "box": detections.bbox, "keypoint": detections.keypoints}
+    bad = [name for name, column in numbers.items() if column is not None and not np.isfinite(column).all()]
+    if bad:
         raise ZooError(
-            "a detection has a score or a box that is not a finite number",
+            f"a detection has a {bad[0]} that is not a finite number",
             next_step="run with precision=fp32; if that does not help, look at the model's outputs",
         )
     known, image_index = _positions(detections.image_id, ground_truth.image_ids)
@@ -271,12 +233,6 @@ def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Ints]
     return ascending[positions] == ids, positions
 
 
-def _areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
-    if iou_type == "bbox":
-        return detections.bbox[:, 2] * detections.bbox[:, 3]
-    return areas(detections.masks())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
     """The objects by group, in each as in the file.
@@ -286,7 +242,7 @@ class Targets:
         group: (G,), category * images + image, as `ranking` numbers them; ascending.
         in_group: (groups,), how many objects each group has.
         is_crowd: bool (G,), whether the object is a crowd.
-        ignored: bool (A, G), crowds and what lies outside the area range.
+        ignored: bool (A, G), what is never asked for (`CocoGroundTruth.uncounted`) and what lies outside the range.
         positives: int64 (A, K), how many objects count.
     """
 
@@ -298,20 +254,20 @@ class Targets:
     positives: Ints
 
     @classmethod
-    def of(cls, ground_truth: CocoGroundTruth) -> Targets:
+    def of(cls, ground_truth: CocoGroundTruth, task: CocoTask) -> Targets:
         images, categories = len(ground_truth), len(ground_truth.category_ids)
         by_id = ground_truth.category_ids.argsort().argsort()  # (K,), where each category stands when ids ascend
         category_index = by_id[ground_truth.category_index]
         group = category_index * images + ground_truth.image_index
         source = order_by(group)
-        is_crowd = ground_truth.is_crowd[source]
-        ignored = is_crowd | ~inside(ground_truth.areas[source])
+        uncounted = ground_truth.uncounted(task.iou_type)[source]
+        ignored = uncounted | ~inside(ground_truth.areas[source], ("all", *task.sizes))
         category = category_index[source]
         return cls(
             source=source,
             group=group[source],
             in_group=np.bincount(group, minlength=images * categories),
-            is_crowd=is_crowd,
+            is_crowd=ground_truth.is_crowd[source],
             ignored=ignored,
             positives=np.stack([np.bincount(category[~skip], minlength=categories) for skip in ignored]),
         )
@@ -322,25 +278,23 @@ def _match(
     targets: Targets,
     detections: DetectionColumns,
     ranking: Ranking,
-    iou_type: IouType,
+    task: CocoTask,
     limit: int,
 ) -> tuple[Matches, Ints]:
     """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
-    candidates = ranking.by_group[competes[ranking.by_group]]
-    group, input_index = ranking.group[candidates], ranking.input_index[candidates]
-    count = targets.in_group[group]
-    first = (np.cumsum(targets.in_group) - targets.in_group)[group]
-    if iou_type == "bbox":
-        boxes, target_boxes = detections.bbox[input_index], ground_truth.boxes[targets.source]
-        pairs = box_pairs(boxes, target_boxes, targets.is_crowd, first, count)
-    else:
-        given = detections.masks()
-        masks = [given[i] for i in input_index.tolist()]
-        target_masks = [ground_truth.rle(int(i)) for i in targets.source]
-        pairs = mask_pairs(masks, target_masks, targets.is_crowd, first, count)
-    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), candidates
+    competing = ranking.by_group[competes[ranking.by_group]]
+    group = ranking.group[competing]
+    candidates = Candidates(
+        detections=ranking.input_index[competing],
+        objects=targets.source,
+        is_crowd=targets.is_crowd,
+        first=(np.cumsum(targets.in_group) - targets.in_group)[group],
+        count=targets.in_group[group],
+    )
+    pairs = candidates.pairs(ground_truth, detections, task.iou_type)
+    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), competing
 
 
 def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
@@ -350,21 +304,25 @@ def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
     return Matched(position=candidates[hit], matched=matches.matched[hit], ignored=matches.ignored[hit])
 
 
-def _summarize(precision: Floats, recall: Floats, max_detections: Sequence[int]) -> Floats:
-    """COCO's 12 numbers, (12,)."""
-    highest = len(max_detections) - 1
-    sizes = range(1, len(AREA_RANGES))
-    # pycocotools takes the first number at 100 detections, whatever the limits are: -1 where 100 is not among them.
-    at_100 = [m for m, limit in enumerate(max_detections) if limit == 100]
-    return np.array(
-        [
-            _mean(precision[:, :, :, 0, at_100]),
-            *(_mean(precision[threshold == IOU_THRESHOLDS, :, :, 0, highest]) for threshold in (0.5, 0.75)),
-            *(_mean(precision[:, :, :, a, highest]) for a in sizes),
-            *(_mean(recall[:, :, 0, m]) for m in range(len(max_detections))),
-            *(_mean(recall[:, :, a, highest]) for a in sizes),
-        ]
-    )
+def _summarize(task: CocoTask, precision: Floats, recall: Floats, max_detections: Sequence[int]) -> Floats:
+    """COCO's numbers, (S,)."""
+    # pycocotools takes some numbers at COCO's own limit, whatever the limits are: -1 where it is not among them. Of
+    # boxes and masks that is the first alone, of keypoints all.
+    own = [m for m, limit in enumerate(max_detections) if limit == task.max_per_image]
+    halves = [threshold == IOU_THRESHOLDS for threshold in (0.5, 0.75)]
+    sizes = range(1, len(task.sizes) + 1)
+    highest = own if task.iou_type == "keypoints" else [len(max_detections) - 1]
+    precisions = [
+        precision[:, :, :, 0, own],
+        *(precision[half][:, :, :, 0, highest] for half in halves),
+        *(precision[:, :, :, a, highest] for a in sizes),
+    ]
+    by_size = [recall[:, :, a, highest] for a in sizes]
+    if task.iou_type == "keypoints":
+        recalls = [recall[:, :, 0, own], *(recall[half][:, :, 0, own] for half in halves)]
+    else:
+        recalls = [recall[:, :, 0, m] for m in range(len(max_detections))]
+    return np.array([_mean(values) for values in (*precisions, *recalls, *by_size)])
 
 
 def _mean(values: Floats) -> float:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.detections import Detections
+from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.errors import DataError, UsageError, ZooError, closest
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.predictions import write_predictions
 from zoo.measure.coco_eval.summary import EVALUATORS, Rounding, coco_numbers
 from zoo.types import Evaluator, Rle
@@ -30,7 +31,7 @@ class Accuracy:
     Args:
         ground_truth: the annotations of the images the detector is run on, its categories in the order of labels.
         evaluator: ours ("vectorized"), or pycocotools itself, which gives the same bits many times as slowly.
-        iou_types: what is compared: "bbox", "segm" or both.
+        iou_types: what is compared.
         convention: what the corners of the detector's boxes are; None: points. Codes of the Caffe era count pixels, and
             their published AP needs that.
         rounding: decimals of what is evaluated; None evaluates every digit. Predictions are written with every digit
@@ -67,6 +68,7 @@ class Accuracy:
         self._boxes: list[npt.NDArray[np.float64]] = []
         self._scores: list[npt.NDArray[np.float64]] = []
         self._masks: list[Rle] = []
+        self._keypoints: list[npt.NDArray[np.float64]] = []
 
     def update(self, image_ids: Sequence[int], detections: Sequence[Detections]) -> None:
         """Take the detections of some images.
@@ -80,7 +82,7 @@ class Accuracy:
 
         Raises:
             DataError: a label lies outside the class list.
-            ZooError: masks are to be compared and an image has none.
+            ZooError: masks or keypoints are to be compared and an image has none.
         """
         for image_id, found in zip(image_ids, detections, strict=True):
             self._image_ids.append(np.full(len(found), image_id, dtype=np.int64))
@@ -89,6 +91,8 @@ class Accuracy:
             self._scores.append(_as_float64(_float32(found.scores)))
             if "segm" in self.iou_types:
                 self._masks += _masks(found, image_id)
+            if "keypoints" in self.iou_types:
+                self._keypoints.append(_as_float64(_float32(_keypoints(found, image_id))))
 
     def columns(self) -> DetectionColumns:
         """All detections so far, in the order in which they came."""
@@ -98,19 +102,20 @@ class Accuracy:
             bbox=np.concatenate([np.empty((0, 4)), *self._boxes]),
             score=np.concatenate([np.empty(0), *self._scores]),
             segmentation=list(self._masks) if "segm" in self.iou_types else None,
+            keypoints=np.concatenate([np.empty((0, len(KEYPOINT_NAMES), 3)), *self._keypoints])
+            if "keypoints" in self.iou_types
+            else None,
         )
 
     def result(self) -> dict[str, Any]:
         """COCO's numbers, in points.
 
         Returns:
-            box_AP, box_AP50, box_AP75, box_AP_small, _medium, _large, box_AR_1, _10, _100, _small, _medium, _large;
-            mask_AP and so on for masks; per_class: {"box_AP": {class name: points}}. None stands where no object of
-            that size or class is in the ground truth.
+            The numbers of what is compared, as `coco_numbers` names them.
 
         Raises:
             DataError: a detection is of an image that the ground truth does not have.
-            ZooError: a score or a box is not finite.
+            ZooError: a number is not finite.
         """
         detections = self.columns() if self.rounding is None else self.rounding(self.columns())
         return coco_numbers(self.ground_truth, detections, self.iou_types, self.evaluator)
@@ -147,3 +152,15 @@ def _masks(found: Detections, image_id: int) -> list[Rle]:
             next_step="evaluate boxes only, or run a model that gives a mask for each box",
         )
     return found.masks
+
+
+def _keypoints(found: Detections, image_id: int) -> Tensor:
+    """The keypoints of an image, (N, 17, 3)."""
+    shape = (len(found), len(KEYPOINT_NAMES), 3)
+    if found.keypoints is None or tuple(found.keypoints.shape) != shape:
+        given = "none" if found.keypoints is None else f"those of shape {tuple(found.keypoints.shape)}"
+        raise ZooError(
+            f"image {image_id} has {len(found)} detections, whose keypoints are to be {shape}, and has {given}",
+            next_step="evaluate boxes only, or run a model that gives COCO's keypoints for each box",
+        )
+    return found.keypoints

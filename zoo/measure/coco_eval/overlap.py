@@ -1,6 +1,6 @@
 """Overlaps of detections with the objects of the same image and category, from IoU 0.5 unless told otherwise.
 
-Legend for shapes: E detections in groups that have objects, G objects, P pairs.
+Legend for shapes: E detections in groups that have objects, G objects, P pairs, K keypoints.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from zoo.data.rle import pairwise_iou
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
+from zoo.measure.coco_eval.oks import similarities
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
 from zoo.types import Rle
 
@@ -27,7 +28,7 @@ class Pairs:
     Attributes:
         detection: (P,), positions in [0, E).
         target: (P,), positions in [0, G).
-        iou: float64 (P,); over the detection's own area where the object is a crowd.
+        iou: float64 (P,), IoU, over the detection's own area where the object is a crowd; OKS of keypoints.
     """
 
     detection: Ints
@@ -131,6 +132,34 @@ def mask_pairs(
         detection, target = np.nonzero(iou >= min_iou)
         found.append((begin + detection, lowest + target, iou[detection, target]))
     return _concatenate(found)
+
+
+def keypoint_pairs(
+    keypoints: Floats,
+    targets: Floats,
+    target_boxes: Floats,
+    target_areas: Floats,
+    first: Ints,
+    count: Ints,
+    min_iou: float = float(IOU_THRESHOLDS[0]),
+) -> Pairs:
+    """Similarities of keypoints (OKS), in the arithmetic of pycocotools, so that equal bits come out.
+
+    Args:
+        keypoints: (E, K, 3), x, y and anything.
+        targets: (G, K, 3), x, y and visibility, objects of one group side by side.
+        target_boxes: (G, 4), x, y, width, height.
+        target_areas: (G,), square pixels.
+        first: (E,), the first object in the detection's group.
+        count: (E,), how many objects that group has, at least 1.
+        min_iou: similarity from which a pair is kept, above 0.
+    """
+    detection = np.repeat(np.arange(len(count)), count)
+    nth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
+    target = first[detection] + nth
+    oks = similarities(keypoints[detection, :, :2], targets[target], target_boxes[target], target_areas[target])
+    enough = np.flatnonzero(oks >= min_iou)
+    return Pairs(detection=detection[enough], target=target[enough], iou=oks[enough])
 
 
 def _concatenate(found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:

@@ -15,18 +15,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
 from zoo.fetch.cache import progress
-from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
-from zoo.measure.coco_eval.evaluate import (
-    CocoResult,
-    DetectionColumns,
-    MatchedDetections,
-    match_detections,
-    result_of,
-)
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import CocoResult, MatchedDetections, match_detections, result_of
 from zoo.measure.coco_eval.ranking import Floats, Ints
 from zoo.measure.coco_eval.weighted import WeightedCurves
 
@@ -97,7 +92,7 @@ class PairedComparison:
     """Two sets of detections in the same images.
 
     Attributes:
-        iou_type: whether boxes or masks were compared.
+        iou_type: what was compared.
         resamples: how often the images were drawn anew.
         confidence: share of the resamples that lie in an interval.
         seed: of the draws.
@@ -139,14 +134,14 @@ def compare_paired(
         ground_truth: annotations of the images that both detectors were run on.
         old: the earlier detections, rounded as their protocol rounds them.
         new: the later ones, likewise.
-        iou_type: whether boxes or masks are compared.
+        iou_type: what is compared.
         resamples: how often the images are drawn anew.
         confidence: share of the resamples that an interval holds, between its percentiles.
         seed: of the draws.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have, or there is nothing to find.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
+        ZooError: a number is not finite, or what is compared is not there.
     """
     sides = [match_detections(ground_truth, detections, iou_type) for detections in (old, new)]
     if not sides[0].targets.positives[0].any():
@@ -177,11 +172,11 @@ def moved_images(
         ground_truth: annotations of the images that both detectors were run on.
         old: the earlier detections.
         new: the later ones.
-        iou_type: whether boxes or masks are compared.
+        iou_type: what is compared.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
+        ZooError: a number is not finite, or what is compared is not there.
     """
     return _moved(ground_truth, [match_detections(ground_truth, detections, iou_type) for detections in (old, new)])
 

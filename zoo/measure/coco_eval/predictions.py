@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.files import replacing, result_errors
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 
 _ROWS = 1 << 13
 """Detections turned into text at a time: memory stays flat however many there are."""
 
 
 def write_predictions(detections: DetectionColumns, path: Path) -> None:
-    """Write one object per detection: image_id, category_id, bbox (xywh), score, and with masks segmentation.
+    """Write one object per detection: image_id, category_id, bbox (xywh), score, and where there are any the mask as
+    segmentation and the keypoints as keypoints (x, y, score, x, y, score, ...).
 
     Numbers are not rounded: each reads back as the same float64. The file appears at once, or not at all.
 
@@ -43,8 +44,16 @@ def _rows(detections: DetectionColumns) -> Iterator[list[str]]:
                 strict=True,
             )
         ]
-        if detections.segmentation is None:
-            yield [row + "}" for row in rows]
-        else:
-            masks = detections.segmentation[part]
-            yield [f'{row},"segmentation":{json.dumps(mask)}}}' for row, mask in zip(rows, masks, strict=True)]
+        for key, column in _optional(detections, part).items():
+            rows = [f'{row},"{key}":{json.dumps(value)}' for row, value in zip(rows, column, strict=True)]
+        yield [row + "}" for row in rows]
+
+
+def _optional(detections: DetectionColumns, part: slice) -> dict[str, Sequence[object]]:
+    """What not all detections have, by its key in the format."""
+    columns: dict[str, Sequence[object]] = {}
+    if detections.segmentation is not None:
+        columns["segmentation"] = detections.segmentation[part]
+    if detections.keypoints is not None:
+        columns["keypoints"] = [points.ravel().tolist() for points in detections.keypoints[part]]
+    return columns

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo.coco_tasks import TASKS, IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, check
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import CocoResult, check
 
 
 def evaluate_by_pycocotools(
@@ -19,15 +20,17 @@ def evaluate_by_pycocotools(
     detections: DetectionColumns,
     *,
     iou_type: IouType,
-    max_detections: Sequence[int] = MAX_DETECTIONS,
+    max_detections: Sequence[int] | None = None,
 ) -> CocoResult:
     """The same as `evaluate`, by `pycocotools.cocoeval.COCOeval`, in memory and without a word.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite.
+        ZooError: a number is not finite.
     """
     check(ground_truth, detections)
+    if iou_type == "keypoints":
+        ground_truth.require_keypoints()
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -42,7 +45,7 @@ def evaluate_by_pycocotools(
             results.dataset = {**annotations.dataset, "annotations": []}
             results.createIndex()
         evaluation = COCOeval(annotations, results, iou_type)
-        evaluation.params.maxDets = list(max_detections)
+        evaluation.params.maxDets = list(max_detections or TASKS[iou_type].max_detections)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -63,30 +66,32 @@ def as_dataset(ground_truth: CocoGroundTruth) -> dict[str, Any]:
         ground_truth.widths.tolist(),
         strict=True,
     )
-    keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore", "segmentation")
-    columns = zip(
-        ground_truth.annotation_ids.tolist(),
-        ground_truth.image_ids[ground_truth.image_index].tolist(),
-        ground_truth.category_ids[ground_truth.category_index].tolist(),
-        ground_truth.boxes.tolist(),
-        ground_truth.areas.tolist(),
-        ground_truth.is_crowd.astype(int).tolist(),
-        ground_truth.ignore.astype(int).tolist(),
-        ground_truth.segmentations,
-        strict=True,
-    )
+    columns = {
+        "id": ground_truth.annotation_ids.tolist(),
+        "image_id": ground_truth.image_ids[ground_truth.image_index].tolist(),
+        "category_id": ground_truth.category_ids[ground_truth.category_index].tolist(),
+        "bbox": ground_truth.boxes.tolist(),
+        "area": ground_truth.areas.tolist(),
+        "iscrowd": ground_truth.is_crowd.astype(int).tolist(),
+        "ignore": ground_truth.ignore.astype(int).tolist(),
+        "segmentation": ground_truth.segmentations,
+    }
+    if ground_truth.keypoints is not None and ground_truth.num_keypoints is not None:
+        columns["keypoints"] = [points.ravel().tolist() for points in ground_truth.keypoints]
+        columns["num_keypoints"] = ground_truth.num_keypoints.tolist()
     categories = zip(ground_truth.category_ids.tolist(), ground_truth.category_names, strict=True)
     return {
         "images": [dict(zip(("id", "file_name", "height", "width"), row, strict=True)) for row in images],
         "categories": [dict(zip(("id", "name"), row, strict=True)) for row in categories],
-        "annotations": [dict(zip(keys, row, strict=True)) for row in columns],
+        "annotations": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
     }
 
 
 def as_results(detections: DetectionColumns, iou_type: IouType) -> list[dict[str, Any]]:
     """The detections in COCO's results format.
 
-    Masks come without boxes, because pycocotools would take a detection's size from its box where there is one.
+    Masks and keypoints come without boxes, because pycocotools would take a detection's size from its box where there
+    is one.
     """
     columns = {
         "image_id": detections.image_id.tolist(),
@@ -95,6 +100,8 @@ def as_results(detections: DetectionColumns, iou_type: IouType) -> list[dict[str
     }
     if iou_type == "bbox":
         columns["bbox"] = detections.bbox.tolist()
-    else:
+    elif iou_type == "segm":
         columns["segmentation"] = [dict(mask) for mask in detections.masks()]
+    else:
+        columns["keypoints"] = [points.ravel().tolist() for points in detections.points()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

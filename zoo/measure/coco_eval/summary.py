@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zoo.coco_tasks import TASKS, IouType
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import PREFIXES, IouType
-from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, CocoResult, DetectionColumns, evaluate
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import CocoResult, evaluate
 from zoo.measure.coco_eval.reference import evaluate_by_pycocotools
 from zoo.types import Evaluator
 
@@ -17,14 +17,6 @@ EVALUATORS: dict[Evaluator, Callable[..., CocoResult]] = {
     "vectorized": evaluate,
     "pycocotools": evaluate_by_pycocotools,
 }
-
-# The 12 numbers of COCO's summary, in its order.
-_SIZES = tuple(name for name in AREA_RANGES if name != "all")
-STATS = (
-    *("AP", "AP50", "AP75", *(f"AP_{size}" for size in _SIZES)),
-    *(f"AR_{limit}" for limit in MAX_DETECTIONS),
-    *(f"AR_{size}" for size in _SIZES),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,27 +50,29 @@ def coco_numbers(
     Args:
         ground_truth: annotations of the images that were looked at.
         detections: in those images.
-        iou_types: what is compared: "bbox", "segm" or both.
+        iou_types: what is compared.
         evaluator: ours, or pycocotools itself.
 
     Returns:
         box_AP, box_AP50, box_AP75, box_AP_small, _medium, _large, box_AR_1, _10, _100, _small, _medium, _large;
-        mask_AP and so on for masks; per_class: {"box_AP": {class name: points}}. None stands where no object of
-        that size or class is in the ground truth.
+        mask_AP and so on for masks; keypoint_AP, _AP50, _AP75, _AP_medium, _AP_large, _AR, _AR50, _AR75, _AR_medium,
+        _AR_large for keypoints; per_class: {"box_AP": {class name: points}}. None stands where no object of that size
+        or class is in the ground truth.
 
     Raises:
         DataError: a detection is of an image that the ground truth does not have.
-        ZooError: a score or a box is not finite, or masks are asked for and not there.
+        ZooError: a number is not finite, or what is compared is not there.
     """
     by_id = ground_truth.category_ids.argsort().tolist()
     names = [ground_truth.category_names[label] for label in by_id]
     numbers: dict[str, Any] = {}
     per_class: dict[str, dict[str, float | None]] = {}
     for iou_type in iou_types:
-        prefix = PREFIXES[iou_type]
+        task = TASKS[iou_type]
         result = EVALUATORS[evaluator](ground_truth, detections, iou_type=iou_type)
-        numbers |= {f"{prefix}_{name}": _points(value) for name, value in zip(STATS, result.stats, strict=True)}
-        per_class[f"{prefix}_AP"] = {
+        stats = zip(task.stats, result.stats, strict=True)
+        numbers |= {f"{task.prefix}_{name}": _points(value) for name, value in stats}
+        per_class[task.ap] = {
             name: None if points < 0 else float(points) for name, points in zip(names, result.per_class_ap, strict=True)
         }
     return {**numbers, "per_class": per_class}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS, thresholds_in
 from zoo.measure.coco_eval.curves import needed_hits
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, MatchedDetections
+from zoo.measure.coco_eval.evaluate import MatchedDetections
 from zoo.measure.coco_eval.ranking import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -79,14 +79,14 @@ class WeightedCurves:
     ) -> WeightedCurves:
         """The curves of detections in some order (D,), in which their curves (D,) ascend; and of all objects (G,)."""
         ranking, found = matched.ranking, matched.found
-        counts = matched.in_area[_ALL] & (ranking.rank < MAX_DETECTIONS[-1])
+        counts = matched.in_area[_ALL] & (ranking.rank < matched.limit)
         candidate = np.flatnonzero(counts[order])
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         position = place[found.position]  # (C,)
         ascending = np.argsort(position)
         position, source = position[ascending], found.position[ascending]
-        has_match = thresholds_in(found.matched[ascending], _ALL) & (ranking.rank[source] < MAX_DETECTIONS[-1])
+        has_match = thresholds_in(found.matched[ascending], _ALL) & (ranking.rank[source] < matched.limit)
         is_true = has_match & ~thresholds_in(found.ignored[ascending], _ALL)
         threshold, match = np.nonzero(has_match)  # (N,)
         first_match = np.searchsorted(

@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import TASKS, CocoTask
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import closest
-from zoo.measure.coco_eval.evaluate import MAX_DETECTIONS, DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.score.keypoint_placement import misplaced_keypoints
 from zoo.measure.score.labels import other_numbering
 from zoo.measure.score.placement import misplaced
 from zoo.measure.score.results_file import UNKNOWN, Predictions
@@ -37,7 +40,8 @@ class Finding:
     """One mistake.
 
     Attributes:
-        kind: its name: "NaN", "label shift", "xyxy", "normalised", "resized", "names", "threshold", ...
+        kind: its name: "NaN", "label shift", "xyxy", "normalised", "resized", "names", "threshold",
+            "keypoint axes", ...
         message: what was seen, with numbers.
         fix: what to do about it, as an imperative sentence.
         refused: whether the number would be wrong, so that nothing is scored.
@@ -59,17 +63,19 @@ def examine(predictions: Predictions, truth: CocoGroundTruth) -> list[Finding]:
     columns = predictions.columns
     if not len(columns):
         return [_warning("empty", "there is no detection at all", "look at what wrote the file")]
-    broken = list(_broken_numbers(columns))
+    broken = list(_broken_numbers(columns, boxed=predictions.has_boxes))
     if broken:
         return broken
     known = np.isin(columns.image_id, truth.image_ids)
-    findings = [*_unknown_images(columns, known, truth), *_names(predictions, truth)]
+    findings = [*_unscored(predictions), *_unknown_images(columns, known, truth), *_names(predictions, truth)]
     if known.any():
         here = columns.chosen(known)
         sample = Sample.of(here, truth)
-        placed, classed = list(_placement(sample)), list(_labels(here, sample, truth, named=_is_named(predictions)))
-        findings += placed or classed
-        findings += [finding for check in _CHECKS for finding in check(here, truth)] if not placed else []
+        placed = [*(_placement(sample) if predictions.has_boxes else ())]
+        placed = placed or list(_keypoints(here, truth, boxed=predictions.has_boxes))
+        findings += placed or list(_labels(here, sample, truth, named=_is_named(predictions)))
+        checks = _CHECKS if predictions.has_boxes else _CHECKS_WITHOUT_BOXES
+        findings += [finding for check in checks for finding in check(here, truth)] if not placed else []
     return sorted(findings, key=lambda finding: not finding.refused)
 
 
@@ -93,16 +99,26 @@ def unmatched_names(model: Sequence[str], annotations: Sequence[str]) -> Finding
     return None
 
 
-def _broken_numbers(columns: DetectionColumns) -> Iterator[Finding]:
-    bad = ~(np.isfinite(columns.score) & np.isfinite(columns.bbox).all(axis=1))
-    if bad.any():
-        text = f"{_count(bad)} a score or a box that is not a finite number, the first at position {bad.argmax()}"
-        yield _refusal("NaN", text, "look at the model's outputs (half precision?) and leave no NaN in the file")
-        return
+def _broken_numbers(columns: DetectionColumns, *, boxed: bool) -> Iterator[Finding]:
+    numbers = {"score": columns.score[:, None]} | ({"box": columns.bbox} if boxed else {})
+    if columns.keypoints is not None:
+        numbers["keypoint"] = columns.keypoints.reshape(len(columns), -1)
+    for name, values in numbers.items():
+        rows = np.asarray(~np.isfinite(values).all(axis=1))
+        if rows.any():
+            text = f"{_count(rows)} a {name} that is not a finite number, the first at position {rows.argmax()}"
+            yield _refusal("NaN", text, "look at the model's outputs (half precision?) and leave no NaN in the file")
+            return
     negative = np.asarray((columns.bbox[:, 2:] < 0).any(axis=1))
     if negative.any():
         text = f"{_count(negative)} a negative width or height, the first at position {negative.argmax()}"
         yield _refusal("negative size", text, "write (x, y, width, height) with x and y of the upper left corner")
+
+
+def _unscored(predictions: Predictions) -> Iterator[Finding]:
+    for kind, reason in predictions.unscored.items():
+        fix = f"give every detection its {TASKS[kind].plural}, and annotations that have them"
+        yield _warning(f"no {TASKS[kind].plural}", f"{TASKS[kind].plural} are not scored: {reason}", fix)
 
 
 def _unknown_images(
@@ -146,6 +162,14 @@ def _placement(sample: Sample) -> Iterator[Finding]:
         yield _refusal(reading.kind, reading.text, reading.fix)
 
 
+def _keypoints(columns: DetectionColumns, truth: CocoGroundTruth, *, boxed: bool) -> Iterator[Finding]:
+    if columns.keypoints is None:
+        return
+    reading = misplaced_keypoints(columns, truth, boxed=boxed)
+    if reading is not None:
+        yield _refusal(reading.kind, reading.text, reading.fix)
+
+
 def _labels(columns: DetectionColumns, sample: Sample, truth: CocoGroundTruth, *, named: bool) -> Iterator[Finding]:
     if named:  # by name: what is unknown was said already
         return
@@ -163,7 +187,7 @@ def _labels(columns: DetectionColumns, sample: Sample, truth: CocoGroundTruth, *
         yield _warning("unknown categories", text, fix)
 
 
-def _cut(columns: DetectionColumns, truth: CocoGroundTruth) -> Iterator[Finding]:
+def _cut(columns: DetectionColumns, truth: CocoGroundTruth, task: CocoTask = TASKS["bbox"]) -> Iterator[Finding]:
     """Detections that were left out: beyond a number an image, or below a score."""
     image = np.searchsorted(truth.image_ids, columns.image_id)
     counts = np.bincount(image, minlength=len(truth))
@@ -171,10 +195,10 @@ def _cut(columns: DetectionColumns, truth: CocoGroundTruth) -> Iterator[Finding]
     full, nearly = counts == most, counts == most - 1
     objects = np.bincount(truth.image_index, minlength=len(truth))
     piled = full.sum() >= max(4, 0.05 * (counts > 0).sum()) and full.sum() > 3 * max(1, nearly.sum())
-    capped = bool(most < MAX_DETECTIONS[-1] and piled and (most >= 3 or (objects[full] > most).any()))
+    capped = bool(most < task.max_per_image and piled and (most >= 3 or (objects[full] > most).any()))
     if capped:
         text = f"{full.sum()} images have exactly {most} detections and none has more: they are capped"
-        yield _warning("cap", text, f"keep up to {MAX_DETECTIONS[-1]} detections an image, as COCO counts them")
+        yield _warning("cap", text, f"keep up to {task.max_per_image} detections an image, as COCO counts them")
     scores = columns.score[~full[image]] if capped else columns.score  # a cap takes low scores along
     if len(scores) >= _FEWEST and scores.min() > _LOWEST_SCORE:
         text = f"no score is below {scores.min():.4g}: detections were cut at a threshold, which lowers AP"
@@ -215,6 +239,12 @@ _CHECKS: tuple[Callable[[DetectionColumns, CocoGroundTruth], Iterator[Finding]],
     _cut,
     _doubles,
     _outside,
+    _not_run,
+)
+
+_CHECKS_WITHOUT_BOXES: tuple[Callable[[DetectionColumns, CocoGroundTruth], Iterator[Finding]], ...] = (
+    partial(_cut, task=TASKS["keypoints"]),
+    _doubles,
     _not_run,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from zoo.measure.score.sample import Floats, Sample, clearly_better
 
 Bools = npt.NDArray[np.bool_]
+
+ResizeRule: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
+"""Sizes of images (S, 2), width and height, to factors (S, 2) and pixels of padding (S, 2), both x and y."""
 
 _SIDES: tuple[int, ...] = (
     64,
@@ -77,7 +81,7 @@ def misplaced(sample: Sample) -> Reading | None:
     if _is_normalised(sample):
         inner = _best(sample, [_scaled(reading) for reading in (_AS_IT_IS, *_FORMS)])
         return _NORMALISED if inner is None else inner
-    return _best(sample, [*_FORMS, *_resized()])
+    return _best(sample, [*_FORMS, *(_resize(text, rule) for text, rule in resizes())])
 
 
 def _best(sample: Sample, readings: Sequence[Reading]) -> Reading | None:
@@ -166,27 +170,22 @@ def _scaled(reading: Reading) -> Reading:
     )
 
 
-def _resized() -> Iterator[Reading]:
-    """Boxes in the pixels of what a detector was given, not of the image."""
+def resizes() -> Iterator[tuple[str, ResizeRule]]:
+    """What detectors do to the size of an image, in words and as a rule."""
     for side in _SIDES:
         square = f"{side} x {side}"
-        yield _resize(f"{square}, stretched", partial(_stretched, side=side))
-        yield _resize(f"fit into {square}", partial(_fit, side=side, bars=False))
-        yield _resize(f"fit into {square} with bars on both sides", partial(_fit, side=side, bars=True))
+        yield f"{square}, stretched", partial(_stretched, side=side)
+        yield f"fit into {square}", partial(_fit, side=side, bars=False)
+        yield f"fit into {square} with bars on both sides", partial(_fit, side=side, bars=True)
     for short, long in _SHORT_AND_LONG:
         limit = "" if np.isinf(long) else f", at most {long:g} on the long"
-        yield _resize(f"{short} pixels on the short side{limit}", partial(_by_short_side, short=short, long=long))
+        yield f"{short} pixels on the short side{limit}", partial(_by_short_side, short=short, long=long)
     for factor in _FACTORS.tolist():
-        yield _resize(f"{factor:.2f} times its size", partial(_times, factor=factor))
+        yield f"{factor:.2f} times its size", partial(_times, factor=factor)
 
 
-def _resize(text: str, rule: Callable[[Floats], tuple[Floats, Floats]]) -> Reading:
-    """The reading of boxes in an image brought to another size.
-
-    Args:
-        text: what size.
-        rule: sizes (S, 2) to factors (S, 2) and pixels of padding (S, 2), both x and y.
-    """
+def _resize(text: str, rule: ResizeRule) -> Reading:
+    """The reading of boxes in an image brought to another size: in the pixels of what a detector was given."""
 
     def read(boxes: Floats, sizes: Floats) -> Floats:
         factor, padding = rule(sizes)

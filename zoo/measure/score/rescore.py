@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
-from zoo.measure.coco_eval import PREFIXES, IouType
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.ranking import Ints
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers
 
@@ -90,11 +90,6 @@ class StoredRun:
         if rules.crowds == "objects":
             return replace(truth, is_crowd=np.zeros_like(truth.is_crowd))
         return truth
-
-
-def measured_types(numbers: Mapping[str, Any]) -> tuple[IouType, ...]:
-    """What a record's numbers compare: boxes, masks or both."""
-    return tuple(kind for kind, prefix in PREFIXES.items() if f"{prefix}_AP" in numbers)
 
 
 def _detections(columns: DetectionColumns, rules: Rescoring) -> DetectionColumns:

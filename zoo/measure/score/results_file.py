@@ -10,17 +10,19 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
+from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.data.rle import are_whole, parse_runs
 from zoo.errors import DataError
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.types import Rle
 
 Row = Mapping[str, Any]
@@ -46,11 +48,21 @@ class Predictions:
             in the annotations, and `UNKNOWN` where these do not have them.
         category_names: the name of each detection's category, D of them; None where the file has ids alone.
         given_ids: int64 (D,), the category ids that stand beside the names; None where there are none.
+        has_boxes: whether the file has boxes; where it has keypoints alone, the columns have the smallest boxes about
+            these.
+        unscored: what detections of the file have that cannot be scored -> why, in words.
     """
 
     columns: DetectionColumns
     category_names: list[str] | None = None
     given_ids: npt.NDArray[np.int64] | None = None
+    has_boxes: bool = True
+    unscored: Mapping[IouType, str] = field(default_factory=dict)
+
+    @property
+    def iou_types(self) -> tuple[IouType, ...]:
+        """What can be scored."""
+        return tuple(kind for kind in self.columns.iou_types if kind != "bbox" or self.has_boxes)
 
 
 def read_predictions(path: Path, ground_truth: CocoGroundTruth) -> Predictions:
@@ -72,14 +84,23 @@ def read_predictions(path: Path, ground_truth: CocoGroundTruth) -> Predictions:
     given = None
     if names is None or all("category_id" in row for row in rows):
         given = _integers(path, rows, "category_id")
+    keypoints = _keypoints(path, rows, ground_truth)
+    has_boxes = keypoints is None or any("bbox" in row for row in rows)
     columns = DetectionColumns(
         image_id=image_id,
         category_id=_ids_of(names, ground_truth) if names is not None else np.asarray(given, dtype=np.int64),
-        bbox=_numbers(path, rows, "bbox", 4),
+        bbox=_numbers(path, rows, "bbox", 4) if keypoints is None or has_boxes else _about(keypoints),
         score=_numbers(path, rows, "score", 1).reshape(-1),
         segmentation=_masks(path, rows, image_id, ground_truth),
+        keypoints=keypoints,
     )
-    return Predictions(columns=columns, category_names=names, given_ids=given if names is not None else None)
+    return Predictions(
+        columns=columns,
+        category_names=names,
+        given_ids=given if names is not None else None,
+        has_boxes=has_boxes,
+        unscored=dict(_unscored(rows, columns, ground_truth)),
+    )
 
 
 def _rows(path: Path) -> list[Row]:
@@ -162,6 +183,33 @@ def _masks(
     if not are_whole([mask["counts"] for mask in masks], pixels):
         _find_broken(path, masks, pixels)
     return masks
+
+
+def _keypoints(path: Path, rows: Sequence[Row], truth: CocoGroundTruth) -> npt.NDArray[np.float64] | None:
+    """The keypoints of each detection, (D, 17, 3); None unless all have them and the annotations do too."""
+    if not rows or not truth.has_person_keypoints or not all(row.get("keypoints") for row in rows):
+        return None
+    return _numbers(path, rows, "keypoints", 3 * len(KEYPOINT_NAMES)).reshape(len(rows), len(KEYPOINT_NAMES), 3)
+
+
+_OPTIONAL: Mapping[IouType, str] = {"segm": "segmentation", "keypoints": "keypoints"}
+"""What not all detections have, and its key in the format."""
+
+
+def _unscored(rows: Sequence[Row], columns: DetectionColumns, truth: CocoGroundTruth) -> Iterator[tuple[IouType, str]]:
+    """What detections have that cannot be scored, and why."""
+    there = {"segm": any(truth.segmentations), "keypoints": truth.has_person_keypoints}
+    for kind, key in _OPTIONAL.items():
+        lacking = sum(not row.get(key) for row in rows)
+        if lacking < len(rows) and kind not in columns.iou_types:
+            some = f"{lacking} of {len(rows)} detections have none"
+            yield kind, some if there[kind] else "the annotations have none that can be scored"
+
+
+def _about(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The smallest boxes about keypoints (D, K, 3), float64 (D, 4), xywh."""
+    low, high = keypoints[:, :, :2].min(axis=1), keypoints[:, :, :2].max(axis=1)
+    return np.concatenate((low, high - low), axis=1)
 
 
 def _find_broken(path: Path, masks: Sequence[Rle], pixels: Sequence[int | None]) -> None:

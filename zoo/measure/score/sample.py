@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval.evaluate import DetectionColumns
+from zoo.measure.coco_eval.columns import DetectionColumns
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from zoo.data.coco import CocoGroundTruth
-from zoo.measure.coco_eval import IouType
 from zoo.measure.coco_eval.summary import Rounding, coco_numbers
 from zoo.measure.score.doctor import Finding, examine, unmatched_names
 from zoo.measure.score.results_file import read_predictions
@@ -23,12 +22,15 @@ class Rules:
     Attributes:
         classes: names of its categories, which are matched with the annotations' by name.
         rounding: decimals that its framework rounds to before it evaluates; None for every digit.
-        annotations_sha256: of the annotations that its published numbers were measured on; empty where unknown.
+        annotations_sha256: of the annotations that its published numbers were measured on; None where it is not on
+            record.
+        data: name of the data set that they were measured on; what is fetched by that name is what it should be.
     """
 
     classes: tuple[str, ...]
     rounding: Rounding | None = None
-    annotations_sha256: str = ""
+    annotations_sha256: str | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,5 +88,4 @@ def score_file(predictions: Path, annotations: Path, rules: Rules | None = None)
     columns = read.columns.chosen(np.isin(read.columns.image_id, truth.image_ids))
     if rules is not None and rules.rounding is not None:
         columns = rules.rounding(columns)
-    iou_types: tuple[IouType, ...] = ("bbox",) if columns.segmentation is None else ("bbox", "segm")
-    return replace(score, numbers=coco_numbers(judged, columns, iou_types))
+    return replace(score, numbers=coco_numbers(judged, columns, read.iou_types))

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from zoo.coco_tasks import TASKS
 from zoo.errors import DataError
 from zoo.fetch.cache import cache_root
 from zoo.files import PROJECT
-from zoo.measure.coco_eval import PREFIXES
 from zoo.measure.coco_eval.paired import Difference, PairedComparison, compare_paired
 from zoo.results.cells import rows_as_text
 from zoo.results.compare.records import comparison_line
@@ -28,7 +28,7 @@ _MOST_SHOWN = 10
 
 
 def compare_by_image(old: StoredDetections, new: StoredDetections, data: Sequence[Path] = ()) -> list[PairedComparison]:
-    """Compare the stored detections of two runs, boxes first, then masks where both have them.
+    """Compare the stored detections of two runs, boxes first, then masks and keypoints where both have them.
 
     Args:
         old: the earlier run; its folder may lack the detections.
@@ -37,7 +37,7 @@ def compare_by_image(old: StoredDetections, new: StoredDetections, data: Sequenc
 
     Raises:
         DataError: something is missing, or is not that of the records; the message says what.
-        ZooError: detections lack masks, or have numbers that are not finite.
+        ZooError: detections lack masks or keypoints, or have numbers that are not finite.
     """
     for run in (old, new):
         if not run.path.is_file():
@@ -91,7 +91,7 @@ def by_image_lines(compared: Sequence[PairedComparison]) -> list[dict[str, str]]
     """Everything that moved, as lines for JSON and CSV."""
     lines = []
     for one in compared:
-        prefix = PREFIXES[one.iou_type]
+        prefix = TASKS[one.iou_type].prefix
         for about, changes in (("data set", one.numbers), ("class", one.classes)):
             for change in changes:
                 metric, name = (change.name, None) if about == "data set" else ("AP", change.name)
@@ -113,7 +113,7 @@ def render_by_image(compared: Sequence[PairedComparison], width: int | None = No
     """
     parts = []
     for one in compared:
-        prefix = PREFIXES[one.iou_type]
+        prefix = TASKS[one.iou_type].prefix
         parts.append(
             f"By image ({one.images} images, {prefix} AP; interval: {one.confidence:.0%} of {one.resamples} paired "
             "resamples)"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from zoo.fetch.coco import ARCHIVES, SERVER
+from zoo.coco_tasks import TASKS
+from zoo.fetch.coco import ARCHIVES, DATA_SETS, SERVER
 from zoo.results.exporting import Document, Export, LeftOut, Measured, Request, json_text, provenance
 from zoo.runtime.provenance import DISTRIBUTION
 from zoo.types import Json
@@ -73,19 +74,22 @@ def _log(measured: Measured) -> dict[str, Json]:
     }
 
 
+_WHOLE = {task.prefix: task.whole for task in TASKS.values()}
+
+
 def _results(measured: Measured) -> Iterator[dict[str, Json]]:
     """Every average precision and recall of a record, unrounded."""
     for key in measured.record.parts["accuracy"].values:
         kind, _, metric = key.partition("_")
         value = measured.record.number(key)
-        if kind not in _KINDS or value is None:  # a number of images, values of each class, nothing to find
+        if kind not in _WHOLE or value is None:  # a number of images, values of each class, nothing to find
             continue
         yield {
             "evaluation_result_id": f"{measured.name}/{key}",
             "evaluation_name": f"{measured.data.name} {measured.data.split} {kind}",
             "source_data": _source(measured),
             "metric_config": {
-                "evaluation_description": f"COCO's {metric} of {_KINDS[kind]}, in points from 0 to 100",
+                "evaluation_description": f"COCO's {metric} of {_WHOLE[kind]}, in points from 0 to 100",
                 "metric_id": f"coco.{key}",
                 "metric_name": key,
                 "metric_kind": "average_recall" if metric.startswith("AR") else "average_precision",
@@ -99,15 +103,12 @@ def _results(measured: Measured) -> Iterator[dict[str, Json]]:
         }
 
 
-_KINDS: Mapping[str, str] = {"box": "bounding boxes", "mask": "instance masks"}
-
-
 def _source(measured: Measured) -> dict[str, Json]:
     """Where the images and annotations come from."""
     data = measured.data
     details = {"split": data.split, "images": str(data.images), "annotations_sha256": data.annotations_sha256}
     about: dict[str, Json] = {"dataset_name": data.name, "additional_details": details}
-    archives = next((found for split, found in ARCHIVES.items() if (data.name, data.split) == ("coco2017", split)), ())
+    archives = next((found for split, found in ARCHIVES.items() if data.name in DATA_SETS and data.split == split), ())
     if not archives:
         return about | {"source_type": "other"}
     return about | {"source_type": "url", "url": [f"{SERVER}/{archive.path}" for archive in archives]}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.catalog.switches import read_switches
+from zoo.coco_tasks import TASKS, IouType
 from zoo.data.images import decode
 from zoo.errors import DataError
-from zoo.measure.coco_eval import PREFIXES, IouType
 from zoo.measure.coco_eval.errors import ERROR_KINDS, HIT, MEANINGS, DetectionErrors
 from zoo.measure.coco_eval.paired import ImageChange, moved_images
 from zoo.measure.coco_eval.ranking import Floats, Ints
@@ -49,11 +49,11 @@ class Choice:
 def choose_images(
     run: ScoredRun, errors: Mapping[IouType, DetectionErrors], runs: RunFolders, data: DataFinder, limit: int
 ) -> Choice:
-    """Choose and draw images of a run, by masks where it has them.
+    """Choose and draw images of a run, by masks or keypoints where it has them.
 
     Args:
         run: of the row.
-        errors: of its boxes, of its masks or of both.
+        errors: of its boxes, and of its masks and keypoints where it has them.
         runs: where other runs of the entry may lie.
         data: opens their data.
         limit: number of images.
@@ -61,8 +61,8 @@ def choose_images(
     Raises:
         DataError: an image is missing or damaged.
     """
-    kind: IouType = "segm" if "segm" in run.results else "bbox"
-    of = PREFIXES[kind]
+    kind = list(run.results)[-1]  # boxes come first
+    of = TASKS[kind].prefix
     other = _other_run(run, runs, data)
     moved = moved_images(run.data.truth, other.detections, run.detections, iou_type=kind) if other else ()
     if other is not None and moved:
@@ -83,10 +83,10 @@ def choose_images(
     files = run.data.image_files()
     images = []
     for image, reason in chosen.items():
-        outlines = _outlines(run, errors[kind], image, with_masks=kind == "segm")
+        outlines = _outlines(run, errors[kind], image, kind)
         pixels = decode(files[image], run.data.truth.size_of(image))
         name = run.data.truth.file_names[image]
-        caption = f"{name}: {reason}; {_summary(run, errors[kind], image)}."
+        caption = f"{name}: {reason}; {_summary(run, errors[kind], image, kind)}."
         images.append(DrawnImage(name=name, caption=caption, markup=draw(pixels, outlines, name=name)))
         if sum(len(drawn.markup) for drawn in images) > MOST_MARKUP:
             images.pop()
@@ -128,7 +128,7 @@ def _of(run: ScoredRun) -> str:
 
 def _distance(record: Record, judged: Record) -> float:
     """How far a run is from the published AP that another one was judged by; infinite where it was not."""
-    for metric in ("box_AP", "mask_AP"):
+    for metric in (task.ap for task in TASKS.values()):
         verdict, value = judged.verdict.get(metric), record.number(metric)
         if verdict is not None and None not in (verdict.measured, verdict.delta) and value is not None:
             return abs(value - (verdict.measured or 0.0) + (verdict.delta or 0.0))
@@ -161,20 +161,22 @@ def _detections_of(run: ScoredRun, image: int) -> Ints:
     return rows[np.argsort(-run.detections.score[rows], kind="stable")]
 
 
-def _outlines(run: ScoredRun, errors: DetectionErrors, image: int, *, with_masks: bool) -> list[Outline]:
+def _outlines(run: ScoredRun, errors: DetectionErrors, image: int, compared: IouType) -> list[Outline]:
     """The objects of an image, then its errors, then its hits: what is drawn last is on top."""
     truth, detections = run.data.truth, run.detections
     objects = truth.annotations_of(image)
+    uncounted = truth.uncounted(compared)
     name_of = dict(zip(truth.category_ids.tolist(), truth.category_names, strict=True))
     outlines = [
         Outline(
             kind="missed" if errors.missed[i] else "object",
             name=truth.category_names[truth.category_index[i]],
             box=_box(truth.boxes[i]),
-            mask=truth.rle(i) if with_masks else None,
+            mask=truth.rle(i) if compared == "segm" else None,
+            keypoints=_labelled(truth.require_keypoints()[i]) if compared == "keypoints" else (),
         )
         for i in range(objects.start, objects.stop)
-        if not truth.is_crowd[i]
+        if not uncounted[i]
     ]
     rows = _detections_of(run, image)
     hits, wrong = rows[errors.kind[rows] == HIT], rows[errors.kind[rows] >= 0][:MOST_ERRORS]
@@ -188,11 +190,17 @@ def _outlines(run: ScoredRun, errors: DetectionErrors, image: int, *, with_masks
                 name=name_of[int(detections.category_id[i])],
                 box=_box(detections.bbox[i]),
                 score=float(detections.score[i]),
-                mask=detections.masks()[i] if with_masks else None,
+                mask=detections.masks()[i] if compared == "segm" else None,
+                keypoints=_labelled(detections.points()[i], every=True) if compared == "keypoints" else (),
                 note=note,
             )
         )
     return outlines
+
+
+def _labelled(keypoints: Floats, *, every: bool = False) -> tuple[tuple[float, float] | None, ...]:
+    """(x, y) of keypoints (K, 3); of annotations, only of those that are labelled."""
+    return tuple((x, y) if every or visibility > 0 else None for x, y, visibility in keypoints.tolist())
 
 
 def _box(values: Floats) -> tuple[float, float, float, float]:
@@ -200,14 +208,14 @@ def _box(values: Floats) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def _summary(run: ScoredRun, errors: DetectionErrors, image: int) -> str:
+def _summary(run: ScoredRun, errors: DetectionErrors, image: int, compared: IouType) -> str:
     """How many objects, hits and errors an image has, and how many of the errors are drawn."""
     objects = run.data.truth.annotations_of(image)
     rows = errors.kind[_detections_of(run, image)]
-    crowds = run.data.truth.is_crowd[objects]
+    uncounted = run.data.truth.uncounted(compared)[objects]
     wrong, missed = rows[rows >= 0], int(errors.missed[objects].sum())
     counts = Counter(ERROR_KINDS[kind] for kind in wrong.tolist())
-    words = [_counted(int((~crowds).sum()), "object"), _counted(int((rows == HIT).sum()), "hit"), f"{missed} missed"]
+    words = [_counted(int((~uncounted).sum()), "object"), _counted(int((rows == HIT).sum()), "hit"), f"{missed} missed"]
     words += [f"{counts[kind]} {kind}" for kind in ERROR_KINDS if counts[kind]]
     drawn = f" (drawn: the {MOST_ERRORS} false positives of the highest scores)" if len(wrong) > MOST_ERRORS else ""
     return ", ".join(words) + drawn

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from zoo.catalog.entry import METRICS, Entry
+from zoo.coco_tasks import TASKS
 from zoo.measure.measurement import measurements
 from zoo.results.diff import Row, diff_rows
 from zoo.results.evidence import Evidence
@@ -26,7 +27,7 @@ from zoo.results.table import frame
 from zoo.results.trials import trials_among
 from zoo.terminal import ABSENT
 
-ACCURACY = {"box_AP": "box", "mask_AP": "mask"}
+ACCURACY = {task.ap: task.prefix for task in TASKS.values()}
 """The metrics that stand for a run where there is room for one verdict, and how they are called there."""
 
 

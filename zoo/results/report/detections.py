@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.coco_tasks import TASKS, IouType
 from zoo.errors import ZooError
 from zoo.results.record import Record
 from zoo.results.run_folder import RUNS, RunFolders
 
 if TYPE_CHECKING:
-    from zoo.measure.coco_eval import IouType
     from zoo.measure.coco_eval.errors import DetectionErrors
     from zoo.results.stored import ScoredRun
 
@@ -29,7 +29,7 @@ class PrCurves:
     """Precision over recall; each curve has `RECALLS` numbers in [0, 1].
 
     Attributes:
-        of: "box" or "mask": what is compared.
+        of: "box", "mask" or "keypoint": what is compared.
         mean: "0.5", "0.75" and "0.5:0.95", the IoU -> the curve, the mean over all classes that have objects.
         per_class: name of a class that has objects, in the data set's order -> its curve at IoU 0.5.
     """
@@ -61,7 +61,7 @@ class ErrorTable:
     """The errors of a run by kind, in the manner of TIDE.
 
     Attributes:
-        of: "box" or "mask": what is compared.
+        of: "box", "mask" or "keypoint": what is compared.
         ap50: AP at IoU 0.5, in points; None where there are no objects.
         hits: how many detections are right.
         lines: every kind, in the order of `ERROR_KINDS`.
@@ -94,7 +94,7 @@ class DetectionView:
     """What can be shown of the stored detections of a record.
 
     Attributes:
-        curves: of boxes, then of masks where the row has them; empty where the detections are not there.
+        curves: of boxes, then of masks and keypoints where the row has them; empty where the detections are not there.
         errors: likewise.
         images: at most `MAX_IMAGES`.
         chosen: why these images, as a sentence; empty where there are none.
@@ -169,7 +169,6 @@ def _errors(scored: ScoredRun, kind: IouType) -> DetectionErrors:
 
 
 def _table(kind: IouType, errors: DetectionErrors) -> ErrorTable:
-    from zoo.measure.coco_eval import PREFIXES
     from zoo.measure.coco_eval.errors import MEANINGS
 
     counts = errors.counts
@@ -177,17 +176,15 @@ def _table(kind: IouType, errors: DetectionErrors) -> ErrorTable:
         ErrorLine(kind=name, meaning=meaning, count=counts[name], cost=errors.cost[name])
         for name, meaning in MEANINGS.items()
     ]
-    return ErrorTable(of=PREFIXES[kind], ap50=errors.ap50, hits=errors.hits, lines=tuple(lines))
+    return ErrorTable(of=TASKS[kind].prefix, ap50=errors.ap50, hits=errors.hits, lines=tuple(lines))
 
 
 def _curves(scored: ScoredRun, kind: IouType) -> PrCurves:
-    from zoo.measure.coco_eval import PREFIXES
-
     result, truth = scored.results[kind], scored.data.truth
     means = {"0.5": (0.5,), "0.75": (0.75,), "0.5:0.95": ()}
     names = [truth.category_names[label] for label in truth.category_ids.argsort().tolist()]
     return PrCurves(
-        of=PREFIXES[kind],
+        of=TASKS[kind].prefix,
         mean={name: tuple(result.mean_pr_curve(*thresholds).tolist()) for name, thresholds in means.items()},
         per_class={
             name: tuple(curve)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.keypoints import SKELETON
 from zoo.data.rle import decode
 from zoo.types import Rle
 
@@ -79,6 +80,8 @@ class Outline:
         box: x, y, width, height in pixels of the image.
         score: of a detection; None for an object.
         mask: its mask, which is outlined instead of its box; None where there are boxes only.
+        keypoints: (x, y) of each of COCO's 17 in pixels of the image, None for one that is not to be seen; empty where
+            there are none. They are drawn as limbs, besides the box.
         note: more about it, such as what the object is that it should have been.
     """
 
@@ -87,6 +90,7 @@ class Outline:
     box: tuple[float, float, float, float]
     score: float | None = None
     mask: Rle | None = None
+    keypoints: tuple[tuple[float, float] | None, ...] = ()
     note: str = ""
 
     @property
@@ -179,12 +183,23 @@ def _stroke(style: Style) -> str:
 
 
 def _path(outline: Outline, scale: float) -> str:
-    """Of a mask its contours, of anything else its box, as SVG path data."""
+    """Of a mask its contours, of anything else its box and limbs, as SVG path data."""
     contours = [] if outline.mask is None else _contours(outline.mask, scale)
     if contours:
         return "".join(_closed(points) for points in contours)
     x, y, width, height = (side * scale for side in outline.box)
-    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}Z"
+    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}Z{_limbs(outline.keypoints, scale)}"
+
+
+def _limbs(keypoints: Sequence[tuple[float, float] | None], scale: float) -> str:
+    """The limbs between keypoints that are to be seen, as path data."""
+    found = []
+    for ends in SKELETON if keypoints else ():
+        first, second = (keypoints[end] for end in ends)
+        if first is not None and second is not None:
+            (x1, y1), (x2, y2) = ((x * scale, y * scale) for x, y in (first, second))
+            found.append(f"M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}")
+    return "".join(found)
 
 
 def _closed(points: npt.NDArray[np.int32]) -> str:
