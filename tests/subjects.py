@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.config.build import build_model, open_data, plan_batches
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.data.loader import ImageDataset
 from zoo.measure.measurement import Subject
 from zoo.runtime.distributed import DistributedContext

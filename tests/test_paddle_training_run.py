@@ -29,7 +29,7 @@ SMALL = [
         "backbone=resnet10_small",
         "backbone.frozen_stages=1",
         "backbone.norm_eval=true",
-        "+backbone.norm_trained=false",
+        "+backbone.norm_affine=fixed",
         "neck=fpn64",
     ),
     *("batch_size=2", "run.micro_batch_size=1", "schedule.multi_scale.scales=[[64,48]]"),

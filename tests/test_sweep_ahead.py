@@ -20,7 +20,7 @@ from made_up import make_hardware
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import lost_checkpoints
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings, is_of_the_row
+from zoo.config.run_settings import RunSettings, is_of_the_row, row_config
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.record import Record
 from zoo.runtime.hardware import Hardware, fingerprint, resolve_device
@@ -28,6 +28,7 @@ from zoo.schema import build
 from zoo.sweep import ahead, machine
 from zoo.sweep.ahead import look_up, settled
 from zoo.sweep.job import Job
+from zoo.sweep.sweep import Sweep
 
 ENTRY, ANOTHER = "mmdet_faster_rcnn_r50_fpn_1x", "mmdet_retinanet_r50_fpg_crop640_50e"
 HURRIED = RetryPolicy(
@@ -189,6 +190,33 @@ def test_a_row_is_composed_once_where_it_is_itself(overrides: list[str], expecte
             for own in (config, None)
         ]
         assert made[0] == made[1]
+
+
+def test_jobs_of_a_row_that_differ_in_a_value_share_its_composition(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    composed: list[tuple[str, bool]] = []
+
+    def noted(name: str, *, training: bool) -> dict[str, Any]:
+        composed.append((name, training))
+        return row_config(name, training=training)
+
+    begun: list[Job] = []
+
+    def started(asked: Job) -> int:
+        begun.append(asked)
+        return 1
+
+    monkeypatch.setattr("zoo.sweep.sweep.row_config", noted)
+    monkeypatch.setattr("zoo.sweep.sweep.run_apart", started)
+    Path("run").mkdir()
+    sweep = Sweep(tmp_path, jobs=4)
+    asked = [job("data.limit=1"), job("data.limit=2"), job("data.limit=2", "run=train"), job("workers=0")]
+    for one in asked:
+        sweep.carry_out(one)
+    assert composed == [(ENTRY, False), (ENTRY, True)]
+    assert [one.own is None for one in begun] == [False, False, False, True]
+    assert [Job.from_json(one.to_json()).settings() for one in begun] == [one.settings() for one in asked]
 
 
 def test_nothing_imports_torch(tmp_path: Path) -> None:

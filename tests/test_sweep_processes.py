@@ -66,7 +66,10 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch, ending: str, said:
 def test_a_process_that_leaves_without_a_record_by_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     carried_out_by(monkeypatch, "print('assertion failed in a library'); os._exit(134)")
     assert run_apart(job()) == 1
-    assert failed().reason == "its process ended by exit status 134\nassertion failed in a library"
+    record = failed()
+    assert record.reason == "its process ended by exit status 134\nassertion failed in a library"
+    alone = f"zoo run {ENTRY} results.dir=results device=cpu batch_size=8 data.limit=8"
+    assert record.next_step == f"run `{alone}` by itself; its log is {Path('run').absolute() / 'log.txt'}"
 
 
 def test_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from conftest import ENTRY
 
 from zoo import bench
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import TrainConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from zoo.config.build import cached_transform, open_data, plan_batches, prepare
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.config.weights import Weights
 from zoo.console import announce
 from zoo.data.batching import describe

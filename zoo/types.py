@@ -52,11 +52,12 @@ class Sample:
 
     Attributes:
         pixels: (H, W, 3), BGR as OpenCV decodes it, resized, not padded: uint8, or float32 where the protocol
-            normalises before the resize.
+            normalises before the resize; not resized where the device does that.
         image_id: the data set's id (the position in the list for `predict`).
         original_size: size of the image file.
         scale: (x, y) factors from original to resized pixels, each from the rounded size.
         batch_shape: (height, width) it is padded to, where the protocol decides that before there is a batch.
+        device_size: (height, width) that the device resizes it to; None where it is resized already.
     """
 
     pixels: Tensor
@@ -64,6 +65,12 @@ class Sample:
     original_size: Size
     scale: tuple[float, float]
     batch_shape: Size | None = None
+    device_size: Size | None = None
+
+    @property
+    def size(self) -> Size:
+        """(height, width) that it has in a network's input, without padding."""
+        return self.device_size or (self.pixels.shape[0], self.pixels.shape[1])
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import UsageError
 from zoo.train.config import Recipe
 

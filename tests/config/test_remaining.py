@@ -22,7 +22,7 @@ from zoo.config import compose as compose_module
 from zoo.config import remaining as module
 from zoo.config.compose import compose
 from zoo.config.remaining import remaining, stale_row
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.data import splits
 from zoo.data.dataset import known_files
 from zoo.data.splits import Split

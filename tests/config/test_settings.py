@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import UsageError
 
 ENTRY = "mmdet_faster_rcnn_r50_fpn_1x"

@@ -12,7 +12,7 @@ import pytest
 
 from zoo.config.build import open_data
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.data.shapes.dataset import prepare_shapes
 from zoo.data.splits import Split
 

@@ -72,6 +72,8 @@ def test_where_published_numbers_are_measured() -> None:
         "latency_ms": ("speed", "latency_ms.p50"),
         "params_m": ("complexity", "params"),
         "flops_b": ("complexity", "macs"),
+        "params": ("complexity", "params"),
+        "gmacs": ("complexity", "macs"),
         "onnx_latency_ms": ("onnx_latency", "onnx_latency_ms.p50"),
         "train_memory_gb": ("train_memory", "train_memory_gb"),
         "train_memory_mb": ("train_memory", "train_memory_gb"),

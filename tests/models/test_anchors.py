@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 
-from zoo.models.anchors import CentredAnchors, RoundedAnchors, cells_within
+from zoo.models.anchors import CentredAnchors, PixelAnchors, RoundedAnchors, cells_within
 
 CPU = torch.device("cpu")
 RATIOS = [0.5, 1.0, 2.0]
@@ -93,3 +97,47 @@ def test_grid_exists_when_built_on_the_meta_device() -> None:
 def test_cells_within_a_size_begin_before_its_end() -> None:
     within = cells_within([(3, 4), (1, 1)], [8, 16], (17, 16), CPU)
     assert within.tolist() == [True, True, False, False] * 3 + [True]
+
+
+def torchvision_anchors(
+    sizes: Sequence[Sequence[int]], ratios: Sequence[float], shape: tuple[int, int], cells: Sequence[tuple[int, int]]
+) -> torch.Tensor:
+    """What torchvision's own generator lays over maps of an input of this shape."""
+    generator = AnchorGenerator(tuple(sizes), (tuple(ratios),) * len(sizes))
+    images = ImageList(torch.zeros(1, 3, *shape), [shape])
+    anchors: torch.Tensor = generator(images, [torch.zeros(1, 1, *size) for size in cells])[0]
+    return anchors
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratios", "strides", "shape", "cells"),
+    [
+        # Strides of 121 and 114 on the coarsest level, of 60 and 61 before it.
+        (
+            [[8], [16], [32], [64], [128]],
+            [1.0],
+            [8, 16, 32, 64, 128],
+            (608, 800),
+            [(76, 100), (38, 50), (19, 25), (10, 13), (5, 7)],
+        ),
+        ([[32, 40, 50], [64, 80, 101]], RATIOS, [16, 32], (96, 160), [(6, 10), (3, 5)]),
+        ([[32, 64, 128, 256, 512]] * 3, RATIOS, [32, 32, 64], (96, 160), [(3, 5), (3, 5), (2, 3)]),
+    ],
+)
+def test_pixel_anchors_are_torchvisions(
+    sizes: list[list[int]],
+    ratios: list[float],
+    strides: list[int],
+    shape: tuple[int, int],
+    cells: list[tuple[int, int]],
+) -> None:
+    anchors = PixelAnchors(sizes, ratios)
+    assert anchors.per_cell == len(sizes[0]) * len(ratios)
+    assert torch.equal(torch.cat(anchors.grid(cells, strides, CPU)), torchvision_anchors(sizes, ratios, shape, cells))
+
+
+def test_pixel_anchors_want_sizes_for_each_level() -> None:
+    with pytest.raises(ValueError, match="as many as the others"):
+        PixelAnchors([[8], [16, 32]], [1.0])
+    with pytest.raises(ValueError, match="2 levels have some, and the pyramid has 1"):
+        PixelAnchors([[8], [16]], [1.0]).grid([(1, 1)], [8], CPU)

@@ -98,9 +98,9 @@ def test_stages() -> None:
 
 def test_anchors() -> None:
     for entry in ENTRIES[CASE]:
-        anchors = build(entry).rpn_head.anchors
-        assert torch.equal(anchors.base(16), torch.from_numpy(golden(CASE)["anchors"]))
-        assert INCLUSIVE.size(anchors.base(16))[[0, 4, 8]].tolist() == [[92, 48], [64, 64], [44, 88]]
+        (base,) = build(entry).rpn_head.anchors.bases([16])
+        assert torch.equal(base, torch.from_numpy(golden(CASE)["anchors"]))
+        assert INCLUSIVE.size(base)[[0, 4, 8]].tolist() == [[92, 48], [64, 64], [44, 88]]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from zoo.models.boxes import BoxConvention
-from zoo.models.nms import SPLIT_FROM, ExactNms, GroupedNms, OffsetNms
+from zoo.models.nms import SPLIT_FROM, BatchedNms, ExactNms, GroupedNms, OffsetNms
 
-KINDS = pytest.mark.parametrize("nms", [OffsetNms(), ExactNms(), ExactNms(BoxConvention(inclusive=True))])
+KINDS = pytest.mark.parametrize("nms", [OffsetNms(), BatchedNms(), ExactNms(), ExactNms(BoxConvention(inclusive=True))])
 
 
 def suppress(
@@ -96,3 +96,15 @@ def test_many_boxes_go_group_by_group_but_shifted_all_the_same() -> None:
     kept = suppress(torch.cat((others, pair)), scores, [0] * len(others) + [79, 79], 0.5)
     assert kept[:2] == [len(others), len(others) + 1]
     assert len(kept) == 3
+
+
+def test_torchvision_shifts_few_boxes_and_leaves_many_where_they_are() -> None:
+    # As above: shifted by 79 groups an overlap just above one half is rounded to it; by 78 and one before them, too.
+    boxes = torch.tensor([[0.0, 0, 2000, 2000], [100, 100, 102, 101], [100, 100, 101.002, 101]])
+    assert suppress(boxes, [1.0, 0.9, 0.8], [0, 79, 79], 0.5, BatchedNms()) == [0, 1, 2]
+    assert suppress(boxes, [1.0, 0.9, 0.8], [0, 1, 1], 0.5, BatchedNms()) == [0, 1]
+    assert suppress(boxes, [1.0, 0.9, 0.8], [0, 1, 1], 0.5, BatchedNms(first=78)) == [0, 1, 2]
+    others = torch.arange(1000)[:, None] * torch.ones(4) + torch.tensor([0.0, 0, 0.1, 0.1])  # apart from each other
+    many = torch.cat((boxes, others))
+    scores, groups = [1.0, 0.9, 0.8, *([0.5] * 1000)], [0, 79, 79, *([78] * 1000)]
+    assert 2 not in suppress(many, scores, groups, 0.5, BatchedNms())

@@ -64,7 +64,7 @@ def test_anchors_and_proposals(case: str, pre_nms: int, sizes: dict[int, list[li
     rpn = build(case).rpn_head
     assert (rpn.proposals.pre_nms_top_n, rpn.proposals.post_nms_top_n) == (pre_nms, 1000)
     for stride, expected in sizes.items():
-        base = rpn.anchors.base(stride)
+        (base,) = rpn.anchors.bases([stride])
         assert ((base[:, :2] + base[:, 2:]) / 2 == (stride - 1) / 2).all()  # about the middle of the cell's pixels
         found = INCLUSIVE.size(base).tolist()
         assert (

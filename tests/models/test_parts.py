@@ -13,7 +13,7 @@ from torch import nn
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.boxes import BoxConvention
 from zoo.models.heads.anchor_head import flatten_anchors
-from zoo.models.heads.box_head import LecunTwoFcBoxHead
+from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -52,7 +52,7 @@ def test_resnet_freezes_stages_and_normalisation() -> None:
 
 def test_resnet_keeps_scales_and_biases_of_its_normalisation() -> None:
     with torch.device("meta"):
-        backbone = ResNet(50, norm_trained=False)
+        backbone = ResNet(50, norm_affine="fixed")
     trained = {name.split(".")[-2] for name, p in backbone.named_parameters() if p.requires_grad}
     assert trained == {"conv"}
 
@@ -132,7 +132,7 @@ def test_first_weights_may_be_drawn_by_inputs_alone() -> None:
         neck = FPN([FeatureSpec(512, 4)], channels=64, lateral_init=init)  # type: ignore[arg-type] # both exist
         assert conv_of(neck, "laterals.0").weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
         assert conv_of(neck, "outputs.0").weight.abs().max().item() == pytest.approx(math.sqrt(6 / 9 / 128), rel=1e-2)
-    head = LecunTwoFcBoxHead(in_channels=128, pooled_size=2, num_classes=3, num_boxes=3, channels=64)
+    head = TwoFcBoxHead(in_channels=128, pooled_size=2, num_classes=3, num_boxes=3, channels=64, init="lecun")
     assert head.fc1.weight.abs().max().item() == pytest.approx(math.sqrt(3 / 512), rel=1e-3)
     assert head.fc2.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 128), rel=1e-2)
     with pytest.raises(ValueError, match="init: 'kaiming' is none of xavier, lecun"):

@@ -147,7 +147,7 @@ def test_basic_blocks_take_a_shortcut_but_no_other_3x3() -> None:
 @torch.no_grad()
 def test_without_a_file_values_do_not_grow_with_the_depth_where_normalisations_stay_as_they_were() -> None:
     torch.manual_seed(0)
-    network = ResNet(101, out_stages=(3,), norm_trained=False, norm_eval=True).eval()
+    network = ResNet(101, out_stages=(3,), norm_affine="fixed", norm_eval=True).eval()
     (found,) = network(torch.randn(1, 3, 64, 64))
     assert 0.05 < float(found.std()) < 5
     shared = network.next_stage().eval()

@@ -132,7 +132,7 @@ def test_one_map_serves_regions_of_every_size() -> None:
 
 def test_the_next_stage_of_a_backbone_halves_and_keeps_its_normalisation() -> None:
     with torch.device("meta"):
-        stage = ResNet(50, style="caffe", norm_trained=False, out_stages=[3]).next_stage().train()
+        stage = ResNet(50, style="caffe", norm_affine="fixed", out_stages=[3]).next_stage().train()
     assert not any(module.training for name, module in stage.named_modules() if name.endswith("norm"))
     frozen = {name.split(".")[-2] for name, p in stage.named_parameters() if not p.requires_grad}
     assert frozen == {"norm"}

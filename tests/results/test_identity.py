@@ -13,7 +13,7 @@ import yaml
 
 from zoo.catalog.entry import conf_dir
 from zoo.config.compose import PART_GROUPS, compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.results.identity import (
     ROLES,
     SCHEME,

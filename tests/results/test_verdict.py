@@ -169,6 +169,16 @@ def test_training_memory_in_megabytes() -> None:
     assert not hardware_bound("box_AP")
 
 
+def test_the_size_of_a_file_is_known_without_measuring() -> None:
+    record = make_record()
+    assert measured_value(record, "file_size_mib") == 9 / 2**20
+    assert not hardware_bound("file_size_mib")
+    trained = make_record(trained=True)
+    assert measured_value(trained, "file_size_mib") is None, "of a file of its own"
+    other = make_record(hash_evidence="other weights")
+    assert judge(other, make_entry(cell("0.000", metric="file_size_mib")))["file_size_mib"].verdict == "OTHER-WEIGHTS"
+
+
 def test_judge_answers_for_every_published_metric() -> None:
     entry = make_entry(
         cell("37.4"),
@@ -181,6 +191,9 @@ def test_judge_answers_for_every_published_metric() -> None:
         cell("6.0", metric="hours_per_epoch", hardware="8 Titan X"),
         cell("3.2", metric="params_m"),
         cell("8.7", metric="flops_b"),
+        cell("3157201", metric="params"),
+        cell("4.43", metric="gmacs"),
+        cell("0.001", metric="file_size_mib"),
     )
     measured = {
         "box_AP": 37.41,
@@ -203,6 +216,9 @@ def test_judge_answers_for_every_published_metric() -> None:
         "hours_per_epoch": "NOT-ASKED",
         "params_m": "EXACT",
         "flops_b": "DRIFT",  # 8.86, and complexity has no noise floor
+        "params": "DRIFT",  # by one
+        "gmacs": "EXACT",
+        "file_size_mib": "DRIFT",  # 9 bytes
     }
     assert found["box_AP"] == Verdict("EXACT", "37.4", 37.41, 37.41 - 37.4)
     assert found["fps"].reason == "published for V100, measured on h200-sxm"

@@ -44,6 +44,9 @@ METRICS = {
     "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
+    "params": "parameters",
+    "gmacs": "GMAC",
+    "file_size_mib": "MiB",
 }
 """The columns that published tables have, with their units."""
 
@@ -266,7 +269,12 @@ def _zoo_facts(zoo: str) -> dict[str, Any]:
 
 @cache
 def _shared_facts(path: Path) -> dict[str, Any]:
-    return dict(read_yaml(path))
+    """What a file of `conf/zoo/` says, on top of those that its defaults list names."""
+    own = dict(read_yaml(path))
+    below: dict[str, Any] = {}
+    for option in own.pop("defaults", ()):
+        below |= _zoo_facts(option)
+    return below | own
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

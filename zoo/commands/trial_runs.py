@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from zoo.catalog.switches import Switch
 from zoo.coco_tasks import iou_types_of
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import DataError, ZooError
 from zoo.results.explain import Untried
 from zoo.results.identity import slug

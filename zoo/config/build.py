@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from zoo.checkpoints.contents import Contents
     from zoo.checkpoints.convert import LoadReport
-    from zoo.config.settings import DataSettings, RunSettings
+    from zoo.config.run_settings import RunSettings
+    from zoo.config.settings import DataSettings
     from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector

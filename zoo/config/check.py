@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from zoo.models.detectors.base import Detector
 
-PARAMETERS = "params_m"
-"""The published metric that counts parameters, in millions."""
+PARAMETERS = {"params_m": 1e6, "params": 1}
+"""The published metrics that count parameters, and what of them is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +117,12 @@ def _without_storage(config: Mapping[str, Any]) -> Detector:
 
 
 def _wrong_count(entry: Entry, parameters: int) -> Iterator[str]:
-    for cell in entry.cells(PARAMETERS):
-        # Publishers count with fused normalisation or without, with the constants of a head or without.
-        if abs(parameters / 1e6 - cell.value) > cell.half_unit + 0.02 * cell.value:
-            yield f"published: {cell.text} M parameters, where the model has {parameters / 1e6:.2f} M"
+    for metric, one in PARAMETERS.items():
+        for cell in entry.cells(metric):
+            # Publishers count with fused normalisation or without, with the constants of a head or without.
+            if abs(parameters / one - cell.value) > cell.half_unit + 0.02 * cell.value:
+                printed = cell.text if one == 1 else f"{cell.text} {METRICS[metric]}"
+                yield f"published: {printed} parameters, where the model has {parameters:,}"
 
 
 def _tensors(entry: Entry, checkpoint: Path | None) -> tuple[dict[str, Tensor], int | None] | None:

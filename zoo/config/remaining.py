@@ -13,7 +13,8 @@ from pathlib import Path
 from zoo.checkpoints.fetch_checkpoint import checkpoint_info, expected_checkpoint, fetch_checkpoint
 from zoo.config.build import open_data
 from zoo.config.compose import compose
-from zoo.config.settings import DataSettings, RunSettings
+from zoo.config.run_settings import RunSettings
+from zoo.config.settings import DataSettings
 from zoo.data.dataset import known_files
 from zoo.data.splits import source_split
 from zoo.errors import ZooError

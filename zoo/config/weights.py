@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo.checkpoints.fetch_checkpoint import checkpoint_info, fetch_checkpoint
 from zoo.config.build import build_model, load_detector
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.errors import ConversionError
 from zoo.results.record import CheckpointRecord, LoadReport
 from zoo.schema import plain

@@ -29,7 +29,7 @@ LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "torch")
 
 _CODE = ("zoo.data.preprocess", "zoo.data.images", "zoo.data.resamplers", "zoo.data.size_rules")
 
-_FACTS = ("original_size", "scale", "batch_shape")
+_FACTS = ("original_size", "scale", "batch_shape", "device_size")
 """What a sample says besides its pixels; the id is that of the data set that asks."""
 
 _LEFT = 0.9

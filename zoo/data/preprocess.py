@@ -1,7 +1,8 @@
 """Host-side preprocessing, bit-exact with the source frameworks: decode, resize, and what comes in between.
 
-A protocol says it as values: a size rule, a resampler, and a normalisation where the source takes it
-before the resize. What comes after the resize is done on the device (zoo/models/layers/normalize.py).
+A protocol says it as values: a decoder, a size rule, a resampler, and a normalisation where the source takes it
+before the resize. What comes after the resize is done on the device (zoo/models/layers/normalize.py), and so is the
+resize itself where the resampler leaves it to the device.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import cv2
 import numpy as np
 import torch
 
-from zoo.data.images import as_bgr, reason
-from zoo.data.resamplers import Floats, OpenCvBilinear, Pixels, Resampler
+from zoo.data.images import OPENCV, Decoder, as_bgr, reason
+from zoo.data.resamplers import Floats, OnDevice, OpenCvBilinear, Pixels, Resampler
 from zoo.data.size_rules import Resize, SizeRule
 from zoo.errors import DataError
 from zoo.types import Image, Sample, Size
@@ -52,14 +53,20 @@ class Preprocess:
         resampler: the arithmetic of the resize; OpenCV's on bytes where nothing is said.
         normalizer: what is done to the decoded pixels before the resize; None leaves them bytes, which are
             normalised after it, on the device.
+        decoder: the library that decodes files; OpenCV where nothing is said.
     """
 
     def __init__(
-        self, size_rule: SizeRule, resampler: Resampler | None = None, normalizer: HostNormalizer | None = None
+        self,
+        size_rule: SizeRule,
+        resampler: Resampler | None = None,
+        normalizer: HostNormalizer | None = None,
+        decoder: Decoder = OPENCV,
     ) -> None:
         self.size_rule = size_rule
         self.resampler = resampler or OpenCvBilinear()
         self.normalizer = normalizer
+        self.decoder = decoder
 
     def resize(self, pixels: Pixels, resize: Resize) -> Pixels:
         """Decoded pixels (H, W, 3), BGR, resized, and normalised before that where the protocol does so.
@@ -83,7 +90,7 @@ class Preprocess:
         Raises:
             DataError: the file is missing, is no image or one of another size, or is too thin to be resized.
         """
-        pixels = as_bgr(image, size)
+        pixels = as_bgr(image, size, self.decoder)
         found = (pixels.shape[0], pixels.shape[1])
         resize = self.size_rule(found)
         try:
@@ -99,4 +106,5 @@ class Preprocess:
             original_size=found,
             scale=resize.scale,
             batch_shape=self.size_rule.batch_shape([found]),
+            device_size=resize.size if isinstance(self.resampler, OnDevice) else None,
         )

@@ -1,7 +1,7 @@
 """How the pixels of a resized image are made of those of the original: the arithmetic of the source frameworks.
 
-Every zoo resizes with OpenCV, without antialias, but each calls it in another way, and OpenCV computes
-differently by type, by call and by build. Other arithmetic gives other pixels, and other pixels give other AP.
+Every zoo but torchvision's resizes with OpenCV, without antialias, but each calls it in another way, and OpenCV
+computes differently by type, by call and by build. Other arithmetic gives other pixels, and other pixels give other AP.
 What the wheels of `opencv-python` do by their vendor's library alone is written down in torch or numpy
 here, so that it is the same on every machine.
 """
@@ -49,6 +49,14 @@ class OpenCvBilinear:
             return pixels
         shrinks = self.area_when_shrinking and max(resize.scale) < 1
         return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+class OnDevice:
+    """Pixels as they are: the device resizes them after it has normalised them (torchvision); see `Sample`."""
+
+    def __call__(self, pixels: Pixels, resize: Resize) -> Pixels:  # noqa: ARG002
+        """The pixels themselves."""
+        return pixels
 
 
 class PillowBilinear:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from zoo.types import Size
 
@@ -47,21 +48,51 @@ class SizeRule(ABC):
 class KeepRatio(SizeRule):
     """Just fits a long and a short side (mmdetection's `Resize` with `keep_ratio`).
 
-    Sides are rounded to the nearest pixel, and the two factors are taken from the rounded sides, so
-    that they differ by a little.
+    Sides are rounded to whole pixels, and the two factors are taken from the rounded sides, so that they differ by
+    a little.
 
     Attributes:
         long: largest length of the longer side, in pixels.
         short: largest length of the shorter side, in pixels.
+        rounding: to the "nearest" pixel, or "down" (torchvision), where a product that lies a rounding error below
+            a whole number loses a pixel.
     """
 
     long: int
     short: int
+    rounding: Literal["nearest", "down"] = "nearest"
+
+    def __post_init__(self) -> None:
+        if self.rounding not in ("nearest", "down"):
+            raise ValueError(f"rounding: {self.rounding!r} is neither 'nearest' nor 'down'")
 
     def __call__(self, size: Size) -> Resize:
         """The resize of an image of this (height, width)."""
         factor = min(self.long / max(size), self.short / min(size))
-        return _to_size(size, (int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)))
+        half = 0.5 if self.rounding == "nearest" else 0.0
+        return _to_size(size, (int(size[0] * factor + half), int(size[1] * factor + half)))
+
+
+@dataclass(frozen=True)
+class FixedSize(SizeRule):
+    """One size for every image, whatever its aspect ratio (SSD).
+
+    Attributes:
+        height: of the result, in pixels.
+        width: likewise.
+    """
+
+    height: int
+    width: int
+
+    def __call__(self, size: Size) -> Resize:
+        """The resize of an image of this (height, width)."""
+        return _to_size(size, self.square)
+
+    @property
+    def square(self) -> Size:
+        """The size itself."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True)

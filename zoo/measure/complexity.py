@@ -21,6 +21,8 @@ MEASUREMENT = Measurement(
     metrics={
         "params_m": Metric(key="params", scale=1e-6),
         "flops_b": Metric(key="macs", scale=2e-9),  # one multiply-accumulate is two operations
+        "params": Metric(key="params"),
+        "gmacs": Metric(key="macs", scale=1e-9),
     },
     columns=(
         Column(name="params_m", keys=("params",), decimals=2, scale=1e-6),

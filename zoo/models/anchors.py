@@ -29,8 +29,16 @@ class Anchors(ABC):
         self._grids: dict[tuple[tuple[Size, ...], tuple[int, ...], torch.device], tuple[Tensor, ...]] = {}
 
     @abstractmethod
-    def base(self, stride: int) -> Tensor:
-        """The anchors (A, 4) of the cell at the origin of a map of this stride."""
+    def bases(self, strides: Sequence[int]) -> list[Tensor]:
+        """The anchors (A, 4) of the cell at the origin of each level's map.
+
+        Raises:
+            ValueError: there are more or fewer levels than there are sizes for.
+        """
+
+    def steps(self, cells: Sequence[Size], strides: Sequence[int]) -> list[Size]:  # noqa: ARG002 - others count cells
+        """(rows, columns) of pixels from cell to cell of each level: its stride both ways."""
+        return [(stride, stride) for stride in strides]
 
     def grid(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> tuple[Tensor, ...]:
         """All anchors of each level, (H * W * A, 4).
@@ -46,20 +54,24 @@ class Anchors(ABC):
         if key not in self._grids:
             if len(self._grids) >= 8:
                 self._grids.pop(next(iter(self._grids)))
-            levels = zip(cells, strides, strict=True)
-            self._grids[key] = tuple(self._level(size, stride).to(device) for size, stride in levels)
+            levels = zip(cells, self.steps(cells, strides), self.bases(strides), strict=True)
+            self._grids[key] = tuple(_tiled(*level).to(device) for level in levels)
         return self._grids[key]
 
-    def _level(self, size: Size, stride: int) -> Tensor:
-        height, width = size
-        y, x = torch.meshgrid(
-            torch.arange(height, device="cpu") * stride, torch.arange(width, device="cpu") * stride, indexing="ij"
-        )
-        shifts = torch.stack((x, y, x, y), dim=-1).to(torch.float32)  # (H, W, 4)
-        return (shifts[:, :, None] + self.base(stride)).reshape(-1, 4)  # (H, W, A, 4) -> (H * W * A, 4)
+
+class StrideAnchors(Anchors):
+    """Anchors whose sizes are in units of the stride of their map."""
+
+    @abstractmethod
+    def base(self, stride: int) -> Tensor:
+        """The anchors (A, 4) of the cell at the origin of a map of this stride."""
+
+    def bases(self, strides: Sequence[int]) -> list[Tensor]:
+        """The anchors (A, 4) of the cell at the origin of each level's map."""
+        return [self.base(stride) for stride in strides]
 
 
-class CentredAnchors(Anchors):
+class CentredAnchors(StrideAnchors):
     """Anchors centred on the corner of each cell, not rounded.
 
     An anchor of ratio r (height / width) and scale k on a level of stride s is s*k/sqrt(r) wide and
@@ -86,7 +98,7 @@ class CentredAnchors(Anchors):
         return torch.stack((-widths / 2, -heights / 2, widths / 2, heights / 2), dim=1)
 
 
-class RoundedAnchors(Anchors):
+class RoundedAnchors(StrideAnchors):
     """Anchors about the middle of each cell, inclusive, their smallest sides rounded to whole pixels.
 
     What Ren et al. published in 2015, faster-rcnn.pytorch and PaddleDetection's first zoos: the width of ratio r
@@ -125,6 +137,45 @@ class RoundedAnchors(Anchors):
         return torch.stack((middle - x, middle - y, middle + x, middle + y), dim=1)
 
 
+class PixelAnchors(Anchors):
+    """Anchors of each level's own sizes, centred on the corner of each cell, corners on whole pixels (torchvision).
+
+    An anchor of ratio r (height / width) and size k is k/sqrt(r) wide and k*sqrt(r) high before each corner is rounded,
+    halves to even. Levels need not halve exactly: from cell to cell it is as many whole pixels as fit into the input,
+    whose size follows from the finest map, which divides it without rest.
+
+    Args:
+        sizes: of each level, fine to coarse, its anchors' sides in pixels; as many on each level.
+        ratios: height / width; the anchors of one ratio follow each other.
+
+    Raises:
+        ValueError: the levels differ in the number of their sizes.
+    """
+
+    def __init__(self, sizes: Sequence[Sequence[float]], ratios: Sequence[float]) -> None:
+        super().__init__()
+        if len(counts := {len(level) for level in sizes}) != 1:
+            raise ValueError(f"sizes: every level needs as many as the others, not {sorted(counts)}")
+        self.per_cell = len(ratios) * counts.pop()
+        root = torch.tensor(ratios, dtype=torch.float32, device="cpu").sqrt()
+        self._bases = []
+        for level in sizes:
+            sides = torch.tensor(level, dtype=torch.float32, device="cpu")
+            x, y = ((1 / root)[:, None] * sides).flatten(), (root[:, None] * sides).flatten()  # (ratios, sizes) -> (A,)
+            self._bases.append((torch.stack((-x, -y, x, y), dim=1) / 2).round())
+
+    def bases(self, strides: Sequence[int]) -> list[Tensor]:
+        """The anchors (A, 4) of the cell at the origin of each level's map."""
+        if len(strides) != len(self._bases):
+            raise ValueError(f"sizes: {len(self._bases)} levels have some, and the pyramid has {len(strides)}")
+        return self._bases
+
+    def steps(self, cells: Sequence[Size], strides: Sequence[int]) -> list[Size]:
+        """(rows, columns) of pixels from cell to cell of each level: the input's by the map's, rounded down."""
+        height, width = (side * strides[0] for side in cells[0])
+        return [(height // rows, width // columns) for rows, columns in cells]
+
+
 def cells_within(cells: Sequence[Size], strides: Sequence[int], size: Size, device: torch.device) -> Tensor:
     """Which cells of all levels, one after another, begin within a size: bool (cells,).
 
@@ -140,6 +191,14 @@ def cells_within(cells: Sequence[Size], strides: Sequence[int], size: Size, devi
         columns = torch.arange(width, device=device) * stride < size[1]
         masks.append((rows[:, None] & columns).flatten())  # (H, W) -> (H * W,)
     return torch.cat(masks)
+
+
+def _tiled(size: Size, step: Size, base: Tensor) -> Tensor:
+    """A cell's anchors (A, 4) on every cell of a map (H, W), a step (rows, columns) apart, (H * W * A, 4)."""
+    rows, columns = (torch.arange(count, device="cpu") * apart for count, apart in zip(size, step, strict=True))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    shifts = torch.stack((x, y, x, y), dim=-1).to(torch.float32)  # (H, W, 4)
+    return (shifts[:, :, None] + base).reshape(-1, 4)  # (H, W, A, 4) -> (H * W * A, 4)
 
 
 def _flat(values: Tensor, order: Order) -> Tensor:

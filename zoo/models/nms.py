@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import batched_nms, nms
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 
@@ -71,6 +71,22 @@ class ExactNms:
             boxes = boxes + boxes.new_tensor((0, 0, 1, 1))
         kept = _survivors(boxes, scores, groups, iou_threshold)
         return kept[scores[kept].argsort(descending=True, stable=True)]
+
+
+class BatchedNms:
+    """torchvision's own: groups moved apart and suppressed together, or, where boxes are many, one by one and unmoved.
+
+    Args:
+        first: number that the groups are counted from; 1 where background is class 0, as in its softmax classifiers.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+
+    def __call__(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+        """Indices of the survivors; see `GroupedNms`."""
+        keep: Tensor = batched_nms(boxes, scores, groups + self.first, iou_threshold)
+        return keep
 
 
 def _survivors(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:

@@ -58,6 +58,8 @@ class RandomSampler:
         replacement: where there are more negatives than are wanted, they are drawn with replacement.
         negatives_override: low-quality matches that overlap no box more than background does may be drawn as negatives
             too, and are no positives then (PaddleDetection before its version 2).
+        always_draw: the generator is asked even where all candidates are taken, so that a seed gives the samples that
+            it gives in torchvision.
     """
 
     def __init__(
@@ -66,16 +68,19 @@ class RandomSampler:
         positive_fraction: float,
         replacement: bool = False,
         negatives_override: bool = False,
+        always_draw: bool = False,
     ) -> None:
         self.num_samples = num_samples
         self.max_positives = int(num_samples * positive_fraction)
         self.replacement = replacement
         self.negatives_override = negatives_override
+        self.always_draw = always_draw
 
     def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
-        positive = _draw(_where(matches.gt_inds >= 0), self.max_positives)
+        positive = _draw(_where(matches.gt_inds >= 0), self.max_positives, always=self.always_draw)
         candidates = matches.background if self.negatives_override else matches.gt_inds == NEGATIVE
-        negative = _draw(_where(candidates), self.num_samples - len(positive), self.replacement)
+        missing = self.num_samples - len(positive)
+        negative = _draw(_where(candidates), missing, self.replacement, always=self.always_draw)
         if self.negatives_override:
             positive = positive[~torch.isin(positive, negative)]
         return Sampled(positive, negative)
@@ -171,9 +176,9 @@ def _where(mask: Tensor) -> Tensor:
     return mask.nonzero()[:, 0]
 
 
-def _draw(indices: Tensor, max_count: int, replacement: bool = False) -> Tensor:
+def _draw(indices: Tensor, max_count: int, replacement: bool = False, always: bool = False) -> Tensor:
     """At most so many of indices (N,), in their order."""
-    if len(indices) <= max_count:
+    if len(indices) <= max_count and not always:
         return indices
     if replacement:
         return _draw_again(indices, max_count)

@@ -11,6 +11,9 @@ from zoo.results.record import Record
 ONNX_LATENCY = "onnx_latency_ms"
 """The metric of those cells of `latency_ms` that were published for ONNX on a CPU: another program runs the network."""
 
+FILE_SIZE = "file_size_mib"
+"""The metric of a checkpoint file's size, which a record knows without measuring."""
+
 
 def published_cells(entry: Entry) -> dict[str, tuple[PublishedCell, ...]]:
     """The cells that are judged together, by the metric they are measured as, in table order."""
@@ -31,12 +34,16 @@ def hardware_bound(metric: str) -> bool:
 
     So do the hours of a training, which are published and not measured here.
     """
+    if metric == FILE_SIZE:
+        return False
     _, place = metrics().get(metric, (None, None))
     return metric in METRICS if place is None else place.hardware_bound
 
 
 def measured_value(record: Record, metric: str) -> float | None:
     """A record's value of a published metric, in the unit that tables print it in."""
+    if metric == FILE_SIZE:
+        return None if record.checkpoint is None or record.trained else record.checkpoint.size / 2**20
     _, place = metrics().get(metric, (None, None))
     value = None if place is None else record.number(place.key)
     return None if value is None or place is None else value * place.scale

@@ -36,6 +36,7 @@ from zoo.results.ladder import (
     within,
 )
 from zoo.results.published import (
+    FILE_SIZE,
     hardware_bound,
     measured_on,
     measured_value,
@@ -45,7 +46,8 @@ from zoo.results.published import (
 from zoo.results.record import Record, Verdict
 from zoo.results.seeds import per_seed
 
-COMPLEXITY = ("params_m", "flops_b")
+COUNTED = ("params_m", "flops_b", "params", "gmacs", FILE_SIZE)
+"""Metrics of which every exact count is the same number: they depend on no image, and have no noise."""
 
 RATIO_TOLERANCE = {"train_memory_gb": 0.15, "train_memory_mb": 0.15}
 """How far the ratio of measured to published may lie from its zoo's median, as a share of it."""
@@ -94,7 +96,7 @@ def _judge_metric(
         return Verdict(name, printed(cells), measured, None, reason)
     if bound:
         return _ratio(record, metric, cells, measured, evidence)
-    if metric in COMPLEXITY:  # counted, not measured: nothing but rounding may part the two
+    if metric in COUNTED:  # counted, not measured: nothing but rounding may part the two
         return _counted(record, metric, verdict(measured, cells, noise=0.0), cells[0])
     if record.trained and not in_conflict(carriers(cells)):
         return trained_verdict(per_seed(record, metric), cells[0], entry.seed_sigma.get(metric, TRAINING_SIGMA))
@@ -137,7 +139,7 @@ def _counted(record: Record, metric: str, outcome: Verdict, cell: PublishedCell)
 def _with_equivalence(judged: Verdict, record: Record, metric: str) -> Verdict:
     """A verdict; where it compares numbers of a split that is taken as another one, its reason says so."""
     data = record.data
-    of_split = metric not in COMPLEXITY and not hardware_bound(metric)
+    of_split = metric not in COUNTED and not hardware_bound(metric)
     if judged.verdict not in COMPARED or not of_split or data is None or data.equivalent is None:
         return judged
     taken = f"{data.split} is taken as {data.equivalent}: {data.evidence}"
@@ -173,7 +175,7 @@ def _not_comparable(record: Record, metric: str, measured: float) -> _Apart | No
     if hardware_bound(metric):  # neither images nor the values of weights make a machine faster
         unlike = unlike_apart_from_data(record)
         return (NOT_COMPARED, f"measured with {', '.join(unlike)}") if unlike else None
-    return _other_conditions(record, of_split=metric not in COMPLEXITY)
+    return _other_conditions(record, of_split=metric not in COUNTED)
 
 
 def _other_conditions(record: Record, *, of_split: bool) -> _Apart | None:

@@ -10,7 +10,7 @@ from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
 from zoo.config.compose import compose
 from zoo.config.remaining import remaining
-from zoo.config.settings import RunSettings, is_of_the_row
+from zoo.config.run_settings import RunSettings
 from zoo.errors import UsageError, ZooError
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.ledger import Ledger, results_dir
@@ -96,16 +96,10 @@ def settled(job: Job, lost: Mapping[str, str]) -> int | None:
     Raises:
         ZooError: the job's settings are those of no run, or the disk refuses.
     """
-    settings = RunSettings.from_config(
-        job.config,
-        overrides=job.overrides,
-        run_dir=Path(job.run_dir),
-        default_results=results_dir(),
-        own=job.config if is_of_the_row(job.overrides) else None,
-    )
-    reason = lost.get(settings.entry.name)
-    if not settings.asked.resume and reason is None:
+    reason = lost.get(job.config["entry"]["name"])
+    if not job.config["resume"] and reason is None:
         return None
+    settings = job.settings()
     hardware = machine(settings.asked.device)
     if hardware is None:
         return None

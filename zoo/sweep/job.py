@@ -24,7 +24,7 @@ from zoo.errors import DeviceError, ZooError
 from zoo.front_door import answer_for
 
 if TYPE_CHECKING:
-    from zoo.config.settings import RunSettings
+    from zoo.config.run_settings import RunSettings
 
 OUT_OF_MEMORY = 4
 """Exit status of a process whose device had too little memory: nobody but the sweep sees it."""
@@ -41,11 +41,26 @@ class Job:
         config: composed configuration, all interpolations resolved.
         overrides: what the command line said, as `key=value`.
         run_dir: folder of the run.
+        own: composed configuration of the row itself, see `row_config`; None where nobody has made it yet.
     """
 
     config: Mapping[str, Any]
     overrides: tuple[str, ...]
     run_dir: str
+    own: Mapping[str, Any] | None = None
+
+    def settings(self) -> RunSettings:
+        """The settings of the run. Raises UsageError as `RunSettings.from_config` does."""
+        from zoo.config.run_settings import RunSettings, is_of_the_row
+        from zoo.results.ledger import results_dir
+
+        return RunSettings.from_config(
+            self.config,
+            overrides=self.overrides,
+            run_dir=Path(self.run_dir),
+            default_results=results_dir(),
+            own=self.config if is_of_the_row(self.overrides) else self.own,
+        )
 
     def on_a_gpu(self) -> Job:
         """The same on the GPU that it was dealt: where that is not there, `auto` would measure a CPU unnoticed."""
@@ -54,11 +69,8 @@ class Job:
     def with_batch_size(self, size: int) -> Job:
         """The same at another batch size."""
         others = tuple(override for override in self.overrides if not override.startswith("batch_size="))
-        return Job(
-            config={**self.config, "batch_size": size},
-            overrides=(*others, f"batch_size={size}"),
-            run_dir=self.run_dir,
-        )
+        changed = {**self.config, "batch_size": size}
+        return replace(self, config=changed, overrides=(*others, f"batch_size={size}"))
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -68,7 +80,7 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """A job from what `to_json` gave."""
         loaded = json.loads(text)
-        return cls(config=loaded["config"], overrides=tuple(loaded["overrides"]), run_dir=loaded["run_dir"])
+        return cls(**{**loaded, "overrides": tuple(loaded["overrides"])})
 
 
 def run(job: Job, *, out_of_memory: int = 1) -> int:
@@ -81,14 +93,9 @@ def run(job: Job, *, out_of_memory: int = 1) -> int:
     Returns:
         The exit status.
     """
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import results_dir
-
     run_dir = Path(job.run_dir)
     try:
-        settings = RunSettings.from_config(
-            job.config, overrides=list(job.overrides), run_dir=run_dir, default_results=results_dir()
-        )
+        settings = job.settings()
         from zoo import pipeline
         from zoo.console import conclude
         from zoo.results.outcome import is_out_of_memory

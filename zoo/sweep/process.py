@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -156,21 +157,24 @@ def failed_record(job: Job, reason: str, lines: Sequence[str] = ()) -> Record:
     Raises:
         ZooError: the job's settings are those of no run.
     """
-    from zoo.config.settings import RunSettings
-    from zoo.results.ledger import Ledger, results_dir
+    from zoo.results.ledger import Ledger
     from zoo.runtime.hardware import fingerprint, resolve_device
 
     run_dir = Path(job.run_dir)
-    settings = RunSettings.from_config(
-        job.config, overrides=list(job.overrides), run_dir=run_dir, default_results=results_dir()
-    )
+    settings = job.settings()
     record = settings.new_record()
     record.hardware = fingerprint(resolve_device(settings.asked.device))
     record.reason = "\n".join([reason, *lines])
-    record.next_step = f"run `zoo run {record.entry}` by itself; its log is {run_dir / LOG}"
+    record.next_step = f"run `{_alone(job)}` by itself; its log is {run_dir / LOG}"
     record.write(run_dir / "record.json")
     Ledger(settings.results_dir).file(record)
     return record
+
+
+def _alone(job: Job) -> str:
+    """The command that runs a job outside its sweep."""
+    asked = [word for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
+    return shlex.join(["zoo", "run", job.config["entry"]["name"], *asked])
 
 
 def last_lines(log: Path) -> list[str]:

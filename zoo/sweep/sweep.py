@@ -6,11 +6,12 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from zoo.config.run_settings import is_of_the_row, row_config
 from zoo.console import answer, colour_of
 from zoo.errors import ZooError
 from zoo.results.diff import entries_of
@@ -50,12 +51,14 @@ class Sweep:
         jobs: how many there are.
         started: when it began; what lies in the folder from before is of an earlier one.
         lost: rows whose checkpoint cannot be had, each with the reason.
+        rows: composed configurations of the rows themselves, as far as jobs needed them.
     """
 
     folder: Path
     jobs: int
     started: datetime = field(default_factory=_now)
     lost: Mapping[str, str] = field(default_factory=dict)
+    rows: dict[tuple[str, bool], Mapping[str, Any]] = field(default_factory=dict)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -70,6 +73,7 @@ class Sweep:
             Its exit status.
         """
         try:
+            job = self._beside_its_row(job)
             status = settled(job, self.lost)
             if status is None:
                 (Path(job.run_dir) / UNFILED).unlink(missing_ok=True)
@@ -80,6 +84,15 @@ class Sweep:
             return error.exit_status
         _tell(job, self.started)
         return status
+
+    def _beside_its_row(self, job: Job) -> Job:
+        """The same with what it is compared with: jobs that differ in a value have one row, composed once."""
+        if is_of_the_row(job.overrides):
+            return job
+        name, training = job.config["entry"]["name"], job.config["run"]["name"] == "train"
+        if (name, training) not in self.rows:
+            self.rows[name, training] = row_config(name, training=training)
+        return replace(job, own=self.rows[name, training])
 
     def summary(self) -> int:
         """Print a table of the jobs; the exit status of the whole.

@@ -46,6 +46,9 @@ UNITS = MappingProxyType(
         "h": {"h": 0, "hr": 0, "hrs": 0, "hours": 0},
         "M": {"m": 0, "k": -3},
         "B": {"b": 0, "g": 0, "gflops": 0, "m": -3},
+        "parameters": {"parameters": 0},
+        "GMAC": {"gmac": 0, "gmacs": 0},
+        "MiB": {"mib": 0},
     }
 )
 """Unit of metrics -> the units a cell may name -> the power of ten that leads to the metrics' own."""

@@ -33,8 +33,8 @@ def backbone_rules(of_detector: KeyMap) -> tuple[Rename, ...]:
     )
 
 
-def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
-    """Rules for the blocks of a residual stage."""
+def blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
+    """Rules for the blocks of a residual stage; see `Rename` for `otherwise`."""
 
     def rename(name: str, own: str) -> Rename:
         second = None if otherwise is None else f"{otherwise}.{{block}}.{own}"
@@ -52,8 +52,8 @@ def _blocks(source: str, target: str, otherwise: str | None = None) -> KeyMap:
 KEY_MAP: KeyMap = (
     Rename("conv1.weight", "backbone.stem.conv.weight"),
     Rename("bn1.{p}", "backbone.stem.norm.{p}"),
-    *_blocks("layer4", "backbone.layer4", "roi_head.stages.0.shared.blocks"),
-    *_blocks("{layer}", "backbone.{layer}"),
+    *blocks("layer4", "backbone.layer4", "roi_head.stages.0.shared.blocks"),
+    *blocks("{layer}", "backbone.{layer}"),
     Drop("fc.{p}", WHOLE_IMAGES),
     Drop("conv1.bias", "what the normalisation after it takes the place of"),
     Fresh("{*layer}.num_batches_tracked", COUNTED),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from zoo.models.layers.conv import ConvNorm, norms
+from zoo.models.layers.conv import ConvNorm, NormAffine, fix_affine, norms
 from zoo.models.layers.deform_conv import DeformConvNorm
 from zoo.types import FeatureSpec
 
@@ -188,7 +188,8 @@ class ResNet(nn.Module):
         out_stages: those whose maps are returned, 1 to 4, ascending; stages after the last of them do not exist.
         frozen_stages: the stem and this many stages get no gradients and stay in eval mode; -1 freezes nothing.
         norm_eval: batch normalisation uses its running statistics in training too.
-        norm_trained: scales and biases of batch normalisation get gradients.
+        norm_affine: what scales and biases of batch normalisation are.
+        norm_eps: added to the variance by the normalisation.
         width: channels of the stem and of the first stage; doubled from stage to stage.
         stem: makes what comes before the max-pool.
         pool: makes the max-pool.
@@ -211,7 +212,8 @@ class ResNet(nn.Module):
         out_stages: Sequence[int] = (1, 2, 3, 4),
         frozen_stages: int = 1,
         norm_eval: bool = True,
-        norm_trained: bool = True,
+        norm_affine: NormAffine = "trained",
+        norm_eps: float = 1e-5,
         width: int = 64,
         stem: Callable[[int], nn.Module] = stem_7x7,
         pool: Callable[[], nn.Module] = padded_max_pool,
@@ -233,15 +235,16 @@ class ResNet(nn.Module):
         self.out_stages = tuple(out_stages)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.norm_trained = norm_trained
+        self.norm_affine = norm_affine
+        self.norm_eps = norm_eps
         self.stem = stem(width)
         self.pool = pool()
         for stage in range(1, max(out_stages) + 1):
             self.add_module(f"layer{stage}", self._make_stage(stage))
         self.out_specs = tuple(self._spec(stage) for stage in self.out_stages)
-        self._freeze()
-        if not norm_trained:
-            scale_residuals(self, sum(self.counts))
+        self._set_norms(self)
+        for module in self._frozen():
+            module.requires_grad_(False)
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -270,9 +273,8 @@ class ResNet(nn.Module):
                 f"a head needs the stage after the backbone's last, but out_stages {self.out_stages} are up to the last"
             )
         spec = FeatureSpec(self._spec(stage).channels, self.strides[stage - 1])
-        found = NextStage(self._make_stage(stage), spec, self.norm_eval, self.norm_trained)
-        if not self.norm_trained:
-            scale_residuals(found, sum(self.counts))
+        found = NextStage(self._make_stage(stage), spec, self.norm_eval)
+        self._set_norms(found)
         return found
 
     def train(self, mode: bool = True) -> ResNet:
@@ -303,9 +305,13 @@ class ResNet(nn.Module):
     def _frozen(self) -> list[nn.Module]:
         return [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
 
-    def _freeze(self) -> None:
-        for module in (*self._frozen(), *(() if self.norm_trained else norms(self))):
-            module.requires_grad_(False)
+    def _set_norms(self, network: nn.Module) -> None:
+        """Give the normalisations of this network, or of a stage outside it, what they were asked to have."""
+        fix_affine(network, self.norm_affine)
+        for norm in norms(network):
+            norm.eps = self.norm_eps
+        if self.norm_affine != "trained":
+            scale_residuals(network, sum(self.counts))
 
 
 def scale_residuals(network: nn.Module, blocks: int) -> None:
@@ -332,17 +338,13 @@ class NextStage(nn.Module):
         blocks: of the stage.
         spec: channels that it gives, and its own stride.
         norm_eval: batch normalisation uses its running statistics in training too.
-        norm_trained: scales and biases of batch normalisation get gradients.
     """
 
-    def __init__(self, blocks: nn.Sequential, spec: FeatureSpec, norm_eval: bool, norm_trained: bool) -> None:
+    def __init__(self, blocks: nn.Sequential, spec: FeatureSpec, norm_eval: bool) -> None:
         super().__init__()
         self.blocks = blocks
         self.spec = spec
         self.norm_eval = norm_eval
-        if not norm_trained:
-            for norm in norms(self):
-                norm.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, channels, H / stride, W / stride)."""

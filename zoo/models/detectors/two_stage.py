@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from zoo.data.detections import Detections
-from zoo.models import masks as mask_ops
 from zoo.models.detectors.base import Detector
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
+from zoo.models.keypoints import locate
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.types import Batch, Target, Transform
 
@@ -25,8 +25,9 @@ class TwoStageOutputs:
         regions: (P, 4) an image, in input pixels: what the last stage looked at; of one stage the proposals.
         logits: (V, P, K + 1) an image, background last: a vote of each box head.
         deltas: (P, B * 4) an image, of the last stage: of one box a class, or one for all.
-        detections: of each image, in input pixels: those that masks were predicted on; None without a mask head.
+        detections: of each image, in input pixels: what was looked at once more; None where nothing was.
         masks: (D, S, S) an image, in [0, 1], on the detections' boxes; None without a mask head.
+        heatmaps: (D, J, S, S) an image, of each keypoint, on the same; None without a keypoint head.
     """
 
     proposals: list[Tensor]
@@ -35,6 +36,7 @@ class TwoStageOutputs:
     deltas: list[Tensor]
     detections: list[Detections] | None = None
     masks: list[Tensor] | None = None
+    heatmaps: list[Tensor] | None = None
 
 
 class TwoStageDetector(Detector):
@@ -69,10 +71,15 @@ class TwoStageDetector(Detector):
         """Whether it finds masks, not boxes alone."""
         return self.roi_head.mask_head is not None
 
-    def network(self, batch: Batch) -> TwoStageOutputs:
-        """Everything up to class logits and deltas of each proposal, or up to the masks on the boxes that survive.
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether it finds keypoints."""
+        return self.roi_head.keypoint_head is not None
 
-        Masks are predicted on few boxes but by many convolutions: the suppression between the heads
+    def network(self, batch: Batch) -> TwoStageOutputs:
+        """Everything up to class logits and deltas of each proposal, or up to masks and heat maps on what survives.
+
+        These are predicted on few boxes but by many convolutions: the suppression between the heads
         belongs to the network, as that between the stages does.
         """
         features = self.extract(batch.images)
@@ -80,9 +87,10 @@ class TwoStageDetector(Detector):
         regions, logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         outputs = TwoStageOutputs(proposals, regions, list(logits.split(counts, dim=1)), list(deltas.split(counts)))
-        if self.roi_head.mask_head is not None:
+        if self.has_masks or self.has_keypoints:
             outputs.detections = self._detect(outputs, batch)
-            outputs.masks = self.roi_head.segment(features, outputs.detections)
+            outputs.masks = self.roi_head.segment(features, outputs.detections) if self.has_masks else None
+            outputs.heatmaps = self.roi_head.heatmaps(features, outputs.detections) if self.has_keypoints else None
         return outputs
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -96,13 +104,16 @@ class TwoStageDetector(Detector):
         }
 
     def postprocess(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:
-        """Decode, clip, rescale, suppress; with masks only rescale, and paste them."""
+        """Decode, clip, rescale, suppress; with masks or keypoints only rescale, and paste or locate them."""
         detections = self._detect(outputs, batch) if outputs.detections is None else outputs.detections
+        if outputs.heatmaps is not None:
+            for image, heatmaps in zip(detections, outputs.heatmaps, strict=True):
+                image.keypoints = locate(heatmaps, image.boxes)
         images = zip(detections, batch.geometries, strict=True)
         detections = [self.roi_head.detections.to_original(*image) for image in images]
         if outputs.masks is not None:
             for image, masks, geometry in zip(detections, outputs.masks, batch.geometries, strict=True):
-                image.masks = mask_ops.paste(masks, image.boxes, geometry.original_size)
+                image.masks = self.roi_head.mask_grid.paste(masks, image.boxes, geometry.original_size)
         return [self.roi_head.detections.reported(image) for image in detections]
 
     def _detect(self, outputs: TwoStageOutputs, batch: Batch) -> list[Detections]:

@@ -5,10 +5,17 @@ Legend: R regions, C channels, S side of the pooled features, K object classes, 
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.init import init_uniform
+
+BoxHeadInit = Literal["xavier", "lecun", "torch"]
+"""First weights of a box head: by inputs and outputs, predictors small (Detectron); the same, but the first layer by
+inputs alone (PaddleDetection); or as every linear layer of torch draws its own (torchvision)."""
 
 
 class TwoFcBoxHead(nn.Module):
@@ -21,6 +28,7 @@ class TwoFcBoxHead(nn.Module):
         num_boxes: boxes of a region: one a class, or one for all.
         channels: of the hidden layers.
         dropout: share of each hidden layer's values that training leaves out.
+        init: its first weights.
     """
 
     def __init__(
@@ -31,17 +39,22 @@ class TwoFcBoxHead(nn.Module):
         num_boxes: int,
         channels: int = 1024,
         dropout: float = 0.0,
+        init: BoxHeadInit = "xavier",
     ) -> None:
         super().__init__()
+        if init not in get_args(BoxHeadInit):
+            raise ValueError(f"init: {init!r} is none of {', '.join(get_args(BoxHeadInit))}")
         self.dropout = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels * pooled_size**2, channels)
         self.fc2 = nn.Linear(channels, channels)
         self.logits = nn.Linear(channels, num_classes + 1)
         self.deltas = nn.Linear(channels, num_boxes * 4)
-        for layer in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        _init_predictors(self.logits, self.deltas)
+        if init != "torch":
+            init_uniform(self.fc1.weight, init)
+            init_uniform(self.fc2.weight, "xavier")
+            for layer in (self.fc1, self.fc2):
+                nn.init.zeros_(layer.bias)
+            _init_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
@@ -50,16 +63,44 @@ class TwoFcBoxHead(nn.Module):
         return self.logits(x), self.deltas(x)
 
 
-class LecunTwoFcBoxHead(TwoFcBoxHead):
-    """The same; the range of its first layer's first weights is by inputs alone, as PaddleDetection has it.
+class ConvBoxHead(nn.Module):
+    """Four 3x3 convolutions with batch normalisation and a fully connected layer (Li et al., "Benchmarking Detection
+    Transfer Learning with Vision Transformers", 2021, after Wu and He, 2018).
 
     Args:
-        options: those of `TwoFcBoxHead`.
+        in_channels: of the pooled features.
+        pooled_size: their height and width.
+        num_classes: object classes, without background.
+        num_boxes: boxes of a region: one a class, or one for all.
+        conv_channels: of the convolutions.
+        channels: of the fully connected layer.
     """
 
-    def __init__(self, **options: int) -> None:
-        super().__init__(**options)
-        init_uniform(self.fc1.weight, "lecun")
+    def __init__(
+        self,
+        in_channels: int,
+        pooled_size: int,
+        num_classes: int,
+        num_boxes: int,
+        conv_channels: int = 256,
+        channels: int = 1024,
+    ) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            *(
+                ConvNorm(in_channels if i == 0 else conv_channels, conv_channels, 3, activation=nn.ReLU(inplace=True))
+                for i in range(4)
+            )
+        )
+        # Linear layers keep the weights that torch draws, as in torchvision.
+        self.fc = nn.Linear(conv_channels * pooled_size**2, channels)
+        self.logits = nn.Linear(channels, num_classes + 1)
+        self.deltas = nn.Linear(channels, num_boxes * 4)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
+        x = F.relu(self.fc(self.convs(pooled).flatten(1)))
+        return self.logits(x), self.deltas(x)
 
 
 class AveragedBoxHead(nn.Module):

@@ -19,14 +19,22 @@ class ConvMaskHead(nn.Module):
         num_classes: object classes, without background.
         channels: of every hidden layer.
         norm: batch normalisation after each 3x3, which then has no bias.
+        background_mask: background has a mask too, the last, which is neither trained nor asked for.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, channels: int = 256, norm: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        channels: int = 256,
+        norm: bool = False,
+        background_mask: bool = False,
+    ) -> None:
         super().__init__()
         layer = ConvNorm if norm else _conv
         self.convs = nn.ModuleList(layer(in_channels if i == 0 else channels, channels, 3) for i in range(4))
         self.upsample = nn.ConvTranspose2d(channels, channels, UPSAMPLING, stride=UPSAMPLING)
-        self.logits = nn.Conv2d(channels, num_classes, 1)
+        self.logits = nn.Conv2d(channels, num_classes + background_mask, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -34,7 +42,7 @@ class ConvMaskHead(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Pooled features (R, C, S, S) to mask logits (R, K, 2S, 2S)."""
+        """Pooled features (R, C, S, S) to mask logits (R, K, 2S, 2S), K + 1 with one of background."""
         x = pooled
         for conv in self.convs:
             x = F.relu(conv(x), inplace=True)

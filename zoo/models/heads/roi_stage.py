@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.backbones.resnet import NextStage
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.box_head import AveragedBoxHead, TwoFcBoxHead
-from zoo.models.heads.roi_targets import RoiTargets, roi_targets
+from zoo.models.heads.box_head import AveragedBoxHead, ConvBoxHead, TwoFcBoxHead
+from zoo.models.heads.roi_targets import GroundTruth, RoiTargets, roi_targets
 from zoo.models.layers.roi_pooler import Pooler
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName, find_divisor
@@ -46,6 +46,8 @@ class RoiStage(nn.Module):
         target_frame: the pixels that regions are matched with objects and boxes are learned in; it matters where the
             convention is inclusive.
         loss_weight: factor of both losses.
+        background_box: a region has a box for background too, the last, which is neither trained nor asked for.
+        ground_truth: where an image's own boxes stand among the regions that are drawn from in training.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class RoiStage(nn.Module):
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
         pooler: Callable[..., Pooler],
-        box_head: Callable[..., TwoFcBoxHead | AveragedBoxHead],
+        box_head: Callable[..., TwoFcBoxHead | ConvBoxHead | AveragedBoxHead],
         coder: DeltaCoder,
         assigner: MaxIoUAssigner,
         sampler: Sampler,
@@ -65,10 +67,12 @@ class RoiStage(nn.Module):
         class_agnostic: bool = False,
         target_frame: Frame = "input",
         loss_weight: float = 1.0,
+        background_box: bool = False,
+        ground_truth: GroundTruth = "first",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.num_boxes = 1 if class_agnostic else num_classes
+        self.num_boxes = 1 if class_agnostic else num_classes + background_box
         self.pooler = pooler(in_specs=in_specs)
         channels, size = in_specs[0].channels, self.pooler.output_size
         self.shared: nn.Module = nn.Identity()
@@ -88,6 +92,9 @@ class RoiStage(nn.Module):
             raise ValueError(f"target_frame: {target_frame!r} is none of {', '.join(get_args(Frame))}")
         self.target_frame = target_frame
         self.loss_weight = loss_weight
+        if ground_truth not in get_args(GroundTruth):
+            raise ValueError(f"ground_truth: {ground_truth!r} is none of {', '.join(get_args(GroundTruth))}")
+        self.ground_truth = ground_truth
 
     def pool(self, features: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
         """What the box head takes, (R, C, S, S), of all images' regions, one after another.
@@ -121,7 +128,7 @@ class RoiStage(nn.Module):
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
         positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own_box = labels[positive] if self.num_boxes == self.num_classes else 0
+        own_box = labels[positive] if self.num_boxes > 1 else 0
         own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
         positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
@@ -139,7 +146,9 @@ class RoiStage(nn.Module):
             geometry: of the image.
         """
         scale = geometry.scale if self.target_frame == "original" else (1.0, 1.0)
-        return roi_targets(proposals, target, self.assigner, self.sampler, self.num_classes, scale)
+        return roi_targets(
+            *(proposals, target, self.assigner, self.sampler, self.num_classes), scale, ground_truth=self.ground_truth
+        )
 
     @torch.no_grad()
     def refine(self, deltas: Tensor, sampled: Sequence[RoiTargets]) -> list[Tensor]:

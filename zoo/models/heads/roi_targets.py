@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ from torch import Tensor
 from zoo.models.assigners.max_iou import IGNORED, Matches, MaxIoUAssigner
 from zoo.models.samplers import Sampler
 from zoo.types import Target
+
+GroundTruth = Literal["first", "last"]
+"""Where an image's own boxes stand among its regions: in front of the proposals, each matched with itself; or behind
+them, matched as they are (torchvision)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class RoiTargets:
     references: Tensor
     boxes: Tensor
 
+    @property
+    def positives(self) -> Tensor:
+        """The first O regions, (O, 4)."""
+        return self.regions[: len(self.boxes)]
+
 
 @torch.no_grad()
 def roi_targets(
@@ -45,10 +55,11 @@ def roi_targets(
     sampler: Sampler,
     num_classes: int,
     scale: tuple[float, float] = (1.0, 1.0),
+    ground_truth: GroundTruth = "first",
 ) -> RoiTargets:
     """Match and sample the regions of one image.
 
-    The ground-truth boxes are put in front of the proposals, so that even a first stage that finds nothing gives the
+    The ground-truth boxes are added to the proposals, so that even a first stage that finds nothing gives the
     second something to learn from. A box of label K stands for no object (see `pad_targets`): it is no region itself,
     and one that is matched with it counts as a positive when regions are drawn and is background when they are learned.
 
@@ -59,11 +70,17 @@ def roi_targets(
         sampler: chooses the regions that are trained on.
         num_classes: K.
         scale: (x, y) factors to input pixels from those that boxes are matched and learned in.
+        ground_truth: where the ground-truth boxes stand.
     """
     factors = proposals.new_tensor(scale).repeat(2)
-    boxes, candidates = target.boxes / factors, torch.cat((target.boxes, proposals))  # (G, 4), (G + P, 4)
-    may_be_drawn = (target.labels < num_classes) & ~assigner.skipped(boxes)
-    matches = _with_ground_truth(assigner(proposals / factors, boxes), may_be_drawn)
+    boxes = target.boxes / factors  # (G, 4)
+    if ground_truth == "last":
+        candidates = torch.cat((proposals, target.boxes))  # (P + G, 4)
+        matches = assigner(candidates / factors, boxes)
+    else:
+        candidates = torch.cat((target.boxes, proposals))  # (G + P, 4)
+        may_be_drawn = (target.labels < num_classes) & ~assigner.skipped(boxes)
+        matches = _with_ground_truth(assigner(proposals / factors, boxes), may_be_drawn)
     sampled = sampler(matches, target.labels)
     is_object = target.labels[matches.gt_inds[sampled.positive]] < num_classes
     positive = sampled.positive[is_object]

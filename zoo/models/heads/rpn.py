@@ -41,11 +41,15 @@ class RpnHead(AnchorHead):
         box_loss: of the positives.
         divisor: name of what both are divided by, or a number: so many an image.
         channels: of the hidden 3x3 convolution; None: as many as the maps have.
+        depth: hidden convolutions, one after another.
         valid_anchors: those that an image is trained on.
         scores: by which proposals are ranked: "sigmoid", which makes large logits equal, or "logit"; or "softmax" of an
             anchor's two logits, of an object and of background, as Ren et al. had it.
         box_divisor: what the box loss is divided by, where that is another.
     """
+
+    coder: DeltaCoder
+    assigner: MaxIoUAssigner
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class RpnHead(AnchorHead):
         box_loss: BoxLoss,
         divisor: DivisorName | int,
         channels: int | None = None,
+        depth: int = 1,
         valid_anchors: ValidAnchors = "padded",
         scores: Scores = "sigmoid",
         box_divisor: DivisorName | int | None = None,
@@ -77,13 +82,14 @@ class RpnHead(AnchorHead):
         self.scores = scores
         in_channels = in_specs[0].channels
         channels = channels or in_channels
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.conv = _hidden(in_channels, channels, depth)
         self.relu = nn.ReLU(inplace=True)
         self.logits = nn.Conv2d(channels, anchors.per_cell * self.columns, 1)
         self.deltas = nn.Conv2d(channels, anchors.per_cell * 4, 1)
-        for conv in (self.conv, self.logits, self.deltas):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.constant_(conv.bias, 0)  # type: ignore[arg-type] # these convolutions have a bias
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.normal_(conv.weight, std=0.01)
+                nn.init.constant_(conv.bias, 0)  # type: ignore[arg-type] # these convolutions have a bias
 
     def forward(self, features: Sequence[Tensor]) -> AnchorOutputs:
         """Feature maps (N, C, H, W), a level each, to logits and deltas of every anchor."""
@@ -121,3 +127,11 @@ class RpnHead(AnchorHead):
         objects = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
         classification, regression = self.level_losses(outputs, objects, geometries)
         return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
+
+
+def _hidden(in_channels: int, channels: int, depth: int) -> nn.Module:
+    """So many 3x3 convolutions with activations between them; none after the last."""
+    first = nn.Conv2d(in_channels, channels, 3, padding=1)
+    others = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth - 1))
+    layers = [layer for conv in others for layer in (nn.ReLU(inplace=True), conv)]
+    return nn.Sequential(first, *layers) if layers else first

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
+
+NormAffine = Literal["trained", "fixed", "constant"]
+"""What scales and biases of batch normalisations are: trained parameters, parameters without gradients, or no
+parameters at all but constants of the network, as torchvision's FrozenBatchNorm2d has them."""
 
 
 class ConvNorm(nn.Module):
@@ -63,6 +69,23 @@ class ConvNorm(nn.Module):
 def norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     """Every batch normalisation inside a module."""
     return [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+
+
+def fix_affine(module: nn.Module, affine: NormAffine) -> None:
+    """Make the scales and biases of every batch normalisation inside a module what they are to be, in place.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if affine not in get_args(NormAffine):
+        raise ValueError(f"norm_affine: {affine!r} is none of {', '.join(get_args(NormAffine))}")
+    for norm in norms(module):
+        norm.requires_grad_(affine == "trained")
+        if affine == "constant":
+            for name in ("weight", "bias"):
+                value = getattr(norm, name).detach()
+                delattr(norm, name)
+                norm.register_buffer(name, value)
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from zoo.models.layers.padding import Padding
@@ -70,16 +71,20 @@ class PixelNormalizer(nn.Module):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
             (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
-            window.copy_(pixels.flip(0) if self.swap else pixels)
-            if self.divisor is None:
-                window.sub_(mean).div_(std)
-            else:
-                centred = (window.mul_(1 / self.divisor).double() - mean).float()
-                window.copy_(centred.double() / std)
+            self._fill(window, pixels.flip(0) if self.swap else pixels, mean, std)
         return Batch(images, geometries, [sample.image_id for sample in samples])
 
+    def _fill(self, window: Tensor, pixels: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Write pixels (3, h, w), normalised, into their place in the batch, of the same shape."""
+        window.copy_(pixels)
+        if self.divisor is None:
+            window.sub_(mean).div_(std)
+        else:
+            centred = (window.mul_(1 / self.divisor).double() - mean).float()
+            window.copy_(centred.double() / std)
+
     def _geometry(self, sample: Sample, batch_shape: Size) -> ImageGeometry:
-        size = (sample.pixels.shape[0], sample.pixels.shape[1])
+        size = sample.size
         top, left = self.padding.offset(batch_shape, size)
         padded_size = self.padding.padded_size(sample)
         (height, width), (x, y) = sample.original_size, sample.scale
@@ -98,3 +103,25 @@ class PixelNormalizer(nn.Module):
             border = border.float()
             self._constants[device] = (mean, std, border)
         return self._constants[device]
+
+
+class TensorNormalizer(PixelNormalizer):
+    """(x / 255 - mean) / std in float32, and only then bilinear to the size in the input, without antialias.
+
+    As torchvision's detectors have it, which take images in [0, 1]: what is resized is normalised already. Zeros
+    around it.
+
+    Args:
+        mean: one value a channel, in [0, 1], in the order the network takes.
+        std: one value a channel, likewise.
+        channels: "rgb" or "bgr", the order the network takes; samples arrive as BGR.
+        padding: the border.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: str, padding: Padding) -> None:
+        super().__init__(mean, std, channels, padding)
+
+    def _fill(self, window: Tensor, pixels: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Write pixels (3, h, w), normalised and resized, into their place (3, h', w') in the batch."""
+        normalized = pixels.float().div_(255).sub_(mean).div_(std)
+        window.copy_(F.interpolate(normalized[None], window.shape[1:], mode="bilinear", align_corners=False)[0])

@@ -99,5 +99,5 @@ def planned_shape(samples: Sequence[Sample]) -> Size:
 
 def largest(samples: Sequence[Sample]) -> Size:
     """The largest height and the largest width among samples, without padding."""
-    heights, widths = zip(*(sample.pixels.shape[:2] for sample in samples), strict=True)
+    heights, widths = zip(*(sample.size for sample in samples), strict=True)
     return max(heights), max(widths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class RoiPooler:
         levels: number of maps, from the finest on, that regions are cut from; coarser ones serve proposals only.
         finest_size: side in pixels from which regions leave the finest level.
         epsilon: added to a region's side in units of `finest_size` before the logarithm.
+        epsilon_of: "side", as above, or "level": added to the logarithm (torchvision).
         aligned: half-pixel centres; without them regions are shifted by half a cell, and at least one cell large.
         sampling_ratio: samples a side of each bin; 0: as many as the bin has cells.
         convention: of the regions, whose area decides about the level.
@@ -56,7 +57,10 @@ class RoiPooler:
         sampling_ratio: int = 0,
         convention: BoxConvention = EXCLUSIVE,
         epsilon: float = 1e-6,
+        epsilon_of: Literal["side", "level"] = "side",
     ) -> None:
+        if epsilon_of not in ("side", "level"):
+            raise ValueError(f"epsilon_of: {epsilon_of!r} is neither 'side' nor 'level'")
         self.strides = tuple(spec.stride for spec in in_specs[:levels])
         self.output_size = output_size
         self.finest_size = finest_size
@@ -64,11 +68,17 @@ class RoiPooler:
         self.sampling_ratio = sampling_ratio
         self.convention = convention
         self.epsilon = epsilon
+        self.epsilon_of = epsilon_of
 
     def levels(self, rois: Tensor) -> Tensor:
         """Level (R,) of rois (R, 5): floor(log2(side / finest_size)), side = sqrt(area), within the pyramid."""
         side = self.convention.area(rois[:, 1:]).sqrt()
-        return (side / self.finest_size + self.epsilon).log2().floor().clamp(0, len(self.strides) - 1).to(torch.int64)
+        if self.epsilon_of == "side":
+            level = (side / self.finest_size + self.epsilon).log2()
+        else:
+            # Counted from stride 1, as there: float32 rounds what is added to 4 more coarsely than what is added to 0.
+            level = (4 + (side / (4 * self.finest_size)).log2() + self.epsilon).floor() - 2
+        return level.floor().clamp(0, len(self.strides) - 1).to(torch.int64)
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""

@@ -38,6 +38,9 @@ _TITLES = {
     "train_memory_mb": "training memory",
     "params_m": "parameters",
     "flops_b": "operations",
+    "params": "parameters",
+    "gmacs": "operations",
+    "file_size_mib": "size of the file",
     "hours_per_epoch": "training, an epoch",
 }
 """What metrics are called whose names hold their unit."""
