@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from zoo.checkpoints.tensor_ops import background_last, pair_up, take_rows, transpose
+from zoo.checkpoints.tensor_ops import (
+    background_box_last,
+    background_last,
+    background_last_of,
+    pair_up,
+    take_rows,
+    transpose,
+)
 
 
 def uniform(*shape: int, seed: int) -> Tensor:
@@ -55,3 +62,22 @@ def test_pairs_have_the_softmax_of_the_original() -> None:
     pairs = conv2d(features, weight, bias).view(2, anchors, 2, 2)  # logit a of the background pairs with anchors + a
     ours = conv2d(features, pair_up.apply(weight), pair_up.apply(bias)).view(anchors, 2, 2, 2)
     assert torch.allclose(ours.softmax(dim=1)[:, 0], pairs.softmax(dim=0)[1], rtol=0, atol=1e-15)
+
+
+def test_background_of_boxes_and_of_anchors_last() -> None:
+    assert background_box_last.apply(torch.arange(12)).tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3]
+    with pytest.raises(ValueError, match="6 rows, which are no boxes"):
+        background_box_last.apply(torch.zeros(6))
+    op = background_last_of(3)
+    assert op.name == "background_last_of(3)"
+    assert op.apply(torch.arange(6)).tolist() == [1, 2, 0, 4, 5, 3]
+    assert op.apply(torch.arange(12).view(6, 2, 1, 1)).flatten(1).tolist() == [
+        [2, 3],
+        [4, 5],
+        [0, 1],
+        [8, 9],
+        [10, 11],
+        [6, 7],
+    ]
+    with pytest.raises(ValueError, match="no anchors of 3 labels"):
+        op.apply(torch.zeros(4))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from geometries import geometry
 from torch import Tensor
+from torchvision.models.detection.transform import resize_boxes, resize_keypoints
 
 from zoo.data.detections import Detections
 from zoo.models.boxes import BoxConvention
@@ -203,3 +204,22 @@ def test_empty_boxes_may_be_dropped() -> None:
     boxes = torch.tensor([[0.0, 0, 0, 9], [0, 0, 9, 9]])
     assert len(select(boxes, selector(), geometry((32, 32)))) == 2
     assert len(select(boxes, selector(min_size=0), geometry((32, 32)))) == 1
+
+
+def test_boxes_and_keypoints_come_to_the_original_by_the_ratio_of_the_sizes_as_torchvision_has_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes, keypoints = torch.rand(50, 4, generator=generator) * 800, torch.rand(50, 17, 3, generator=generator) * 800
+    size, original = (800, 1066), (427, 569)
+    scale = (size[1] / original[1], size[0] / original[0])
+    seen = ImageGeometry(size, size, scale, original, size)
+    found = Detections(boxes, torch.ones(50), torch.zeros(50, dtype=torch.int64), keypoints=keypoints)
+    values: dict[str, Any] = {"score_threshold": 0.0, "iou_threshold": 0.5, "max_detections": 100, "nms_frame": "input"}
+    ours = DetectionSelector(**values, rescale="by_ratio").to_original(found, seen)
+    assert torch.equal(ours.boxes, resize_boxes(boxes, list(size), list(original)))
+    assert ours.keypoints is not None
+    assert torch.equal(ours.keypoints, resize_keypoints(keypoints, list(size), list(original)))
+    divided = DetectionSelector(**values).to_original(found, seen).boxes
+    assert not torch.equal(divided, ours.boxes)
+    assert torch.allclose(divided, ours.boxes, rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="rescale: 'ratio' is none of by_scale, by_ratio"):
+        DetectionSelector(**values, rescale="ratio")  # type: ignore[arg-type] # on purpose

@@ -37,6 +37,12 @@ def _background_last(scores: Tensor) -> Tensor:
     return scores.roll(-1, dims=0)
 
 
+def _background_box_last(deltas: Tensor) -> Tensor:
+    if len(deltas) % 4:
+        raise ValueError(f"{len(deltas)} rows, which are no boxes")
+    return deltas.roll(-4, dims=0)
+
+
 def _pair_up(logits: Tensor) -> Tensor:
     if len(logits) % 2:
         raise ValueError("an odd number of rows")
@@ -53,11 +59,25 @@ background_last = TensorOp("background_last", _background_last)
 Apply after `transpose`: classes are rows.
 """
 
+background_box_last = TensorOp("background_box_last", _background_box_last)
+"""The same of deltas, four rows a class. (4 (1 + K), ...) -> (4 (K + 1), ...)"""
+
 pair_up = TensorOp("pair_up", _pair_up)
 """Logits of all anchors' background, then of all their objects, to one anchor's pair after another. (2A, ...)
 
 In a pair the object comes first: background is the last class here.
 """
+
+
+def background_last_of(labels: int) -> TensorOp:
+    """`background_last` of several anchors, each with so many labels. (A (1 + K), ...) -> (A (K + 1), ...)"""
+
+    def reorder(logits: Tensor) -> Tensor:
+        if len(logits) % labels:
+            raise ValueError(f"{len(logits)} rows, which are no anchors of {labels} labels")
+        return logits.view(-1, labels, *logits.shape[1:]).roll(-1, dims=1).reshape(logits.shape)
+
+    return TensorOp(f"background_last_of({labels})", reorder)
 
 
 def take_rows(start: int, stop: int | None = None) -> TensorOp:

@@ -1,9 +1,10 @@
-"""Boxes as deltas relative to reference boxes (Girshick et al., 2014)."""
+"""Boxes relative to reference boxes: deltas (Girshick et al., 2014) and distances (Tian et al., 2019)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,18 @@ from zoo.models.boxes import EXCLUSIVE, BoxConvention
 
 LARGEST_GROWTH = math.log(1000 / 16)
 """Where detectors limit the log of a size ratio: no box of an image grows further than from 16 to 1000 pixels."""
+
+
+class BoxCoder(Protocol):
+    """Boxes to four numbers relative to reference boxes, and back."""
+
+    def encode(self, references: Tensor, boxes: Tensor) -> Tensor:
+        """Numbers (..., 4) that turn references (..., 4) into boxes (..., 4)."""
+        ...
+
+    def decode(self, references: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (..., 4) from references (..., 4) and numbers (..., 4); not clipped to any image."""
+        ...
 
 
 class DeltaCoder:
@@ -60,3 +73,20 @@ class DeltaCoder:
         if self.min_growth is not None or self.max_growth is not None:
             growth = growth.clamp(self.min_growth, self.max_growth)
         return self.decoded.corners(centre, size * growth.exp())
+
+
+class DistanceCoder:
+    """(left, top, right, bottom): from the reference's centre to the box's sides (Tian et al., "FCOS", 2019).
+
+    In units of the reference's width and height; all four are positive where the centre lies inside the box.
+    """
+
+    def encode(self, references: Tensor, boxes: Tensor) -> Tensor:
+        """Distances (..., 4) from the centres of references (..., 4) to the sides of boxes (..., 4)."""
+        centre, size = EXCLUSIVE.centre_size(references)
+        return torch.cat(((centre - boxes[..., :2]) / size, (boxes[..., 2:] - centre) / size), dim=-1)
+
+    def decode(self, references: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (..., 4) at distances (..., 4) about the centres of references (..., 4); not clipped to any image."""
+        centre, size = EXCLUSIVE.centre_size(references)
+        return torch.cat((centre - deltas[..., :2] * size, centre + deltas[..., 2:] * size), dim=-1)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.coders import DeltaCoder
+from zoo.models.coders import BoxCoder
 from zoo.models.nms import GroupedNms, OffsetNms
 from zoo.types import ImageGeometry
 
 Frame = Literal["input", "original"]
 """Whose pixels boxes are measured in: the network's input's, or the image file's."""
+
+Rescale = Literal["by_scale", "by_ratio"]
+"""Coordinates of the input are divided by the factors of its resize, or multiplied by the ratio of both sizes, which is
+a float32 (torchvision). They differ by a rounding."""
 
 
 class Proposals(NamedTuple):
@@ -65,7 +69,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometries: Sequence[ImageGeometry],
     ) -> list[Proposals]:
         """Proposals of each image.
@@ -91,7 +95,7 @@ class ProposalSelector:
         scores: Sequence[Tensor],
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
-        coder: DeltaCoder,
+        coder: BoxCoder,
         geometry: ImageGeometry,
     ) -> Proposals:
         """Scores (M,), deltas (M, 4) and anchors (M, 4), a level each, to all that survive the suppression."""
@@ -137,6 +141,7 @@ class DetectionSelector:
         max_detections: detections kept, best scores first.
         keep_ties: what scores as much as the last that is kept is kept too.
         pre_nms_top_n: best-scored pairs that enter the suppression, of each level where a head has levels; None: all.
+        class_top_n: best-scored pairs of each class that enter it; None: all.
         min_size: shortest side kept, in pixels of the frame of suppression; with 0, boxes need some extent,
             with None not even that.
         decode_frame: the pixels that boxes are decoded and clipped in.
@@ -145,6 +150,7 @@ class DetectionSelector:
         convention: of the boxes.
         clip_original: boxes are clipped once more when they are in original pixels, and what has no area left is not
             reported.
+        rescale: how what was found in input pixels comes to those of the original.
     """
 
     score_threshold: float
@@ -158,15 +164,24 @@ class DetectionSelector:
     convention: BoxConvention = EXCLUSIVE
     clip_original: bool = False
     keep_ties: bool = False
+    rescale: Rescale = "by_scale"
+    class_top_n: int | None = None
 
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
             raise ValueError("boxes decoded in original pixels cannot be suppressed in input pixels")
+        if self.rescale not in get_args(Rescale):
+            raise ValueError(f"rescale: {self.rescale!r} is none of {', '.join(get_args(Rescale))}")
 
     def candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept."""
-        row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-        scores = scores[row, label]
+        if self.class_top_n is not None:
+            best, rows = scores.t().topk(min(self.class_top_n, len(scores)))  # (K, class_top_n) each
+            label, place = (best > self.score_threshold).nonzero(as_tuple=True)
+            row, scores = rows[label, place], best[label, place]
+        else:
+            row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+            scores = scores[row, label]
         if self.pre_nms_top_n is not None:
             scores, best = scores.sort(descending=True)
             scores, best = scores[: self.pre_nms_top_n], best[: self.pre_nms_top_n]
@@ -181,6 +196,22 @@ class DetectionSelector:
         """Decoded boxes (..., 4) cut to the image."""
         original = self.decode_frame == "original"
         return self.convention.clip(boxes, geometry.original_size if original else geometry.extent)
+
+    def decode_candidates(
+        self, scores: Tensor, deltas: Tensor, anchors: Tensor, coder: BoxCoder, geometry: ImageGeometry
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (P, 4), clipped, scores (P,) and labels (P,) of the pairs that may be kept.
+
+        Args:
+            scores: (M, K).
+            deltas: (M, 4).
+            anchors: (M, 4).
+            coder: of the deltas.
+            geometry: of the image.
+        """
+        row, labels, scores = self.candidates(scores)
+        boxes = coder.decode(self.references(anchors[row], geometry), deltas[row])
+        return self.clip(boxes, geometry), scores, labels
 
     def select(self, boxes: Tensor, scores: Tensor, labels: Tensor, geometry: ImageGeometry) -> Detections:
         """Detections of one image, in the frame of suppression.
@@ -208,14 +239,18 @@ class DetectionSelector:
         """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
         boxes, keypoints = found.boxes, found.keypoints
         if self.nms_frame != "original":
-            scale = boxes.new_tensor(geometry.scale)
-            boxes = boxes / scale.repeat(2)
-            keypoints = (
-                None if keypoints is None else torch.cat((keypoints[..., :2] / scale, keypoints[..., 2:]), dim=-1)
-            )
+            boxes = self._rescaled(boxes.view(len(boxes), 2, 2), geometry).flatten(1)  # two corners, x and y each
+            if keypoints is not None:
+                keypoints = torch.cat((self._rescaled(keypoints[..., :2], geometry), keypoints[..., 2:]), dim=-1)
         if self.clip_original:
             boxes = self.convention.clip(boxes, geometry.original_size)
         return Detections(boxes, found.scores, found.labels, found.masks, keypoints)
+
+    def _rescaled(self, points: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Points (..., 2) of input pixels in those of the original."""
+        if self.rescale == "by_scale":
+            return points / points.new_tensor(geometry.scale)
+        return points * (points.new_tensor(geometry.original_size[::-1]) / points.new_tensor(geometry.size[::-1]))
 
     def reported(self, found: Detections) -> Detections:
         """Of what was found, in original pixels, that which is reported."""

@@ -5,7 +5,7 @@ Legend: N candidates (anchors or proposals), G ground-truth boxes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,10 @@ NEGATIVE = -1
 
 IGNORED = -2
 """A candidate that is neither object nor background, and is not trained on."""
+
+
+Ties = Literal["all", "first"]
+"""Which of the candidates that overlap a box equally well, and best, are low-quality matches."""
 
 
 class Matches(NamedTuple):
@@ -34,6 +38,14 @@ class Matches(NamedTuple):
     background: Tensor
 
 
+class Assigner(Protocol):
+    """A rule by which candidates are matched with ground-truth boxes."""
+
+    def __call__(self, candidates: Tensor, boxes: Tensor) -> Matches:
+        """Match candidates (N, 4) with ground-truth boxes (G, 4); without ground truth everything is negative."""
+        ...
+
+
 class MaxIoUAssigner:
     """Each candidate goes to the ground-truth box it overlaps most, if it overlaps it enough.
 
@@ -47,6 +59,7 @@ class MaxIoUAssigner:
         convention: of candidates and boxes.
         skip_pixels: a box of a single pixel, where corners are pixels, overlaps nothing, and such a candidate is
             ignored: what fills up dense batches are boxes of zeros (faster-rcnn.pytorch).
+        ties: "all" candidates that overlap a box exactly best are low-quality matches, or the "first" alone (SSD).
     """
 
     def __init__(
@@ -57,15 +70,19 @@ class MaxIoUAssigner:
         convention: BoxConvention = EXCLUSIVE,
         reassign: bool = True,
         skip_pixels: bool = False,
+        ties: Ties = "all",
     ) -> None:
         if negative_iou > positive_iou:
             raise ValueError(f"negative_iou: {negative_iou} is above positive_iou, {positive_iou}")
+        if ties not in get_args(Ties):
+            raise ValueError(f"ties: {ties!r} is none of {', '.join(get_args(Ties))}")
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou
         self.min_pos_iou = min_pos_iou
         self.convention = convention
         self.reassign = reassign
         self.skip_pixels = skip_pixels
+        self.ties = ties
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor, boxes: Tensor) -> Matches:
@@ -81,7 +98,7 @@ class MaxIoUAssigner:
         gt_inds = torch.where(best < self.positive_iou, IGNORED, nearest)
         gt_inds[background] = NEGATIVE
         if self.min_pos_iou is not None:
-            low_quality = _low_quality_matches(overlaps, self.min_pos_iou)
+            low_quality = _low_quality_matches(overlaps, self.min_pos_iou, self.ties)
             gt_inds = torch.where(low_quality >= 0, low_quality if self.reassign else nearest, gt_inds)
         return Matches(torch.where(skipped, IGNORED, gt_inds), best, background & ~skipped)
 
@@ -92,9 +109,12 @@ class MaxIoUAssigner:
         return (self.convention.size(boxes) == 1).all(dim=1)
 
 
-def _low_quality_matches(overlaps: Tensor, minimum: float) -> Tensor:
+def _low_quality_matches(overlaps: Tensor, minimum: float, ties: Ties) -> Tensor:
     """For each candidate of overlaps (N, G) the last box whose best overlap it reaches, or -1."""
-    best = overlaps.amax(dim=0)  # (G,)
-    matched = (overlaps == best) & (best >= minimum)  # (N, G)
+    best, first = overlaps.max(dim=0)  # (G,) each
+    reached = overlaps == best  # (N, G)
+    if ties == "first":
+        reached = torch.arange(len(overlaps), device=overlaps.device)[:, None] == first
+    matched = reached & (best >= minimum)
     indices = torch.arange(overlaps.shape[1], device=overlaps.device)
     return torch.where(matched, indices, -1).amax(dim=1)

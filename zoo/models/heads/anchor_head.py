@@ -6,15 +6,15 @@ Legend: N images, L levels, A anchors a cell, M anchors of one level, K object c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from zoo.models.anchors import Anchors, cells_within
-from zoo.models.assigners.max_iou import MaxIoUAssigner
-from zoo.models.coders import DeltaCoder
+from zoo.models.assigners.max_iou import Assigner
+from zoo.models.coders import BoxCoder
 from zoo.models.heads.anchor_targets import AnchorTargets, anchor_targets
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName, find_divisor
@@ -49,6 +49,10 @@ class AnchorOutputs:
         """Where they are."""
         return self.logits[0].device
 
+    def images(self, start: int, stop: int) -> Self:
+        """The same of some images of the batch: those from `start` to before `stop`."""
+        return replace(self, **{f.name: [x[start:stop] for x in getattr(self, f.name)] for f in fields(self)})
+
 
 class AnchorHead(nn.Module):
     """A head with class logits and box deltas for every anchor; the layers are its subclass's.
@@ -73,8 +77,8 @@ class AnchorHead(nn.Module):
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
         anchors: Anchors,
-        coder: DeltaCoder,
-        assigner: MaxIoUAssigner,
+        coder: BoxCoder,
+        assigner: Assigner,
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
@@ -120,8 +124,11 @@ class AnchorHead(nn.Module):
             targets: one an image.
             geometries: one an image.
         """
+        return self.assigned_losses(outputs, self.assign(outputs.cells, targets, geometries, outputs.device))
+
+    def assigned_losses(self, outputs: AnchorOutputs, assigned: AnchorTargets) -> tuple[Tensor, Tensor]:
+        """The share of each level, (L,) and (L,), in both losses of a batch whose anchors are assigned already."""
         grids = self.grid(outputs)
-        assigned = self.assign(outputs.cells, targets, geometries, outputs.device)
         classification, regression = [], []
         levels = assigned.levels([len(grid) for grid in grids])
         for logit, delta, anchors, level in zip(outputs.logits, outputs.deltas, grids, levels, strict=True):

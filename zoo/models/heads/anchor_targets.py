@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, Assigner
 from zoo.models.samplers import Sampler
 from zoo.types import Target
 
@@ -54,7 +54,7 @@ def anchor_targets(
     anchors: Tensor,
     valid_anchors: Sequence[Tensor],
     targets: Sequence[Target],
-    assigner: MaxIoUAssigner,
+    assigner: Assigner,
     sampler: Sampler,
 ) -> AnchorTargets:
     """Match, sample, and put the answers where the anchors are.

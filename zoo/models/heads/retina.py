@@ -6,7 +6,8 @@ Legend: N images, L levels, A anchors a cell, M anchors of one level, K object c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 
 from zoo.data.detections import Detections
 from zoo.models.anchors import Anchors
-from zoo.models.assigners.max_iou import MaxIoUAssigner
-from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs
+from zoo.models.assigners.max_iou import Assigner
+from zoo.models.coders import BoxCoder
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors, flatten_anchors
 from zoo.models.heads.dense import DenseHead
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
@@ -24,6 +25,9 @@ from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
 from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, FeatureSpec, ImageGeometry, Target
+
+LossOver = Literal["batch", "image"]
+"""What losses are divided for: the whole batch at once, or each image, of which the mean is taken then."""
 
 PRIOR = 0.01
 """Score of every class before training: without it the background would drown the first steps."""
@@ -79,6 +83,9 @@ class RetinaHead(AnchorHead, DenseHead):
         channels: of the towers.
         depth: of the towers.
         norm: batch normalisation in the towers.
+        tower: makes a tower of another kind, from its input channels, channels and depth; then without `norm`.
+        valid_anchors: those that an image is trained on.
+        loss_over: what the divisor counts.
     """
 
     def __init__(
@@ -86,9 +93,9 @@ class RetinaHead(AnchorHead, DenseHead):
         in_specs: Sequence[FeatureSpec],
         num_classes: int,
         anchors: Anchors,
-        coder: DeltaCoder,
+        coder: BoxCoder,
         detections: DetectionSelector,
-        assigner: MaxIoUAssigner,
+        assigner: Assigner,
         sampler: Sampler,
         class_loss: ClassLoss,
         box_loss: BoxLoss,
@@ -96,11 +103,28 @@ class RetinaHead(AnchorHead, DenseHead):
         channels: int = 256,
         depth: int = 4,
         norm: bool = False,
+        tower: Callable[[int, int, int], nn.Module] | None = None,
+        valid_anchors: ValidAnchors = "padded",
+        loss_over: LossOver = "batch",
     ) -> None:
-        super().__init__(in_specs, num_classes, anchors, coder, assigner, sampler, class_loss, box_loss, divisor)
+        super().__init__(
+            *(in_specs, num_classes, anchors, coder, assigner, sampler, class_loss, box_loss, divisor),
+            valid_anchors=valid_anchors,
+        )
+        if loss_over not in get_args(LossOver):
+            raise ValueError(f"loss_over: {loss_over!r} is none of {', '.join(get_args(LossOver))}")
+        if norm and tower is not None:
+            raise ValueError("norm: a tower of another kind brings its own normalisation")
         self.detections = detections
-        self.class_tower = HeadTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
-        self.box_tower = HeadTower(in_specs[0].channels, channels, depth, len(in_specs), norm)
+        self.loss_over = loss_over
+
+        def make_tower() -> nn.Module:
+            in_channels = in_specs[0].channels
+            if tower is not None:
+                return tower(in_channels, channels, depth)
+            return HeadTower(in_channels, channels, depth, len(in_specs), norm)
+
+        self.class_tower, self.box_tower = make_tower(), make_tower()
         self.logits = nn.Conv2d(channels, anchors.per_cell * num_classes, 3, padding=1)
         self.deltas = nn.Conv2d(channels, anchors.per_cell * 4, 3, padding=1)
         for module in self.modules():
@@ -123,30 +147,22 @@ class RetinaHead(AnchorHead, DenseHead):
             outputs: of the batch.
             batch: boxes are clipped to the extents of its images.
         """
-        grids = self.grid(outputs)
-        logits, deltas = self.flatten(outputs)
-        return [
-            self._detect_one([x[i] for x in logits], [x[i] for x in deltas], grids, geometry)
-            for i, geometry in enumerate(batch.geometries)
-        ]
+        return [self._detect_one(outputs.images(i, i + 1), geometry) for i, geometry in enumerate(batch.geometries)]
 
-    def _detect_one(
-        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], grids: Sequence[Tensor], geometry: ImageGeometry
-    ) -> Detections:
-        """Logits (M, K), deltas (M, 4) and anchors (M, 4), a level each."""
-        levels = [self._candidates(*level, geometry) for level in zip(logits, deltas, grids, strict=True)]
+    def scores(self, outputs: AnchorOutputs) -> list[Tensor]:
+        """Scores (N, M, K) a level, in the order of the anchors."""
+        return [logit.sigmoid() for logit in self.flatten(outputs)[0]]
+
+    def _detect_one(self, outputs: AnchorOutputs, geometry: ImageGeometry) -> Detections:
+        """Outputs of one image to its detections."""
+        deltas = [flatten_anchors(x, 4).float() for x in outputs.deltas]
+        levels = [
+            self.detections.decode_candidates(score[0], delta[0], grid, self.coder, geometry)
+            for score, delta, grid in zip(self.scores(outputs), deltas, self.grid(outputs), strict=True)
+        ]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
         found = self.detections.select(boxes, scores, labels, geometry)
         return self.detections.reported(self.detections.to_original(found, geometry))
-
-    def _candidates(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, geometry: ImageGeometry
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (P, 4), scores (P,) and labels (P,) of the best pairs of a level."""
-        anchor, labels, scores = self.detections.candidates(logits.sigmoid())
-        references = self.detections.references(anchors[anchor], geometry)
-        boxes = self.coder.decode(references, deltas[anchor])
-        return self.detections.clip(boxes, geometry), scores, labels
 
     def losses(self, outputs: AnchorOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Scalars `loss_cls` (of all anchors and classes) and `loss_bbox` (of the positives' boxes).
@@ -156,5 +172,10 @@ class RetinaHead(AnchorHead, DenseHead):
             targets: one an image.
             batch: cells beyond the padded sizes of its images are not trained on.
         """
-        classification, regression = self.level_losses(outputs, targets, batch.geometries)
+        count = len(targets) if self.loss_over == "batch" else 1
+        shares = [
+            self.level_losses(outputs.images(i, i + count), targets[i : i + count], batch.geometries[i : i + count])
+            for i in range(0, len(targets), count)
+        ]
+        classification, regression = (torch.stack(share).mean(dim=0) for share in zip(*shares, strict=True))
         return {"loss_cls": classification.sum(), "loss_bbox": regression.sum()}

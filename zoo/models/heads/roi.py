@@ -139,9 +139,8 @@ class RoiHead(nn.Module):
         """
         scores = logits.float().softmax(dim=-1).mean(dim=0)[:, :-1]  # (P, K)
         boxes = self.last_stage.decode(self.detections.references(regions, geometry), deltas)  # (P, B, 4)
-        boxes = self.detections.clip(boxes[:, : self.num_classes], geometry).expand(
-            -1, self.num_classes, -1
-        )  # (P, K, 4)
+        boxes = self.detections.clip(boxes[:, : self.num_classes], geometry)
+        boxes = boxes.expand(-1, self.num_classes, -1)  # (P, K, 4)
         region, label, scores = self.detections.candidates(scores)
         return self.detections.select(boxes[region, label], scores, label, geometry)
 
@@ -170,7 +169,7 @@ class RoiHead(nn.Module):
         targets: Sequence[Target],
         geometries: Sequence[ImageGeometry],
     ) -> dict[str, Tensor]:
-        """Scalars `loss_cls` and `loss_bbox`, and with a mask head `loss_mask`, the mean over the positives' pixels, with
+        """Scalars `loss_cls` and `loss_bbox`, with a mask head `loss_mask`, the mean over the positives' pixels, and with
         a keypoint head `loss_keypoint`, the mean over their keypoints.
 
         In a cascade the first two are `loss_cls_1`, `loss_bbox_1` and so on, of each stage. A stage is trained on what

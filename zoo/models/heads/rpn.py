@@ -48,6 +48,9 @@ class RpnHead(AnchorHead):
         box_divisor: what the box loss is divided by, where that is another.
     """
 
+    coder: DeltaCoder
+    assigner: MaxIoUAssigner
+
     def __init__(
         self,
         in_specs: Sequence[FeatureSpec],

@@ -86,7 +86,6 @@ def fix_affine(module: nn.Module, affine: NormAffine) -> None:
                 value = getattr(norm, name).detach()
                 delattr(norm, name)
                 norm.register_buffer(name, value)
-            norm.num_batches_tracked = None  # counts what changes the statistics; nothing does
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

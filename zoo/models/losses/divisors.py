@@ -12,7 +12,7 @@ from torch import Tensor
 EPSILON = torch.finfo(torch.float32).eps
 """Added to every divisor by mmdetection."""
 
-DivisorName = Literal["sampled", "sampled_per_image", "sampled_in_last", "positives"]
+DivisorName = Literal["sampled", "sampled_per_image", "sampled_in_last", "positives", "positives_of_batch"]
 """A divisor, as a head's configuration names it."""
 
 
@@ -36,6 +36,11 @@ def positives(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - 
     return int(positives.clamp(min=1).sum()) + EPSILON
 
 
+def positives_of_batch(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others divide by these too
+    """The positives of the whole batch, at least 1: of FCOS and SSD."""
+    return max(int(positives.sum()), 1)
+
+
 def _fixed(count: int, positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others look at them
     return count * len(positives)
 
@@ -48,6 +53,7 @@ DIVISORS: dict[DivisorName, Divisor] = {
     "sampled_per_image": sampled_per_image,
     "sampled_in_last": sampled_in_last,
     "positives": positives,
+    "positives_of_batch": positives_of_batch,
 }
 """The divisors that exist, by name."""
 

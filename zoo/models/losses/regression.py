@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from zoo.models.boxes import EXCLUSIVE
-from zoo.models.coders import DeltaCoder
+from zoo.models.coders import BoxCoder, DeltaCoder
 
 FLOOR = 1e-6
 """Smallest union, enclosing area and IoU: where mmdetection keeps divisions and logarithms finite."""
@@ -51,7 +51,7 @@ class BoxLoss(nn.Module):
         """
         return self.weight * self.unreduced(prediction.float(), target.detach().float()).sum()
 
-    def loss_from_deltas(self, coder: DeltaCoder, references: Tensor, deltas: Tensor, boxes: Tensor) -> Tensor:
+    def loss_from_deltas(self, coder: BoxCoder, references: Tensor, deltas: Tensor, boxes: Tensor) -> Tensor:
         """The loss of deltas that are to turn references into boxes, compared as `target_space` says.
 
         Args:
@@ -195,8 +195,10 @@ class BoundedIoULoss(BoxLoss):
         return F.smooth_l1_loss(losses, torch.zeros_like(losses), reduction="none", beta=self.beta)
 
 
-def _on_unit_box(coder: DeltaCoder, deltas: Tensor) -> Tensor:
+def _on_unit_box(coder: BoxCoder, deltas: Tensor) -> Tensor:
     """Boxes (N, 4) that deltas (N, 4) of a coder make of `UNIT_BOX`; sizes are limited above only."""
+    if not isinstance(coder, DeltaCoder):
+        raise TypeError(f"unit boxes are made of deltas, and not by a {type(coder).__name__}")
     about = DeltaCoder(coder.stds, min_growth=None)
     return about.decode(deltas.new_tensor(UNIT_BOX).expand_as(deltas), deltas)
 
