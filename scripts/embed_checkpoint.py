@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.fetch_checkpoint import EMBEDDED
 from zoo.checkpoints.readers import read
+from zoo.coco_tasks import TASKS
 from zoo.results.record import Record
 
 LARGEST = 4_000_000
@@ -41,7 +42,7 @@ def main() -> None:
         target.unlink()
         raise SystemExit(f"{len(content)} bytes are more than {LARGEST}")
     print(f"{target}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
-    print({key: record.number(key) for key in ("box_AP", "box_AP50", "box_AP75", "mask_AP", "mask_AP50", "mask_AP75")})
+    print({key: record.number(key) for task in TASKS.values() for key in task.printed})
 
 
 if __name__ == "__main__":

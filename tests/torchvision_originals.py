@@ -63,6 +63,14 @@ def original(entry: str, *, training: bool = False) -> nn.Module:
     return model.train(training)
 
 
+def without_storage(entry: str) -> nn.Module:
+    """The installed model of an entry on the meta device: names and shapes, and what is trained."""
+    nothing = mock.patch.object(nn.Module, "load_state_dict", return_value=None)
+    with mock.patch.object(WeightsEnum, "get_state_dict", return_value={}), nothing, torch.device("meta"), SkipInit():
+        model: nn.Module = get_model(builder(entry), weights=published_weights(entry))
+    return model
+
+
 def ours(entry: str, overrides: Sequence[str] = (), *, like: nn.Module | None = None) -> Detector:
     """Our eval-mode model of an entry, with the weights of its original through the entry's key map.
 

@@ -113,9 +113,10 @@ def answer(record: Record, entry: Entry | None) -> tuple[str, str]:
 
 
 def _without_published_ap(record: Record) -> str:
-    box, fps = record.number("box_AP"), record.number("fps")
-    found = ([f"box AP {box:.2f}"] if box is not None else []) + ([f"{fps:.1f} images/s"] if fps is not None else [])
-    return ", ".join(found) or ", ".join(record.parts)
+    points = {task.prefix: record.number(task.ap) for task in TASKS.values()}
+    found = [f"{kind} AP {value:.2f}" for kind, value in points.items() if value is not None]
+    fps = record.number("fps")
+    return ", ".join([*found, *([f"{fps:.1f} images/s"] if fps is not None else [])]) or ", ".join(record.parts)
 
 
 def colour_of(word: str) -> str:

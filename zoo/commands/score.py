@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.measure.score.score import Rules, Score
     from zoo.results.record import Verdict
 
-_KNOWN_DATA = ("coco2017", "shapes")
+_KNOWN_DATA = ("coco2017", "coco2017_keypoints", "shapes")
 """Data sets that are fetched or drawn where they are not there."""
 
 
@@ -34,7 +34,7 @@ def _score(options: argparse.Namespace) -> int:
     entry = None if options.entry is None else read_entry(resolve(options.entry)[0])
     rules = None if entry is None else _rules(entry)
     score = score_file(options.predictions, _annotations(options.data), rules)
-    verdicts = {} if entry is None or rules is None else _verdicts(score, entry, rules)
+    verdicts = {} if entry is None or rules is None else _verdicts(score, entry, rules, options.data)
     if options.format == "json":
         print(json.dumps(_document(options.predictions, score, verdicts), indent=1, ensure_ascii=False))
     for finding in score.findings:
@@ -88,29 +88,38 @@ def _rules(entry: Entry) -> Rules:
     from zoo.measure.score.score import Rules
 
     config = compose(entry.name)
-    data, rounding = config["data"], config["protocol"].get("rounding")
+    known, rounding = config["data"], config["protocol"].get("rounding")
     return Rules(
-        classes=tuple(data["classes"]),
+        classes=tuple(known["classes"]),
         rounding=None if rounding is None else Rounding(**rounding),
-        annotations_sha256=(data.get("annotations_sha256") or {}).get(data["split"], ""),
+        annotations_sha256=(known.get("annotations_sha256") or {}).get(known["split"]),
+        data=known["name"],
     )
 
 
-def _verdicts(score: Score, entry: Entry, rules: Rules) -> dict[str, Verdict]:
-    """What is published of each number, and how the two compare."""
+def _verdicts(score: Score, entry: Entry, rules: Rules, data: str) -> dict[str, Verdict]:
+    """What is published of each number, and how the two compare.
+
+    Args:
+        data: as on the command line: the name of a data set means its own annotations.
+    """
     from zoo.results.ladder import NOT_COMPARED, printed, verdict
     from zoo.results.published import published_cells
     from zoo.results.record import Verdict
 
-    found = {}
+    found: dict[str, Verdict] = {}
+    unknown = rules.annotations_sha256 is None
+    own = data == rules.data if unknown else score.annotations_sha256 == rules.annotations_sha256
+    reason = "other annotations than the published number was measured on"
+    if unknown:
+        reason = f"maybe {reason}, whose hash is on no record: give --data {rules.data}"
     for metric, cells in published_cells(entry).items():
         measured = score.numbers.get(metric)
         if measured is None:
             continue
-        if score.annotations_sha256 == rules.annotations_sha256:
+        if own:
             found[metric] = verdict(measured, cells)
         else:
-            reason = "other annotations than the published number was measured on"
             found[metric] = Verdict(NOT_COMPARED, printed(cells), measured, None, reason)
     return found
 
@@ -152,7 +161,10 @@ def _document(predictions: Path, score: Score, verdicts: Mapping[str, Verdict]) 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json", help="detections, COCO's results format")
     parser.add_argument(
-        "--data", required=True, metavar="FILE|DIR|NAME", help="annotations, a folder that has them, coco2017 or shapes"
+        "--data",
+        required=True,
+        metavar="FILE|DIR|NAME",
+        help=f"annotations, a folder that has them, or {' or '.join(_KNOWN_DATA)}",
     )
     completed(parser.add_argument("--entry", metavar="ENTRY", help="judge by the rules of this entry"), entries)
     add_format(parser)

@@ -218,7 +218,8 @@ class Record:
         checkpoint: weights; None where a run did not get so far.
         data: images; None likewise.
         protocol: how the numbers were measured.
-        measured: every number: box_AP ... (AP points, 0 to 100), fps, latency_ms, memory, params and so on.
+        measured: every number: box_AP, mask_AP, keypoint_AP ... (AP points, 0 to 100), fps, latency_ms, memory, params
+            and so on.
         parts: measurement -> where its numbers come from.
         skipped: measurement that was asked for -> why it was not made.
         hardware: fingerprint of the machine; None where a run did not get so far.

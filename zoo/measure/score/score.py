@@ -22,12 +22,15 @@ class Rules:
     Attributes:
         classes: names of its categories, which are matched with the annotations' by name.
         rounding: decimals that its framework rounds to before it evaluates; None for every digit.
-        annotations_sha256: of the annotations that its published numbers were measured on; empty where unknown.
+        annotations_sha256: of the annotations that its published numbers were measured on; None where it is not on
+            record.
+        data: name of the data set that they were measured on; what is fetched by that name is what it should be.
     """
 
     classes: tuple[str, ...]
     rounding: Rounding | None = None
-    annotations_sha256: str = ""
+    annotations_sha256: str | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
