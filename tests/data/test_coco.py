@@ -212,6 +212,7 @@ FAULTY = {
     "nothing": ([[1, 2, 4, 2, 4, None]], "something that is no finite number"),
     "infinite": ([[1, 2, 4, 2, 4, 6], [1, 2, 4, 2, 4, float("inf")]], "something that is no finite number"),
     "numbers as texts": ([["1", "2", "4", "2", "4", "6"]], "something that is no finite number"),
+    "polygons in polygons": ([[[1, 2, 4, 2, 4, 6], [1, 2, 4, 6, 1, 6]]], "something that is no finite number"),
     "far": ([[1, 2, 4, 2, 1e8, 6]], "the coordinate 1e[+]08, far beyond its image of 40 x 20 pixels"),
     "no counts": ({"size": [20, 40]}, "an object without 'counts'"),
     "no size": ({"counts": [800]}, r"the size None; its image is \[20, 40\]"),
