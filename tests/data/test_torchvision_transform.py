@@ -52,7 +52,10 @@ def original(option: str) -> GeneralizedRCNNTransform:
 OPTIONS = ["torchvision", "torchvision_320", "torchvision_ssd300", "torchvision_ssdlite320"]
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_batch_is_the_installed_package_s(option: str, device: str) -> None:
     generator = np.random.default_rng(3)
@@ -60,7 +63,9 @@ def test_a_batch_is_the_installed_package_s(option: str, device: str) -> None:
     images = [F.convert_image_dtype(F.pil_to_tensor(Image.fromarray(x))).to(device) for x in arrays]
     expected, _ = original(option)(images)
     batch = prepared(option, arrays, torch.device(device))
-    assert torch.equal(batch.images, expected.tensors)
+    if device == "cpu":
+        assert torch.equal(batch.images, expected.tensors)
+    assert torch.allclose(batch.images, expected.tensors, rtol=1e-5, atol=1e-5)
     assert [geometry.size for geometry in batch.geometries] == expected.image_sizes
     assert [geometry.extent for geometry in batch.geometries] == expected.image_sizes
 
@@ -69,9 +74,9 @@ def test_the_size_is_rounded_down_as_torch_does_for_every_size() -> None:
     rule = KeepRatio(long=1333, short=800, rounding="down")
     generator = np.random.default_rng(0)
     lost = 0
-    for height, width in generator.integers(1, 1400, (400, 2)).tolist():
+    for height, width in generator.integers(1, 1400, (150, 2)).tolist():
         factor = min(800 / min(height, width), 1333 / max(height, width))
-        tensor = torch.empty(1, 1, height, width, device="meta")
+        tensor = torch.zeros(1, 1, 1, 1).expand(1, 1, height, width)
         out = torch.nn.functional.interpolate(
             tensor, scale_factor=factor, mode="bilinear", recompute_scale_factor=True, align_corners=False
         )
