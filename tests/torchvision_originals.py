@@ -199,7 +199,7 @@ def _calibrate(model: Any) -> None:
     model.transform.min_size, model.transform.max_size = (192,), 320
     if two_stages := hasattr(model, "roi_heads"):  # a few regions say enough of the second stage
         most = (model.rpn._post_nms_top_n, model.roi_heads.detections_per_img)
-        model.rpn._post_nms_top_n, model.roi_heads.detections_per_img = {"testing": 100}, 20
+        model.rpn._post_nms_top_n, model.roi_heads.detections_per_img = {"testing": 40}, 1
     pictures = [_picture(5, 0.6, 0.1), _picture(2, 1.0, 0.02), _picture(9, 0.9, 0.05), _picture(17, 0.3, 0.01)]
     has_statistics = any(isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d) for module in model.modules())
     model(pictures if has_statistics else pictures[:1])

@@ -30,12 +30,13 @@ LOSSES = {
 NMS_IOU = 0.5
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", ENTRIES[:-1])  # the older keypoints are the newer with another epsilon
 def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> None:
-    pair = make_pair(entry, short=128, long=192)
-    take_few_regions(pair)
+    pair = make_pair(entry, short=96, long=160)
+    few = 3 if pair.own.has_keypoints else 10  # they are half of all the work
+    take_few_regions(pair, proposals=40, samples=16 if few == 10 else 8, detections=few)
     pictures = [picture(150, 201, 1), picture(190, 140, 2)]
-    assert_same_detections(pair, pictures, NMS_IOU, least=20)
+    assert_same_detections(pair, pictures, NMS_IOU, least=few)
     assert_same_losses(pair, pictures, [objects(x.shape, 5, i) for i, x in enumerate(pictures)], LOSSES)
 
 
