@@ -23,6 +23,9 @@ CROWDS_PER_ANNOTATION = 452 / 36_781
 SMALL_MEDIUM_LARGE = (0.41, 0.34, 0.25)
 CORNERS = 20
 """Corners of the polygon drawn into each box, an ellipse."""
+KEYPOINTS = 17
+PERSONS_WITH_KEYPOINTS = 6_352 / 11_004
+"""Of the persons of val2017; on the others no keypoint is labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +90,52 @@ def make_detections(
     }
 
 
-def write_set(folder: Path, *, images: int, detections: int, masks: bool, seed: int = 0) -> None:
-    """Write annotations.json (COCO's layout), detections.npz and, with masks, masks.json."""
+def write_set(folder: Path, *, images: int, detections: int, iou_type: str = "bbox", seed: int = 0) -> None:
+    """Write annotations.json (COCO's layout), detections.npz and masks.json where masks are compared.
+
+    Where keypoints are compared the objects are persons alone, three in ten of all.
+    """
     rng = np.random.default_rng(seed)
     objects = make_objects(rng, images)
-    columns = make_detections(rng, objects, images, detections)
-    (folder / "annotations.json").write_text(json.dumps(_as_json(objects, images)), encoding="utf-8")
-    np.savez(
-        folder / "detections.npz",
-        image_id=columns["image"] + 1,
-        category_id=CATEGORY_IDS[columns["category"]],
-        bbox=columns["bbox"],
-        score=columns["score"],
-    )
-    if masks:
-        (folder / "masks.json").write_text(json.dumps([_rle(box) for box in columns["bbox"]]), encoding="utf-8")
+    if iou_type == "keypoints":
+        persons = objects.category == 0
+        columns = (objects.image, objects.category, objects.boxes, objects.is_crowd)
+        objects = Objects(*(column[persons] for column in columns))
+    found = make_detections(rng, objects, images, detections)
+    document = _as_json(objects, images)
+    arrays = {
+        "image_id": found["image"] + 1,
+        "category_id": CATEGORY_IDS[found["category"]],
+        "bbox": found["bbox"],
+        "score": found["score"],
+    }
+    if iou_type == "keypoints":
+        pose = rng.uniform(0.1, 0.9, (KEYPOINTS, 2))
+        _label_keypoints(rng, document["annotations"], objects, pose)
+        arrays["keypoints"] = _posed(rng, found["bbox"], pose)
+    (folder / "annotations.json").write_text(json.dumps(document), encoding="utf-8")
+    np.savez(folder / "detections.npz", **arrays)
+    if iou_type == "segm":
+        (folder / "masks.json").write_text(json.dumps([_rle(box) for box in found["bbox"]]), encoding="utf-8")
+
+
+def _posed(rng: np.random.Generator, boxes: Floats, pose: Floats) -> Floats:
+    """Keypoints in boxes (N, KEYPOINTS, 3): a pose, each a few hundredths of the box away; visibility, or score, 2."""
+    shares = pose + rng.normal(0, 0.02, (len(boxes), *pose.shape))
+    points = (boxes[:, None, :2] + shares * boxes[:, None, 2:]).astype(np.float32).astype(np.float64)
+    return np.concatenate([points, np.full((len(boxes), KEYPOINTS, 1), 2.0)], axis=2)
+
+
+def _label_keypoints(
+    rng: np.random.Generator, annotations: list[dict[str, Any]], objects: Objects, pose: Floats
+) -> None:
+    """Give annotations keypoints, whole pixels as COCO's are: most persons some, others and crowds none."""
+    keypoints = _posed(rng, objects.boxes, pose).round()
+    labelled = rng.random((len(annotations), KEYPOINTS)) < rng.uniform(0.3, 1, (len(annotations), 1))
+    labelled[objects.is_crowd | (rng.random(len(annotations)) >= PERSONS_WITH_KEYPOINTS)] = False
+    keypoints[~labelled] = 0
+    for row, points, count in zip(annotations, keypoints, labelled.sum(axis=1).tolist(), strict=True):
+        row |= {"keypoints": points.ravel().astype(int).tolist(), "num_keypoints": count}
 
 
 def _shaken(rng: np.random.Generator, boxes: Floats, amount: Floats) -> Floats:

@@ -1,9 +1,9 @@
 """COCO evaluation: zoo's columns against pycocotools and its fast successors, on a made-up val2017.
 
-    python benchmarks/coco_eval.py [--images 5000 --detections 500000] [--segm] [--rounds 3]
+    python benchmarks/coco_eval.py [--images 5000 --detections 500000] [--iou-type bbox|segm|keypoints] [--rounds 3]
 
 The ground truth is loaded and the detections are in memory, in the form that suits each evaluator best, before the
-clock starts; it stops when the 12 numbers are there. Every run is a fresh single-threaded process, the evaluators in
+clock starts; it stops when the numbers are there. Every run is a fresh single-threaded process, the evaluators in
 turn, so that its peak memory is its own. The time is CPU seconds, the median over the rounds. Results are compared
 before anything else is said: without agreement there is no ratio.
 
@@ -33,13 +33,15 @@ from _synthetic_coco import write_set
 from _timing import cpu_seconds, peak_rss_mb
 from tabulate import tabulate
 
+from zoo.coco_tasks import TASKS, IouType
+
 ARRAYS = ("precision", "recall", "scores", "stats")
 Result = dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """A peer: the modules of its COCO and COCOeval, and the form in which it takes boxes (masks: list of dicts)."""
+    """A peer: the modules of its COCO and COCOeval, and the form in which it takes boxes (others: list of dicts)."""
 
     package: str
     coco: str
@@ -60,12 +62,14 @@ LARGEST_DIFFERENCE = 1e-12
 """Up to here two evaluators agree: faster-coco-eval leaves the last bit of some quotients to chance."""
 
 
-def goals(images: int, detections: int, *, masks: bool) -> tuple[float, float | None]:
+def goals(images: int, detections: int, iou_type: str) -> tuple[float, float | None]:
     """How many times as fast as pycocotools zoo has to be, and the share of its memory it may take at most.
 
     The ratio grows with the size of the set, so each scale has its own; memory counts at the full scale.
     """
-    if masks:
+    if iou_type == "keypoints":
+        return (50.0, 0.35) if images >= 5000 and detections >= 100_000 else (30.0, None)
+    if iou_type == "segm":
         return (7.0, None) if images >= 5000 and detections >= 100_000 else (4.0, None)
     if images >= 5000 and detections >= 500_000:
         return 50.0, 0.25
@@ -76,20 +80,19 @@ def main() -> int:
     """Run the benchmark, or (with --evaluator, as its own child) one evaluator."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--detections", type=int, help="100 per image where not given, with --segm 20")
-    parser.add_argument("--segm", action="store_true", help="compare masks instead of boxes")
+    parser.add_argument("--detections", type=int, help="per image 100 boxes where not given, or 20 others")
+    parser.add_argument("--iou-type", choices=("bbox", "segm", "keypoints"), default="bbox", help="what is compared")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--evaluator", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    iou_type = "segm" if args.segm else "bbox"
     if args.evaluator:
-        return run_one(args.evaluator, args.folder, iou_type)
-    detections = args.detections or args.images * (20 if args.segm else 100)
+        return run_one(args.evaluator, args.folder, args.iou_type)
+    detections = args.detections or args.images * (100 if args.iou_type == "bbox" else 20)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_set(folder, images=args.images, detections=detections, masks=args.segm)
-        return compare(folder, iou_type, args.rounds, goals(args.images, detections, masks=args.segm))
+        write_set(folder, images=args.images, detections=detections, iou_type=args.iou_type)
+        return compare(folder, args.iou_type, args.rounds, goals(args.images, detections, args.iou_type))
 
 
 def compare(folder: Path, iou_type: str, rounds: int, goal: tuple[float, float | None]) -> int:
@@ -113,6 +116,7 @@ def compare(folder: Path, iou_type: str, rounds: int, goal: tuple[float, float |
         agrees = differences[name] <= LARGEST_DIFFERENCE
         ratio = f"{cpu[REFERENCE] / cpu[name]:.1f}" if agrees else "refused"
         agreement = "bit-equal" if differences[name] == 0 else f"max difference {differences[name]:.1e}"
+        agreement = "other shapes" if differences[name] == float("inf") else agreement
         rows.append([name, takes[name], f"{cpu[name]:.3f}", ratio, f"{rss[name]:.0f}", agreement])
     rows += [[name, takes[name], "missing", "", "", ""] for name in missing]
     headers = ["evaluator", "detections as", "CPU s", f"x {REFERENCE}", "peak RSS MB", f"arrays vs {REFERENCE}"]
@@ -138,10 +142,10 @@ def verdict(difference: float, ratio: float, memory: float, goal: tuple[float, f
 
 def in_fresh_process(name: str, folder: Path, iou_type: str) -> dict[str, float]:
     """Run one evaluator: its CPU seconds and peak resident set. Its result goes to the folder."""
-    command = [sys.executable, __file__, "--evaluator", name, "--folder", str(folder)]
+    command = [sys.executable, __file__, "--evaluator", name, "--folder", str(folder), "--iou-type", iou_type]
     one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "RAYON")}
     done = subprocess.run(
-        [*command, "--segm"] if iou_type == "segm" else command,
+        command,
         env={**os.environ, **one_thread},
         stdout=subprocess.PIPE,
         check=True,
@@ -150,7 +154,7 @@ def in_fresh_process(name: str, folder: Path, iou_type: str) -> dict[str, float]
     return figures
 
 
-def run_one(name: str, folder: Path, iou_type: str) -> int:
+def run_one(name: str, folder: Path, iou_type: IouType) -> int:
     """The child's side: prepare, time, and leave the arrays in the folder."""
     kept: list[Result] = []
     with contextlib.redirect_stdout(io.StringIO()):
@@ -162,7 +166,7 @@ def run_one(name: str, folder: Path, iou_type: str) -> int:
     return 0
 
 
-def zoo_evaluation(folder: Path, iou_type: str) -> Callable[[], Result]:
+def zoo_evaluation(folder: Path, iou_type: IouType) -> Callable[[], Result]:
     """zoo's evaluation, ready to run."""
     from zoo.data.coco import CocoGroundTruth
     from zoo.measure.coco_eval.columns import DetectionColumns
@@ -172,13 +176,13 @@ def zoo_evaluation(folder: Path, iou_type: str) -> Callable[[], Result]:
     detections = DetectionColumns(**load_detections(folder), segmentation=load_masks(folder, iou_type))
 
     def run() -> Result:
-        result = evaluate(ground_truth, detections, iou_type="segm" if iou_type == "segm" else "bbox")
+        result = evaluate(ground_truth, detections, iou_type=iou_type)
         return {name: getattr(result, name) for name in ARRAYS}
 
     return run
 
 
-def peer_evaluation(name: str, folder: Path, iou_type: str) -> Callable[[], Result]:
+def peer_evaluation(name: str, folder: Path, iou_type: IouType) -> Callable[[], Result]:
     """Another evaluator's, by the interface that pycocotools set and all of them keep."""
     peer = PEERS[name]
     coco = importlib.import_module(peer.coco).COCO
@@ -188,14 +192,19 @@ def peer_evaluation(name: str, folder: Path, iou_type: str) -> Callable[[], Resu
     columns = load_detections(folder)
     masks = load_masks(folder, iou_type)
     results: Any
-    if peer.takes == "array" and masks is None:
+    if peer.takes == "array" and iou_type == "bbox":
         order = ("image_id", "bbox", "score", "category_id")
         parts = [columns[key].reshape(len(columns[key]), -1) for key in order]
         results = np.concatenate(parts, axis=1).astype(np.float64)  # (D, 7)
     else:
-        # Where there are masks the boxes stay away: COCO takes a detection's size from its box if it has one.
+        # Masks and keypoints come without boxes: COCO takes a detection's size from its box if it has one.
         fields: dict[str, list[Any]] = {key: columns[key].tolist() for key in ("image_id", "category_id", "score")}
-        fields |= {"bbox": columns["bbox"].tolist()} if masks is None else {"segmentation": masks}
+        if masks is not None:
+            fields["segmentation"] = masks
+        elif iou_type == "keypoints":
+            fields["keypoints"] = columns["keypoints"].reshape(len(columns["score"]), -1).tolist()
+        else:
+            fields["bbox"] = columns["bbox"].tolist()
         results = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
 
     def run() -> Result:
@@ -204,19 +213,19 @@ def peer_evaluation(name: str, folder: Path, iou_type: str) -> Callable[[], Resu
         evaluation.accumulate()
         evaluation.summarize()
         arrays = {key: np.asarray(evaluation.eval[key]) for key in ARRAYS[:3]}
-        return {**arrays, "stats": np.asarray(evaluation.stats)[:12]}
+        return {**arrays, "stats": np.asarray(evaluation.stats)[: len(TASKS[iou_type].stats)]}
 
     return run
 
 
 def load_detections(folder: Path) -> dict[str, npt.NDArray[Any]]:
-    """Columns image_id, category_id, score (D,) and bbox (D, 4)."""
+    """Columns image_id, category_id, score (D,), bbox (D, 4), and where there are any keypoints (D, 17, 3)."""
     with np.load(folder / "detections.npz") as columns:
         return dict(columns)
 
 
 def load_masks(folder: Path, iou_type: str) -> list[Any] | None:
-    """D run-length encodings, or None for boxes."""
+    """D run-length encodings, or None for what is no mask."""
     return json.loads((folder / "masks.json").read_text(encoding="utf-8")) if iou_type == "segm" else None
 
 

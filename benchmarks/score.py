@@ -51,7 +51,7 @@ def main() -> int:
         return run_one(args.program, args.folder)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_set(folder, images=args.images, detections=args.detections or 100 * args.images, masks=False)
+        write_set(folder, images=args.images, detections=args.detections or 100 * args.images)
         write_results(folder)
         return compare(folder, args.rounds)
 

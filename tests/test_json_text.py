@@ -13,6 +13,7 @@ from zoo.schema import parse_json
         ("{", "Expecting property name"),
         ('{"a": NaN}', "NaN is no JSON number"),
         ("[-Infinity]", "-Infinity is no JSON number"),
+        ("[-1e999]", "a number beyond the range of a float64"),
         ("[" * 65 + "]" * 65, "nested deeper than 64 levels"),
         ("[" * 100_000 + "]" * 100_000, "nested deeper than 64 levels"),
         ('{"a": "\\ud800"}', r"a text that is no Unicode: '\\ud800'"),

@@ -212,6 +212,7 @@ FAULTY = {
     "nothing": ([[1, 2, 4, 2, 4, None]], "something that is no finite number"),
     "infinite": ([[1, 2, 4, 2, 4, 6], [1, 2, 4, 2, 4, float("inf")]], "something that is no finite number"),
     "numbers as texts": ([["1", "2", "4", "2", "4", "6"]], "something that is no finite number"),
+    "polygons in polygons": ([[[1, 2, 4, 2, 4, 6], [1, 2, 4, 6, 1, 6]]], "something that is no finite number"),
     "far": ([[1, 2, 4, 2, 1e8, 6]], "the coordinate 1e[+]08, far beyond its image of 40 x 20 pixels"),
     "no counts": ({"size": [20, 40]}, "an object without 'counts'"),
     "no size": ({"counts": [800]}, r"the size None; its image is \[20, 40\]"),
@@ -266,8 +267,9 @@ def test_images_in_folders(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no annotation file") as raised:
-        CocoGroundTruth.load(tmp_path / "instances_val2017.json")
-    assert "data.root" in raised.value.next_step
+        CocoGroundTruth.load(tmp_path / "annotations" / "person_keypoints_val2017.json")
+    assert raised.value.next_step.startswith("point data.root at")
+    assert "annotations/person_keypoints_val2017.json" in raised.value.next_step
     with pytest.raises(DataError, match="cannot read"):
         CocoGroundTruth.load(tmp_path)
 

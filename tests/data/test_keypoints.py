@@ -12,7 +12,7 @@ import pytest
 
 from zoo.config.build import open_data
 from zoo.config.compose import compose
-from zoo.config.settings import RunSettings
+from zoo.config.run_settings import RunSettings
 from zoo.data import dataset
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.keypoints import FLIP_PAIRS, KEYPOINT_NAMES, SKELETON, flipped_order
@@ -125,5 +125,12 @@ def test_cocos_persons_of_another_folder_are_not_taken_for_them(
 ) -> None:
     split = opened(persons, [f"data.root={persons}"])
     assert not split.known
-    assert "may be another file than that of coco2017_keypoints val2017" in str(split.difference)
+    assert "may be another file than that of coco2017_keypoints val2017: its hash is on no record" in str(
+        split.difference
+    )
     assert "may be another file" in caplog.text
+
+
+def test_lists_of_points_are_no_list_of_numbers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="annotation 1 whose 'keypoints' has something that is no number"):
+        load(tmp_path, {"keypoints": [[1, 2, 2], [3, 4, 2], [5, 6, 2]]})

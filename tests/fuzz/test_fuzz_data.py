@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fuzzing import fuzz
 
@@ -15,6 +17,8 @@ from zoo.data.augment import mmdet, ultralytics
 from zoo.data.augment.source import LabeledImages
 from zoo.data.coco import CocoGroundTruth
 from zoo.errors import DataError
+from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.evaluate import evaluate
 from zoo.results.diff import diff_rows, entries_of, render_diff
 from zoo.results.ledger import Ledger
 from zoo.results.record import Record
@@ -36,9 +40,16 @@ ANNOTATIONS: dict[str, Any] = {
         {"id": 9, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 5], "area": 10, "iscrowd": 1}
         | {"segmentation": {"size": [10, 10], "counts": [0, 5, 5, 5, 85]}},
         {"id": 2, "image_id": 3, "category_id": 1, "bbox": [0.5, 0, 9, 9], "area": 81, "iscrowd": 0}
+        | {"keypoints": [3, 4, 2] * 17, "num_keypoints": 17}
         | {"segmentation": {"size": [20, 40], "counts": "d09;0000000000000\\c0"}, "ignore": 1},
     ],
 }
+
+
+NOBODY = DetectionColumns(
+    image_id=np.empty(0, np.int64), category_id=np.empty(0, np.int64), bbox=np.empty((0, 4)), score=np.empty(0)
+)
+"""No detections, which every annotation is evaluated with."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +71,10 @@ def test_annotations(tmp_path: Path) -> None:
         for rules in (mmdet.LABELS, ultralytics.LABELS):
             with suppress(DataError):  # an intact file, too, may show nothing to train on
                 LabeledImages(truth, files[: len(truth)], rules)
-        truth.with_categories(truth.category_names)
+        known = truth.with_categories(truth.category_names)
+        if known.has_person_keypoints:
+            nothing = np.empty((0, 17, 3))
+            evaluate(known, replace(NOBODY, keypoints=nothing), iou_type="keypoints")
 
     fuzz("annotations", read, [ANNOTATIONS])
 

@@ -21,6 +21,7 @@ from zoo.measure.coco_eval.area_iou_bits import AREA_RANGES
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.errors import find_errors
 from zoo.measure.coco_eval.evaluate import CocoResult, evaluate, match_detections
+from zoo.measure.coco_eval.oks import Poses, may_be_similar, similarities
 from zoo.measure.coco_eval.paired import compare_paired
 from zoo.measure.coco_eval.reference import as_dataset, as_results, evaluate_by_pycocotools
 from zoo.measure.coco_eval.summary import coco_numbers
@@ -108,6 +109,19 @@ def test_similarity_worked_by_hand() -> None:
         assert sum(oks >= threshold for threshold in np.linspace(0.5, 0.95, 10)) == thresholds
         result = both(ground_truth, found([BOX], [0.9], keypoints=[moved(person(), distance)]))
         assert result.stats[0] == pytest.approx(thresholds / 10)
+
+
+@pytest.mark.parametrize("least", [0.1, 0.5])
+def test_no_pair_is_left_out_that_is_similar(least: float) -> None:
+    for seed in range(5):
+        ground_truth, detections = random_keypoint_set(200 + seed)
+        poses = Poses.of(ground_truth.require_keypoints(), ground_truth.boxes, ground_truth.areas)
+        points = detections.points()
+        detection, target = (side.ravel() for side in np.indices((len(points), len(poses.areas))))
+        similar = np.flatnonzero(similarities(points, poses, detection, target) >= least)
+        kept = may_be_similar(points, poses, detection, target, least)
+        assert set(similar.tolist()) <= set(kept.tolist())
+        assert len(kept) < len(target), "and it is of use"
 
 
 def test_ten_numbers_by_their_names() -> None:

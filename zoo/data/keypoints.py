@@ -87,7 +87,7 @@ def read_keypoints(annotations: Table) -> tuple[Floats, Ints] | tuple[None, None
         return None, None
     width = widths.pop()
     numbers = as_numbers([given[i] for i in present])
-    if numbers is None or np.abs(numbers).max() > LARGEST_IMAGE:
+    if numbers is None or numbers.ndim != 2 or np.abs(numbers).max() > LARGEST_IMAGE:
         i = next(i for i in present if not is_numbers(given[i], width) or max(map(abs, given[i])) > LARGEST_IMAGE)
         raise annotations.fault(rows[i], "whose 'keypoints' has something that is no number within an image's reach")
     keypoints = np.zeros((len(rows), width // 3, 3))

@@ -86,7 +86,7 @@ def _polygons(annotations: Table, batch: Sequence[tuple[int, Any]]) -> Iterator[
 def _check_numbers(annotations: Table, polygons: Sequence[tuple[int, Polygon]], sizes: npt.NDArray[np.int64]) -> None:
     """Whether all coordinates are numbers within reach of their images. Raises DataError."""
     numbers = as_numbers(list(chain.from_iterable(polygon for _, polygon in polygons)))
-    if numbers is None:
+    if numbers is None or numbers.ndim > 1:  # lists of equal length inside are a table to numpy
         i = next(i for i, polygon in polygons if not all(map(is_number, polygon)))
         raise annotations.fault(annotations.rows[i], "whose 'segmentation' has something that is no finite number")
     owners = np.repeat([i for i, _ in polygons], [len(polygon) for _, polygon in polygons]).astype(np.int64)

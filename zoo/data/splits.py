@@ -197,7 +197,8 @@ def _difference(
     if known is None and size is None:
         return f"{described} is data of one's own: nothing is known of {split}"
     if known is None:
-        return f"{described} may be another file than that of {split}, whose hash is on no record: use the cache's"
+        message = f"{described} may be another file than that of {split}: its hash is on no record"
+        return f"{message}, and known is what is downloaded"
     expected = f"sha256 {known[:8]}" if size is None else f"{_sized(size)}, sha256 {known[:8]}"
     return f"{described} is not the annotation file of {split} ({expected})"
 

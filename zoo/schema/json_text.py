@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import NoReturn
@@ -19,7 +20,8 @@ def parse_json(text: str) -> object:
 
     Raises:
         ValueError: it is no JSON (NaN and Infinity are none), is nested deeper than `DEEPEST`, or has what others read
-            in another way: a key twice, a text that is no Unicode, an integer beyond 64 bits; the message says which.
+            in another way: a key twice, a text that is no Unicode, an integer beyond 64 bits, a number beyond a
+            float64; the message says which.
     """
     try:
         value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
@@ -34,6 +36,8 @@ def parse_json(text: str) -> object:
             _check_text(node)
         elif isinstance(node, int) and abs(node) > LARGEST:
             raise ValueError("an integer beyond 64 bits")
+        elif isinstance(node, float) and math.isinf(node):  # as Python reads 1e999
+            raise ValueError("a number beyond the range of a float64")
         elif isinstance(node, Mapping):
             for key, item in node.items():
                 _check_text(key)

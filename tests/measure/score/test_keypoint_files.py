@@ -17,7 +17,9 @@ import scored_set
 from person_keypoints import pose
 from scored_set import Rows
 
+from zoo import cli
 from zoo.coco_tasks import TASKS
+from zoo.data import dataset
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.keypoints import flipped_order
 from zoo.errors import DataError
@@ -147,6 +149,28 @@ def test_keypoints_that_cannot_be_scored_are_a_warning(tmp_path: Path) -> None:
     found = score(tmp_path, rows)
     assert said(found) == [("no keypoints", False)]
     assert f"1 of {len(rows)} detections have none" in found.findings[0].message
+
+
+def test_a_row_is_judged_on_cocos_persons_as_they_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = persons()
+    document = {**document, "categories": [{"id": 1, "name": "person"}]}
+    document["annotations"] = [{**row, "category_id": 1} for row in document["annotations"]]
+    (tmp_path / "annotations").mkdir()
+    annotations_file = tmp_path / "annotations" / "person_keypoints_val2017.json"
+    annotations_file.write_text(json.dumps(document), encoding="utf-8")
+    rows = [{**row, "category_id": 1} for row in detections()]
+    (tmp_path / "predictions.json").write_text(json.dumps(rows), encoding="utf-8")
+    monkeypatch.setattr(dataset, "fetch_coco", lambda _: tmp_path)
+    asked = ["score", str(tmp_path / "predictions.json"), "--entry", "torchvision_keypointrcnn_resnet50_fpn"]
+    assert cli.main([*asked, "--data", "coco2017_keypoints", "--format", "json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)["verdicts"]["keypoint_AP"]
+    assert (outcome["published"], outcome["verdict"]) == ("65.0", "DRIFT")
+    assert cli.main([*asked, "--data", str(annotations_file), "--format", "json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)["verdicts"]["keypoint_AP"]
+    assert outcome["verdict"] == "NOT-COMPARED"
+    assert outcome["reason"].endswith("whose hash is on no record: give --data coco2017_keypoints")
 
 
 def test_at_most_20_count(tmp_path: Path) -> None:

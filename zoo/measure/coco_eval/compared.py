@@ -15,7 +15,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.rle import areas
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.columns import DetectionColumns
-from zoo.measure.coco_eval.oks import extents
+from zoo.measure.coco_eval.oks import Poses, extents
 from zoo.measure.coco_eval.overlap import Pairs, box_pairs, keypoint_pairs, mask_pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints
 
@@ -71,5 +71,6 @@ class Candidates:
             given = detections.masks()
             masks, targets = [given[i] for i in found.tolist()], [ground_truth.rle(i) for i in objects.tolist()]
             return mask_pairs(masks, targets, self.is_crowd, *groups)
-        points, known = detections.points()[found], ground_truth.require_keypoints()[objects]
-        return keypoint_pairs(points, known, ground_truth.boxes[objects], ground_truth.areas[objects], *groups)
+        known = ground_truth.require_keypoints()[objects]
+        poses = Poses.of(known, ground_truth.boxes[objects], ground_truth.areas[objects])
+        return keypoint_pairs(detections.points()[found], poses, *groups)

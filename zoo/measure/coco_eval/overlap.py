@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from zoo.data.rle import pairwise_iou
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
-from zoo.measure.coco_eval.oks import similarities
+from zoo.measure.coco_eval.oks import Poses, may_be_similar, similarities
 from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
 from zoo.types import Rle
 
@@ -135,21 +135,13 @@ def mask_pairs(
 
 
 def keypoint_pairs(
-    keypoints: Floats,
-    targets: Floats,
-    target_boxes: Floats,
-    target_areas: Floats,
-    first: Ints,
-    count: Ints,
-    min_iou: float = float(IOU_THRESHOLDS[0]),
+    keypoints: Floats, poses: Poses, first: Ints, count: Ints, min_iou: float = float(IOU_THRESHOLDS[0])
 ) -> Pairs:
     """Similarities of keypoints (OKS), in the arithmetic of pycocotools, so that equal bits come out.
 
     Args:
         keypoints: (E, K, 3), x, y and anything.
-        targets: (G, K, 3), x, y and visibility, objects of one group side by side.
-        target_boxes: (G, 4), x, y, width, height.
-        target_areas: (G,), square pixels.
+        poses: of G objects, those of one group side by side.
         first: (E,), the first object in the detection's group.
         count: (E,), how many objects that group has, at least 1.
         min_iou: similarity from which a pair is kept, above 0.
@@ -157,7 +149,9 @@ def keypoint_pairs(
     detection = np.repeat(np.arange(len(count)), count)
     nth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
     target = first[detection] + nth
-    oks = similarities(keypoints[detection, :, :2], targets[target], target_boxes[target], target_areas[target])
+    near = may_be_similar(keypoints, poses, detection, target, min_iou)
+    detection, target = detection[near], target[near]
+    oks = similarities(keypoints, poses, detection, target)
     enough = np.flatnonzero(oks >= min_iou)
     return Pairs(detection=detection[enough], target=target[enough], iou=oks[enough])
 

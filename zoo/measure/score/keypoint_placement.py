@@ -15,7 +15,7 @@ import numpy as np
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.keypoints import flipped_order
 from zoo.measure.coco_eval.columns import DetectionColumns
-from zoo.measure.coco_eval.oks import similarities
+from zoo.measure.coco_eval.oks import Poses, similarities
 from zoo.measure.score.placement import ResizeRule, resizes
 from zoo.measure.score.sample import Floats, Ints, clearly_better
 
@@ -57,9 +57,7 @@ class KeypointSample:
         sizes: float64 (S, 2), width and height of the image of each, in pixels.
         first: int64 (S,), where the pairs of each begin; there is at least one.
         owner: int64 (P,), the detection of each pair, ascending.
-        persons: float64 (P, K, 3), keypoints of the person of each pair.
-        person_boxes: float64 (P, 4).
-        areas: float64 (P,), in square pixels.
+        persons: P of them, the person of each pair.
     """
 
     keypoints: Floats
@@ -67,9 +65,7 @@ class KeypointSample:
     sizes: Floats
     first: Ints
     owner: Ints
-    persons: Floats
-    person_boxes: Floats
-    areas: Floats
+    persons: Poses
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -98,14 +94,12 @@ class KeypointSample:
             sizes=np.stack((truth.widths[image[rows]], truth.heights[image[rows]]), axis=1).astype(np.float64),
             first=first,
             owner=owner,
-            persons=truth.require_keypoints()[persons],
-            person_boxes=truth.boxes[persons],
-            areas=truth.areas[persons],
+            persons=Poses.of(truth.require_keypoints()[persons], truth.boxes[persons], truth.areas[persons]),
         )
 
     def best(self, points: Floats) -> Floats:
         """The highest OKS of each detection, (S,), with a person of its image, if its keypoints are at (S, K, 2)."""
-        oks = similarities(points[self.owner], self.persons, self.person_boxes, self.areas)
+        oks = similarities(points, self.persons, self.owner, np.arange(len(self.owner)))
         return np.maximum.reduceat(oks, self.first) if len(self) else np.empty(0)
 
 
