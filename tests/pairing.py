@@ -13,6 +13,10 @@ from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE
 
 MIN_IOU = 0.99
+
+THIN = 0.1
+"""Pixels of a side, of which what rounding moves is no small part."""
+
 TIE = 1e-4
 """Of an overlap and the threshold of suppression: so near, rounding decides whether the box is kept."""
 
@@ -24,7 +28,8 @@ def pair_detections(
 
     Boxes of one class may lie nearly on top of each other, so no detection is taken twice. A box whose overlap
     with a better one of its class is the threshold of suppression itself may be here and not there, or the other way
-    round, and where one more is here, the original's last falls out.
+    round, and where one more is here, the original's last falls out. Of what was cut to next to nothing at the border
+    the place alone counts.
 
     Args:
         answers: of the original, "boxes" (N, 4), "scores" (N,) and "labels" (N,): all, or the best, of one image.
@@ -44,7 +49,9 @@ def pair_detections(
     shifts = (given.boxes[:, None] - found.boxes).abs().amax(dim=2)  # (N, M)
     alike = (given.scores[:, None] - found.scores).abs() <= score
     same = given.labels[:, None] == found.labels
-    fits = same & alike & (shifts <= box) & (EXCLUSIVE.iou(given.boxes, found.boxes) >= MIN_IOU)
+    thin = EXCLUSIVE.size(given.boxes).amin(dim=1) <= THIN  # (N,)
+    overlap = (EXCLUSIVE.iou(given.boxes, found.boxes) >= MIN_IOU) | thin[:, None]
+    fits = same & alike & (shifts <= box) & overlap
     nearest = shifts.argsort(dim=1, stable=True)
     pairs = match_one_to_one([[int(j) for j in order if fits[i, j]] for i, order in enumerate(nearest)])
 

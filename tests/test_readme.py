@@ -147,6 +147,7 @@ def test_the_table_of_rows_says_what_hashes_there_are() -> None:
         "ultralytics": {"whole": 5, "none": 5},
         "paddle": {"none": 12},
         "jwyang": {"none": 4, "no file": 1},
+        "torchvision": {"prefix": 8, "whole": 5},
         "shapes": {"whole": 5},
     }
 

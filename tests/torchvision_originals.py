@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models._api import WeightsEnum
+from torchvision.models.detection import FCOS
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from zoo.catalog.entry import entry_names, read_entry
@@ -61,6 +62,14 @@ def original(entry: str, *, training: bool = False) -> nn.Module:
         model: nn.Module = get_model(builder(entry), weights=published_weights(entry))
     _calibrate(model.eval())
     return model.train(training)
+
+
+def without_storage(entry: str) -> nn.Module:
+    """The installed model of an entry on the meta device: names and shapes, and what is trained."""
+    nothing = mock.patch.object(nn.Module, "load_state_dict", return_value=None)
+    with mock.patch.object(WeightsEnum, "get_state_dict", return_value={}), nothing, torch.device("meta"), SkipInit():
+        model: nn.Module = get_model(builder(entry), weights=published_weights(entry))
+    return model
 
 
 def ours(entry: str, overrides: Sequence[str] = (), *, like: nn.Module | None = None) -> Detector:
@@ -108,7 +117,7 @@ TARGETS = {
     "cls_score": (0.0, 1.2),
     "bbox_pred": (0.0, 0.6),
     "cls_logits": (-4.0, 1.0),
-    "bbox_reg": (2.0, 1.0),
+    "bbox_reg": (0.0, 0.3),
     "bbox_ctrness": (0.0, 1.0),
     "classification_head.module_list": (0.0, 2.0),
     "mask_fcn_logits": (0.0, 2.0),
@@ -118,6 +127,9 @@ TARGETS = {
 
 So there are many detections, of many classes, with scores on both sides of every threshold.
 """
+
+DISTANCES = (2.0, 1.0)
+"""The same of the distances of FCOS, of which those below 0 are cut off."""
 
 OTHERS = (0.2, 1.0)
 """The same of every other layer with a bias."""
@@ -152,6 +164,7 @@ def _calibrate(model: Any) -> None:
     on the border.
     """
     seen: set[nn.Module] = set()
+    targets = {**TARGETS, "bbox_reg": DISTANCES} if isinstance(model, FCOS) else TARGETS
 
     def normalisation(module: Any, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)  # (C, N * H * W)
@@ -166,7 +179,7 @@ def _calibrate(model: Any) -> None:
         if module in seen or x.shape[1] < FEW:
             return output
         seen.add(module)
-        mean, std = next((target for part, target in TARGETS.items() if part in name), OTHERS)
+        mean, std = next((target for part, target in targets.items() if part in name), OTHERS)
         spread = x.std(dim=1)
         factor = std / spread.clamp(min=1e-3)
         shift: Tensor = mean - x.mean(dim=1) * factor + module.bias  # its own bias stays on top: means differ a little
@@ -184,7 +197,9 @@ def _calibrate(model: Any) -> None:
             hooks.append(module.register_forward_hook(lambda m, _, x, name=name: layer(name, m, x)))
     sizes = (model.transform.min_size, model.transform.max_size)
     model.transform.min_size, model.transform.max_size = (192,), 320
-    model([_picture(2, 1.0, 0.02), _picture(5, 0.6, 0.1), _picture(9, 0.9, 0.05), _picture(17, 0.3, 0.01)])
+    pictures = [_picture(5, 0.6, 0.1), _picture(2, 1.0, 0.02), _picture(9, 0.9, 0.05), _picture(17, 0.3, 0.01)]
+    has_statistics = any(isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d) for module in model.modules())
+    model(pictures if has_statistics else pictures[:1])
     model.transform.min_size, model.transform.max_size = sizes
     for hook in hooks:
         hook.remove()

@@ -23,6 +23,7 @@ ROWS = {
     ),
     "ultralytics": ("ultralytics_yolov8n_seg",),
     "jwyang": ("jwyang_faster_rcnn_r101_s800_6e",),
+    "torchvision": ("torchvision_fasterrcnn_resnet50_fpn", "torchvision_fcos_resnet50_fpn"),
     "shapes": ("shapes_mask_rcnn_r10_fpn", "shapes_yolov8_p"),
 }
 """Rows that together have whatever a list of their zoo may change."""

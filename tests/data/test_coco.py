@@ -267,8 +267,9 @@ def test_images_in_folders(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no annotation file") as raised:
-        CocoGroundTruth.load(tmp_path / "instances_val2017.json")
-    assert "data.root" in raised.value.next_step
+        CocoGroundTruth.load(tmp_path / "annotations" / "person_keypoints_val2017.json")
+    assert raised.value.next_step.startswith("point data.root at")
+    assert "annotations/person_keypoints_val2017.json" in raised.value.next_step
     with pytest.raises(DataError, match="cannot read"):
         CocoGroundTruth.load(tmp_path)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.models.assigners.fcos import FcosAssigner
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.boxes import BoxConvention
 
@@ -106,3 +107,53 @@ def test_single_pixels_match_nothing() -> None:
     assert assigner(candidates, boxes[:0]).gt_inds.tolist() == [IGNORED, NEGATIVE, NEGATIVE]
     assert matches.background.tolist() == [False] * 3
     assert assigner.skipped(boxes).tolist() == [True, False]
+
+
+def test_the_first_of_equals_may_be_the_only_low_quality_match() -> None:
+    candidates, boxes = strips(2, 2, 3), strips(8, 3)
+    assert MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.0)(candidates[:2], boxes[:1]).gt_inds.tolist() == [0, 0]
+    first = MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.0, ties="first")
+    assert first(candidates[:2], boxes[:1]).gt_inds.tolist() == [0, NEGATIVE]
+    assert first(candidates, boxes).gt_inds.tolist() == [IGNORED, IGNORED, 1]  # the last box takes it from the first
+    assert first(FAR, boxes).gt_inds.tolist() == [1], "even one that overlaps nothing"
+    with pytest.raises(ValueError, match="ties: 'last' is none of all, first"):
+        MaxIoUAssigner(0.7, 0.3, ties="last")  # type: ignore[arg-type] # on purpose
+
+
+def squares(*points: tuple[float, float, float]) -> Tensor:
+    """Squares of x, y and side, about their points."""
+    x, y, side = torch.tensor(points).unbind(dim=1)
+    return torch.stack((x - side / 2, y - side / 2, x + side / 2, y + side / 2), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("point", "half", "matched"),
+    [
+        ((50, 50, 8), 40, 0),  # the farthest side is 5 squares away
+        ((60, 50, 8), 40, 0),
+        ((62, 50, 8), 40, NEGATIVE),  # 12 pixels from the centre, a square and a half
+        ((50, 62, 8), 40, NEGATIVE),
+        ((50, 50, 8), 32, NEGATIVE),  # 4 squares are too near, 8 too far
+        ((50, 50, 8), 64, NEGATIVE),
+        ((50, 50, 4), 10, 0),  # the finest level is for all that is smaller, too, but not for what is larger
+        ((50, 50, 4), 32, NEGATIVE),
+        ((50, 50, 256), 3000, 0),  # and the coarsest for all that is larger
+        ((50, 50, 256), 1024, NEGATIVE),
+    ],
+)
+def test_points_near_the_centre_on_the_level_of_the_size(
+    point: tuple[float, float, float], half: float, matched: int
+) -> None:
+    others = squares((9000, 9000, 5), (9000, 9000, 256))  # of a finer level and a coarser
+    box = torch.tensor([[50 - half, 50 - half, 50 + half, 50 + half]])
+    found = FcosAssigner()(torch.cat((squares(point), others)), box)
+    assert found.gt_inds.tolist() == [matched, NEGATIVE, NEGATIVE]
+    assert found.background.tolist() == [matched == NEGATIVE, True, True]
+
+
+def test_a_point_goes_to_the_smallest_box_around_it() -> None:
+    boxes = torch.tensor([[10.0, 10, 90, 90], [30, 30, 70, 70], [30, 30, 70, 70], [48, 48, 50, 50]])
+    candidates = torch.cat((squares((50, 50, 8)), squares((500, 500, 16))))
+    assert FcosAssigner()(candidates, boxes).gt_inds.tolist() == [1, NEGATIVE]  # of the last it is on the corner
+    assert FcosAssigner()(candidates, boxes[:1]).gt_inds.tolist() == [0, NEGATIVE]
+    assert FcosAssigner()(candidates, NOTHING).gt_inds.tolist() == [NEGATIVE, NEGATIVE]

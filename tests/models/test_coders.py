@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.coders import LARGEST_GROWTH, DeltaCoder
+from zoo.models.coders import LARGEST_GROWTH, DeltaCoder, DistanceCoder
 
 INCLUSIVE = BoxConvention(inclusive=True)
 REFERENCE = torch.tensor([[0.0, 0, 10, 20]])
@@ -70,3 +70,10 @@ def test_a_box_may_be_put_around_its_centre_by_another_convention() -> None:
     assert DeltaCoder(convention=INCLUSIVE).decode(torch.tensor([[0.0, 0, 9, 19]]), torch.zeros(1, 4)).tolist() == [
         [0, 0, 9, 19]
     ]
+
+
+def test_distances_are_from_the_middle_of_the_reference_in_its_sides() -> None:
+    references, boxes = torch.tensor([[8.0, 16, 16, 24]]), torch.tensor([[4.0, 18, 44, 60]])
+    distances = DistanceCoder().encode(references, boxes)
+    assert distances.tolist() == [[1, 0.25, 4, 5]]  # (12, 20) lies 8, 2, 32 and 40 pixels from the sides
+    assert torch.equal(DistanceCoder().decode(references, distances), boxes)

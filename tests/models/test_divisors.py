@@ -35,3 +35,8 @@ def test_unknown_divisors_are_errors() -> None:
         ValueError, match="divisor: 'everything', known are sampled, sampled_per_image, sampled_in_last, positives"
     ):
         find_divisor("everything")  # type: ignore[arg-type] # on purpose
+
+
+def test_the_positives_of_a_batch_count_together() -> None:
+    divisor = find_divisor("positives_of_batch")
+    assert (divisor(POSITIVES, NEGATIVES), divisor(NONE, NONE)) == (3, 1)

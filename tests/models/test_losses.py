@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.models.coders import DeltaCoder
+from zoo.models.coders import DeltaCoder, DistanceCoder
 from zoo.models.losses.classification import sigmoid_cross_entropy, softmax_cross_entropy
+from zoo.models.losses.mining import hard_negatives
 from zoo.models.losses.regression import (
     BalancedL1Loss,
     BoundedIoULoss,
@@ -173,3 +174,15 @@ def test_what_each_loss_compares() -> None:
         "CompleteIoULoss": "unit_boxes",
         "BoundedIoULoss": "boxes",
     }
+
+
+def test_the_worst_negatives_of_each_image_are_mined() -> None:
+    losses = torch.tensor([[9.0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]])
+    positive = torch.tensor([[1, 0, 0, 0, 0, 0], [0] * 6, [0, 1, 0, 0, 0, 1]], dtype=torch.bool)
+    assert hard_negatives(losses, positive, 3).int().tolist() == [[0, 0, 0, 1, 1, 1], [0] * 6, [1] * 6]
+    assert hard_negatives(losses, positive, 1).int().tolist() == [[0, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 1, 1, 0]]
+
+
+def test_only_deltas_make_unit_boxes() -> None:
+    with pytest.raises(TypeError, match="DistanceCoder"):
+        CompleteIoULoss().loss_from_deltas(DistanceCoder(), torch.ones(1, 4), torch.ones(1, 4), torch.ones(1, 4))

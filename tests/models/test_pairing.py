@@ -118,3 +118,10 @@ def test_the_most_pairs_are_made() -> None:
     # Taken greedily, row 1 would leave nothing to row 2.
     assert match_one_to_one([[2, 3], [0, 1], [0], []]) == {0: 2, 1: 1, 2: 0}
     assert match_one_to_one([[0], [0]]) == {0: 0}
+
+
+def test_a_box_that_is_cut_to_next_to_nothing_is_known_by_its_place() -> None:
+    slivers: list[Row] = [(300, 50, 340, 50, 0.9, 3), (10, 20, 110, 20.005, 0.8, 3)]
+    assert pair(slivers, [slivers[0], (10, 20, 110, 20.015, 0.8, 3)]) == {0: 0, 1: 1}
+    with pytest.raises(AssertionError, match=r"found by the original only: \[1\]"):
+        pair(slivers, [slivers[0], (10, 20.03, 110, 20.03, 0.8, 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from zoo.models.layers.conv import ConvNorm, fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
 from zoo.models.layers.roi_pooler import RoiPooler
+from zoo.models.necks.extra_levels import ConvLevels, Source
 from zoo.models.necks.fpn import FPN
 from zoo.types import FeatureSpec, Sample
 
@@ -107,6 +109,25 @@ def test_basic_blocks_have_one_style() -> None:
 def test_resnet_names_unknown_depths() -> None:
     with pytest.raises(ValueError, match="depth: 51"):
         ResNet(51)
+
+
+@pytest.mark.parametrize(("source", "seen"), [("output", 2), ("input", 3)])
+def test_levels_beyond_the_pyramid_are_convolved(source: Source, seen: int) -> None:
+    neck = FPN([FeatureSpec(2, 4), FeatureSpec(3, 8)], channels=2, extra_levels=partial(ConvLevels, source=source))
+    assert [spec.stride for spec in neck.out_specs] == [4, 8, 16, 32]
+    features = (torch.rand(1, 2, 8, 8), torch.rand(1, 3, 4, 4))
+    maps = neck(features)
+    assert [tuple(x.shape) for x in maps] == [(1, 2, side, side) for side in (8, 4, 2, 1)]
+    p6, p7 = neck.extra_levels.p6, neck.extra_levels.p7
+    assert isinstance(p6, nn.Conv2d)
+    assert p6.in_channels == seen
+    assert torch.equal(maps[2], p6(features[1] if source == "input" else maps[1]))
+    assert torch.equal(maps[3], p7(maps[2].relu()))  # type: ignore[operator] # a convolution
+
+
+def test_levels_beyond_are_of_one_map_or_another() -> None:
+    with pytest.raises(ValueError, match="source: 'both' is none of output, input"):
+        ConvLevels(1, 1, source="both")  # type: ignore[arg-type] # on purpose
 
 
 def test_fpn_adds_up_and_halves() -> None:

@@ -19,6 +19,7 @@ from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.group_norm_tower import GroupNormTower
 from zoo.models.heads.retina import HeadTower, RetinaHead
 from zoo.models.losses.classification import FocalLoss, sigmoid_focal_loss
 from zoo.models.losses.regression import L1Loss
@@ -234,3 +235,32 @@ def test_losses_by_name(loss: str) -> None:
 def test_a_loss_that_no_head_takes_is_an_error() -> None:
     with pytest.raises(UsageError, match="class_loss is taken by none of rpn_head, roi_head"):
         build_model(compose("shapes_faster_rcnn_r10_fpn", ["loss=focal"]), class_names(6))
+
+
+def test_losses_of_each_image_may_be_divided_by_its_own_positives() -> None:
+    torch.manual_seed(0)
+    outputs = AnchorOutputs([torch.randn(2, 2, 2, 2)], [torch.randn(2, 4, 2, 2)])
+    targets = [Target(torch.tensor([[-4.0, -4, 4, 4], [4, 4, 12, 12]]), torch.tensor([0, 1])), NO_OBJECTS]
+    batch = batch_of(geometry((16, 16)), geometry((16, 16)))
+    head = tiny_head()
+    together, weights = head.losses(outputs, targets, batch), (2, 1)
+    alone = [head.losses(outputs.images(i, i + 1), [targets[i]], batch_of(geometry((16, 16)))) for i in (0, 1)]
+    head.loss_over = "image"
+    apart = head.losses(outputs, targets, batch)
+    for name in together:
+        sums = [float(losses[name]) * weight for losses, weight in zip(alone, weights, strict=True)]
+        assert float(together[name]) == pytest.approx(sum(sums) / 3)
+        assert float(apart[name]) == pytest.approx((sums[0] / 2 + sums[1]) / 2)
+
+
+def test_towers_of_another_kind() -> None:
+    tower = GroupNormTower(in_channels=3, channels=4, depth=2, groups=2)
+    assert {name for name, _ in tower.named_parameters()} == {
+        *(f"convs.{i}.weight" for i in (0, 1)),
+        *(f"norms.{i}.{value}" for i in (0, 1) for value in ("weight", "bias")),
+    }
+    first, second = tower([torch.rand(1, 3, 4, 4), torch.rand(1, 3, 2, 2)])
+    assert (first.shape, second.shape) == ((1, 4, 4, 4), (1, 4, 2, 2))
+    assert bool((first >= 0).all())
+    with pytest.raises(UsageError, match="a tower of another kind brings its own normalisation"):
+        build_model(compose("torchvision_retinanet_resnet50_fpn_v2", ["head.dense_head.norm=true"]), class_names(3))

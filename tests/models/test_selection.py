@@ -223,3 +223,24 @@ def test_boxes_and_keypoints_come_to_the_original_by_the_ratio_of_the_sizes_as_t
     assert torch.allclose(divided, ours.boxes, rtol=1e-6, atol=0)
     with pytest.raises(ValueError, match="rescale: 'ratio' is none of by_scale, by_ratio"):
         DetectionSelector(**values, rescale="ratio")  # type: ignore[arg-type] # on purpose
+
+
+def test_each_class_may_keep_its_best_alone() -> None:
+    selector = DetectionSelector(0.1, 0.5, 100, class_top_n=2)
+    scores = torch.tensor([[0.2, 0.1], [0.9, 0.3], [0.5, 0.05]])
+    rows, labels, kept = selector.candidates(scores)
+    assert (rows.tolist(), labels.tolist()) == ([1, 2, 1], [0, 0, 1])
+    assert torch.equal(kept, torch.tensor([0.9, 0.5, 0.3]))
+    assert selector.candidates(scores[:1])[0].tolist() == [0]
+    with pytest.raises(ValueError, match="of all pairs, or of each class"):
+        DetectionSelector(0.1, 0.5, 100, pre_nms_top_n=1000, class_top_n=400)
+
+
+def test_the_best_pairs_are_those_that_sorting_all_of_them_finds() -> None:
+    scores = torch.randint(0, 40, (300, 7), generator=torch.Generator().manual_seed(0)) / 40  # many are equal
+    every, some = (DetectionSelector(0.1, 0.5, 100, pre_nms_top_n=n).candidates(scores) for n in (3000, 123))
+    assert len(every[0]) > 1500
+    assert all(torch.equal(cut, whole[:123]) for cut, whole in zip(some, every, strict=True))
+    rows, labels, best = every
+    assert torch.equal(best, scores[rows, labels])
+    assert torch.equal(best, scores[scores > 0.1].sort(descending=True).values)

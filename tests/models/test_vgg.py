@@ -30,3 +30,13 @@ def test_the_map_is_torchvisions() -> None:
     assert found.shape == (1, 512, 3, 4), "sides are rounded down at every pool"
     assert (backbone.out_specs[0].channels, backbone.out_specs[0].stride) == (512, 16)
     assert float(found.std()) > 0.01
+
+
+def test_other_maps_and_a_pool_that_rounds_up() -> None:
+    with torch.device("meta"):
+        backbone = Vgg16(frozen_stages=1, out_stages=(2, 4), ceil_stages=(3,))
+        maps = backbone(torch.zeros(1, 3, 300, 300))
+    assert [tuple(x.shape) for x in maps] == [(1, 128, 150, 150), (1, 512, 38, 38)]  # 150, 75, and 37.5 rounded up
+    assert [(spec.channels, spec.stride) for spec in backbone.out_specs] == [(128, 2), (512, 8)]
+    assert len(backbone.stages) == 4
+    assert [p.requires_grad for stage in backbone.stages for p in stage.parameters()] == [False] * 4 + [True] * 16

@@ -408,3 +408,7 @@ def test_another_counting_explains() -> None:
     assert (found.verdict, found.reason) == ("EXPLAINED", "with the counting of thop: 165.157")
     assert judge(record, make_entry(cell("165.1", metric="flops_b")))["flops_b"].verdict == "EXACT"
     assert judge(record, make_entry(cell("165.4", metric="flops_b")))["flops_b"].verdict == "DRIFT"
+    of_more = cell("165.4", metric="flops_b", protocol="with 100 objects found in random noise")
+    found = judge(record, make_entry(of_more))["flops_b"]
+    assert (found.verdict, found.delta) == ("NOT-COMPARED", None)
+    assert found.reason == "published with 100 objects found in random noise"

@@ -103,10 +103,11 @@ def test_sizes_differ_in_copy_and_paste_alone(option: str) -> None:
     ("changes", "message"),
     [
         ({"gradients": "median"}, "schedule.gradients: no 'median'"),
-        ({"mosaic": None}, "one of multi_scale, mosaic and ratio_groups"),
+        ({"mosaic": None}, "one of multi_scale, mosaic, ratio_groups and transforms"),
         ({"epochs": None, "iterations": 9}, "decay and mosaic go by epochs"),
-        ({"decay": None}, "decay comes with a warm-up of the kind groups"),
-        ({"milestones": [3]}, "decay comes with a warm-up of the kind groups and without milestones"),
+        ({"decay": None}, "a linear decay and a warm-up of the kind groups come together"),
+        ({"milestones": [3]}, "the rate follows decay or milestones, not both"),
+        ({"decay": "cosine", "warmup": None}, "a cosine decay comes with a warm-up of the kind chained"),
         ({"warmup": {"kind": "groups", "epochs": 3}}, "schedule.warmup: missing min_iterations, bias_lr, momentum"),
     ],
 )

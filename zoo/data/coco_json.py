@@ -45,7 +45,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     except FileNotFoundError:
         raise DataError(
             f"no annotation file at {path}",
-            next_step="point data.root at a folder in COCO's own layout (annotations/instances_val2017.json, val2017/)",
+            next_step=f"point data.root at a folder in COCO's own layout, with {path.parent.name}/{path.name} in it",
         ) from None
     except OSError as error:
         raise DataError(

@@ -113,6 +113,73 @@ class AspectRatioBatchSampler(BatchSampler):
         return np.resize(order, (self.steps_per_epoch * self.micro_batches_per_step, size))
 
 
+class RatioBinSampler(BatchSampler):
+    """Images of about one ratio in every micro-batch, in the order in which they are dealt out (torchvision).
+
+    Every epoch shuffles the set and deals it out to as many processes as a step has micro-batches, whose shares are
+    made equal with images from the order's beginning. Each process goes through its share and trains on a bin of
+    ratios as soon as it has a micro-batch of its images; what fills no micro-batch is left out, or filled up with
+    images of the bin that came before, the fullest bins first, until its number of steps is reached.
+
+    Args:
+        ratios: float (I,), height / width.
+        factor: bins to each doubling of the ratio, between 1/2 and 2; 0 has two bins, those below 1 and the others.
+        batch_size: B.
+        micro_batch_size: M; divides B.
+        seed: seed of the order.
+    """
+
+    def __init__(
+        self, ratios: npt.NDArray[np.float64], *, factor: int, batch_size: int, micro_batch_size: int, seed: int
+    ) -> None:
+        if batch_size % micro_batch_size:
+            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        edges = 2 ** np.linspace(-1, 1, 2 * factor + 1) if factor else np.ones(1)
+        self.bins = np.searchsorted(edges, ratios, side="right")  # (I,)
+        self.micro_batch_size = micro_batch_size
+        self.micro_batches_per_step = batch_size // micro_batch_size
+        self.seed = seed
+        share = -(-len(ratios) // self.micro_batches_per_step)
+        # A set too small for one micro-batch of each process still makes a step.
+        self.steps_per_epoch = max(share // micro_batch_size, 1)
+        self._current: tuple[int, list[list[list[int]]]] | None = None
+
+    def step(self, index: int) -> list[list[SampleIndex]]:
+        """The micro-batches of a step; see `BatchSampler`."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._current is None or self._current[0] != epoch:
+            self._current = epoch, self._epoch(epoch)
+        size, first = self.micro_batch_size, step * self.micro_batches_per_step
+        return [
+            [SampleIndex(image, epoch, (first + row) * size + i) for i, image in enumerate(batches[step])]
+            for row, batches in enumerate(self._current[1])
+        ]
+
+    def _epoch(self, epoch: int) -> list[list[list[int]]]:
+        """The micro-batches of each process in an epoch."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.bins))
+        processes = self.micro_batches_per_step
+        dealt = np.resize(order, (-(-len(order) // processes), processes))
+        return [self._micro_batches(share.tolist()) for share in dealt.T]
+
+    def _micro_batches(self, share: list[int]) -> list[list[int]]:
+        """The micro-batches of one process, as many as an epoch has steps."""
+        size = self.micro_batch_size
+        seen: dict[int, list[int]] = {}
+        waiting: dict[int, list[int]] = {}
+        batches: list[list[int]] = []
+        for image in share:
+            ratio_bin = int(self.bins[image])
+            seen.setdefault(ratio_bin, []).append(image)
+            waiting.setdefault(ratio_bin, []).append(image)
+            if len(waiting[ratio_bin]) == size:
+                batches.append(waiting.pop(ratio_bin))
+                waiting[ratio_bin] = []  # last of the bins that are equally full
+        fullest = sorted(waiting, key=lambda ratio_bin: len(waiting[ratio_bin]), reverse=True)
+        last = fullest[: self.steps_per_epoch - len(batches)]
+        return batches + [(waiting[ratio_bin] + seen[ratio_bin] * size)[:size] for ratio_bin in last]
+
+
 class FixedGroupSampler(BatchSampler):
     """A group of images every step, all groups once an epoch in a new order (faster-rcnn.pytorch).
 

@@ -170,6 +170,8 @@ class DetectionSelector:
     def __post_init__(self) -> None:
         if self.decode_frame == "original" and self.nms_frame == "input":
             raise ValueError("boxes decoded in original pixels cannot be suppressed in input pixels")
+        if self.pre_nms_top_n is not None and self.class_top_n is not None:
+            raise ValueError("pre_nms_top_n and class_top_n: the best are counted of all pairs, or of each class")
         if self.rescale not in get_args(Rescale):
             raise ValueError(f"rescale: {self.rescale!r} is none of {', '.join(get_args(Rescale))}")
 
@@ -180,12 +182,12 @@ class DetectionSelector:
             label, place = (best > self.score_threshold).nonzero(as_tuple=True)
             row, scores = rows[label, place], best[label, place]
         else:
-            row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-            scores = scores[row, label]
-        if self.pre_nms_top_n is not None:
-            scores, best = scores.sort(descending=True)
-            scores, best = scores[: self.pre_nms_top_n], best[: self.pre_nms_top_n]
-            row, label = row[best], label[best]
+            pair = (scores > self.score_threshold).flatten().nonzero()[:, 0]
+            classes, scores = scores.shape[1], scores.flatten()[pair]
+            if self.pre_nms_top_n is not None:
+                scores, best = _best(scores, self.pre_nms_top_n)
+                pair = pair[best]
+            row, label = pair // classes, pair % classes
         return row, label, scores
 
     def references(self, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
@@ -261,6 +263,15 @@ def large_enough(boxes: Tensor, min_size: float, convention: BoxConvention) -> T
     """Which of boxes (N, 4) have both sides of at least a size, and above 0."""
     size = convention.size(boxes)
     return ((size >= min_size) & (size > 0)).all(dim=1)
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best so many of scores (M,), descending, and their positions; among equals the first come first."""
+    if len(scores) <= count:
+        return scores.sort(descending=True, stable=True)
+    kept = (scores >= scores.topk(count, sorted=False).values.min()).nonzero()[:, 0]  # a few more where the last ties
+    best, order = scores[kept].sort(descending=True, stable=True)
+    return best[:count], kept[order[:count]]
 
 
 def _rank_in_group(groups: Tensor) -> Tensor:

@@ -124,9 +124,13 @@ def _ratio(record: Record, metric: str, cells: Sequence[PublishedCell], measured
 
 
 def _counted(record: Record, metric: str, outcome: Verdict, cell: PublishedCell) -> Verdict:
-    """A count that differs, where the counting that the published table names accounts for it."""
+    """A count that differs, where the counting that the published table names accounts for it, or was of other work."""
+    if outcome.verdict != DRIFT:
+        return outcome
+    if cell.protocol is not None:
+        return Verdict(NOT_COMPARED, outcome.published, outcome.measured, None, f"published {cell.protocol}")
     other = record.measured.get("flops_published_counting") if metric == "flops_b" else None
-    if outcome.verdict != DRIFT or not isinstance(other, Mapping):
+    if not isinstance(other, Mapping):
         return outcome
     counted = other["flops"] * 1e-9
     if not within(counted, cell, 0.0):

@@ -6,7 +6,7 @@ draws, as one process that takes them one after another. Both average the gradie
 which is what the original frameworks do over their GPUs. The losses are therefore equal to the last bit at
 the first step, and stay so as far as the sum of the gradients does not depend on its order; only running
 statistics of batch normalisations that are trained differ, because each process sees its own micro-batches
-(those of the main process are kept).
+(those of the main process are kept), unless they are taken over all processes.
 
 In evaluation every process takes every N-th batch, each image once; the main process gets all detections in
 the order of the images, the very ones that a process alone would have.
@@ -27,7 +27,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 
 TIMEOUT = timedelta(hours=3)
 """How long processes wait for each other: the main one writes files and computes AP alone."""
@@ -52,10 +52,24 @@ class DistributedContext:
         """Whether this process is the one that reports and writes files."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model; where there are several processes, it averages its gradients over them."""
+    def wrap(self, model: nn.Module, device: torch.device, *, sync_bn: bool = False) -> nn.Module:
+        """The model; where there are several processes, it averages its gradients over them.
+
+        Args:
+            model: the model, on its device.
+            device: the device.
+            sync_bn: whether its batch normalisations take their statistics over all processes.
+
+        Raises:
+            UsageError: they are to do that without GPUs, which torch cannot.
+        """
         if self.world_size == 1:
             return model
+        if sync_bn and device.type != "cuda":
+            message = "the recipe takes the statistics of batch normalisation over all processes, which needs GPUs"
+            raise UsageError(message, next_step="train in one process, or leave it out with schedule.sync_bn=false")
+        if sync_bn:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         devices = [device.index] if device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices)
 

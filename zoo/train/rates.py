@@ -1,7 +1,8 @@
 """Learning-rate schedules: what the optimiser is set to at each iteration, counted from 0.
 
 Sources of the rules: mmcv 1.x `StepLrUpdaterHook` and PaddleDetection's `PiecewiseDecay` with `LinearWarmup`
-(`MultiStepLR`), the trainer of Ultralytics (`LinearLR`).
+(`MultiStepLR`), the trainer of Ultralytics (`LinearLR`), torch's schedulers as torchvision's references compose them
+(`ChainedLR`).
 """
 
 from __future__ import annotations
@@ -82,6 +83,55 @@ class MultiStepLR(LRSchedule):
         if self.drops == "power":
             return self.base_lr * self.gamma**times
         return math.prod([self.gamma] * times, start=self.base_lr)
+
+
+class ChainedLR(LRSchedule):
+    """A learning rate that is a factor times the one before: by iteration in the warm-up, by epoch afterwards.
+
+    So torch's `LinearLR`, `MultiStepLR` and `CosineAnnealingLR` compute it, and what the warm-up loses in its last bits
+    is lost for the whole training. The warm-up ends with the first epoch at the latest.
+
+    Args:
+        base_lr: the full learning rate.
+        epochs: number of epochs of the training.
+        iterations_per_epoch: iterations in an epoch, an optimiser step each.
+        warmup: the warm-up.
+        milestones: epochs from which on the rate is lower.
+        cosine: whether the rate falls by half a wave over all epochs instead.
+        gamma: factor of the rate at a milestone.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_lr: float,
+        epochs: int,
+        iterations_per_epoch: int,
+        warmup: Warmup,
+        milestones: Sequence[int] = (),
+        cosine: bool = False,
+        gamma: float = 0.1,
+    ) -> None:
+        self.base_lr = base_lr
+        self.iterations_per_epoch = iterations_per_epoch
+        # Where an epoch has one iteration torch's would stay at its lowest for ever; here there is no warm-up then.
+        length, ratio = min(warmup.iterations, iterations_per_epoch - 1), warmup.ratio
+        self._warmup = [base_lr * ratio if length else base_lr]
+        for i in range(length):
+            self._warmup.append(self._warmup[-1] * (1.0 + (1.0 - ratio) / (length * ratio + i * (1.0 - ratio))))
+        self._epochs = [self._warmup[-1]]
+        for epoch in range(1, epochs):
+            factor = gamma ** sum(epoch == milestone for milestone in milestones)
+            if cosine:
+                wave = (1 + math.cos(math.pi * number / epochs) for number in (epoch, epoch - 1))
+                factor = next(wave) / next(wave)
+            self._epochs.append(factor * self._epochs[-1])
+
+    def __call__(self, iteration: int) -> float:
+        """The learning rate of all parameters, to the last bit as torch's schedulers compute it."""
+        if iteration < len(self._warmup):
+            return self._warmup[iteration]
+        return self._epochs[iteration // self.iterations_per_epoch]
 
 
 class LinearLR(LRSchedule):
@@ -181,22 +231,32 @@ def build_lr_schedule(
     base_lr = optimizer.lr
     if scale_lr and accumulate_to is None:
         base_lr = scaled_lr(base_lr, batch_size, schedule.batch_size)
-    if isinstance(schedule.warmup, GroupWarmup) and schedule.decay is not None and schedule.epochs is not None:
+    warmup, decay, epochs = schedule.warmup, schedule.decay, schedule.epochs
+    if isinstance(warmup, Warmup) and warmup.kind == "chained" and epochs is not None:
+        return ChainedLR(
+            base_lr=base_lr,
+            epochs=epochs,
+            iterations_per_epoch=iterations_per_epoch,
+            warmup=warmup,
+            milestones=schedule.milestones,
+            cosine=decay == "cosine",
+        )
+    if isinstance(warmup, GroupWarmup) and isinstance(decay, LinearDecay) and epochs is not None:
         return LinearLR(
             base_lr=base_lr,
-            epochs=schedule.epochs,
+            epochs=epochs,
             iterations_per_epoch=iterations_per_epoch,
-            decay=schedule.decay,
-            warmup=schedule.warmup,
+            decay=decay,
+            warmup=warmup,
             momentum=optimizer.momentum,
             accumulation_steps=1 if accumulate_to is None else accumulate_to / batch_size,
         )
     return MultiStepLR(
         base_lr=base_lr,
-        milestones=[m if schedule.epochs is None else m * iterations_per_epoch for m in schedule.milestones],
+        milestones=[m if epochs is None else m * iterations_per_epoch for m in schedule.milestones],
         iterations_per_epoch=iterations_per_epoch,
         drops=schedule.drops,
-        warmup=None if isinstance(schedule.warmup, GroupWarmup) else schedule.warmup,
+        warmup=None if isinstance(warmup, GroupWarmup) else warmup,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups
+from zoo.data.augment.settings import MosaicSettings, MultiScale, PipelineSettings, RatioGroups, ViewTransform
 from zoo.schema import build
 from zoo.types import Precision
 
@@ -17,12 +17,14 @@ class Warmup:
 
     Attributes:
         kind: "linear": the rate rises in a straight line; "interpolated": the same line, whose last bits are those of
-            the sum of its ends, each by its share (PaddleDetection).
+            the sum of its ends, each by its share (PaddleDetection); "chained": the same line, whose last bits are
+            those of a product with the rate before, as are those of what follows (torch's schedulers). It ends with
+            the first epoch.
         iterations: length of the warm-up; the full rate is reached at the iteration of this number.
         ratio: the rate at iteration 0, as a fraction of the full one.
     """
 
-    kind: Literal["linear", "interpolated"]
+    kind: Literal["linear", "interpolated", "chained"]
     iterations: int
     ratio: float
 
@@ -132,7 +134,7 @@ class Schedule:
             given in them.
         drops: how the rate falls, whose last bit depends on it: by a "power" of a tenth (mmcv), or as a "product", a
             tenth of what it was.
-        decay: linear decay of the learning rate, instead of milestones.
+        decay: linear decay of the learning rate, or "cosine": half a wave, epoch by epoch; instead of milestones.
         warmup: warm-up of the learning rate; None starts at the full one.
         accumulate_to: images whose gradients are accumulated before an optimiser step; None takes those of a step.
             The learning rate then does not follow the batch size.
@@ -142,8 +144,14 @@ class Schedule:
         pipeline: the operations on training images and their order, in PaddleDetection's style.
         mosaic: mosaics and what goes with them instead, in Ultralytics' style.
         ratio_groups: fixed groups of images instead, resized as in the evaluation, in faster-rcnn.pytorch's style.
+        transforms: the operations on the decoded image instead, in their order, in torchvision's style; the detector's
+            own preprocessing, as in the evaluation, comes after them.
+        aspect_ratio_group_factor: with `transforms`, bins of height / width to each doubling of it, whose images share
+            a batch.
         crop: side in pixels of a random square crop after the resize, to which all images are then padded; None
             crops nothing.
+        sync_bn: whether batch normalisations that are trained take the images of a whole step for their statistics,
+            over all GPUs, not those of one forward pass.
         clip: largest L2 norm of all gradients together; None clips nothing.
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
         precision: "fp32", "fp16" or "bf16" for convolutions and matrix products.
@@ -157,7 +165,7 @@ class Schedule:
     optimizer: OptimizerConfig
     milestones: tuple[int, ...] = ()
     drops: Literal["power", "product"] = "power"
-    decay: LinearDecay | None = None
+    decay: LinearDecay | Literal["cosine"] | None = None
     images_per_gpu: int | None = None
     repeat: int = 1
     drop_last: bool = False
@@ -168,7 +176,10 @@ class Schedule:
     pipeline: PipelineSettings | None = None
     mosaic: MosaicSettings | None = None
     ratio_groups: RatioGroups | None = None
+    transforms: tuple[ViewTransform, ...] | None = None
+    aspect_ratio_group_factor: int | None = None
     crop: int | None = None
+    sync_bn: bool = False
     clip: float | None = None
     ema: EmaConfig | None = None
     precision: Precision = "fp32"
@@ -179,12 +190,22 @@ class Schedule:
             raise ValueError("one of epochs and iterations is the length of the training")
         if self.epochs is None and (self.decay or self.mosaic):
             raise ValueError("decay and mosaic go by epochs, and the length is given in iterations")
-        if sum(views is not None for views in (self.multi_scale, self.mosaic, self.ratio_groups)) != 1:
-            raise ValueError("one of multi_scale, mosaic and ratio_groups makes the training images")
+        views = (self.multi_scale, self.mosaic, self.ratio_groups, self.transforms)
+        if sum(style is not None for style in views) != 1:
+            raise ValueError("one of multi_scale, mosaic, ratio_groups and transforms makes the training images")
+        if (self.transforms is None) != (self.aspect_ratio_group_factor is None):
+            raise ValueError("transforms and aspect_ratio_group_factor come together")
         if self.pipeline is not None and (self.multi_scale is None or self.crop is not None):
             raise ValueError("a pipeline comes with multi_scale and without crop")
-        if isinstance(self.warmup, GroupWarmup) != (self.decay is not None) or (self.decay and self.milestones):
-            raise ValueError("decay comes with a warm-up of the kind groups and without milestones, or not at all")
+        if self.decay and self.milestones:
+            raise ValueError("the rate follows decay or milestones, not both")
+        if isinstance(self.warmup, GroupWarmup) != isinstance(self.decay, LinearDecay):
+            raise ValueError("a linear decay and a warm-up of the kind groups come together, or not at all")
+        chained = isinstance(self.warmup, Warmup) and self.warmup.kind == "chained"
+        if self.decay == "cosine" and not chained:
+            raise ValueError("a cosine decay comes with a warm-up of the kind chained")
+        if chained and self.epochs is None:
+            raise ValueError("a warm-up of the kind chained goes by epochs, and the length is given in iterations")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The length of the training in steps, of which an epoch has so many."""

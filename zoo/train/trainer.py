@@ -81,8 +81,8 @@ class Trainer:
         self.ema = ema
         self.context = context
         self.device = detector.device
-        self.network = context.wrap(detector, self.device)
         recipe = config.recipe
+        self.network = context.wrap(detector, self.device, sync_bn=recipe.schedule.sync_bn)
         self.scaler = torch.amp.GradScaler(
             self.device.type, init_scale=recipe.loss_scale or 2.0**16, enabled=recipe.precision == "fp16"
         )

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoints.fetch_checkpoint import portable_path
-from zoo.data.augment import jwyang, mmdet, paddle, ultralytics
+from zoo.data.augment import jwyang, mmdet, paddle, torchvision, ultralytics
 from zoo.data.augment.jwyang import RatioGroupedSet
 from zoo.data.augment.training_set import TrainingSet
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import TrainLoader
-from zoo.data.sampler import AspectRatioBatchSampler, BatchSampler, FixedGroupSampler
+from zoo.data.sampler import AspectRatioBatchSampler, BatchSampler, FixedGroupSampler, RatioBinSampler
 from zoo.errors import UsageError
 from zoo.fetch.hashes import hash_file
 from zoo.models.detectors.base import Detector
@@ -155,7 +155,8 @@ def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
 
     What the run asks for; else as many as in the recipe, or the most below that into which the share
     of a process splits evenly. The number decides the losses (each micro-batch divides by its own counts),
-    so the default does not depend on the number of processes where the share allows it.
+    so the default does not depend on the number of processes where the share allows it. Where the recipe normalises
+    over whole steps the share is not split.
 
     Args:
         config: the training.
@@ -170,7 +171,8 @@ def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
         raise UsageError(message, next_step=f"give batch_size as a multiple of {world_size}")
     asked = config.micro_batch_size
     if asked is None:
-        most = min(config.recipe.schedule.images_per_gpu or share, share)
+        schedule = config.recipe.schedule
+        most = share if schedule.sync_bn else min(schedule.images_per_gpu or share, share)
         return max(size for size in range(1, most + 1) if share % size == 0)
     if share % asked:
         message = f"run.micro_batch_size: {share} images a step of a process do not split into micro-batches of {asked}"
@@ -196,6 +198,24 @@ def _views(
         groups, transform = schedule.ratio_groups, detector.transform
         grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
         return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
+    if schedule.transforms is not None and schedule.aspect_ratio_group_factor is not None:
+        prepared = torchvision.training_set(
+            ground_truth,
+            files,
+            schedule.transforms,
+            transform=detector.transform,
+            seed=seed,
+            masks=masks,
+            keypoints=detector.has_keypoints,
+        )
+        heights, widths = prepared.images.sizes.T
+        return prepared, RatioBinSampler(
+            heights / widths,
+            factor=schedule.aspect_ratio_group_factor,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            seed=seed,
+        )
     if schedule.multi_scale is not None and schedule.pipeline is not None:
         dataset = paddle.training_set(
             ground_truth,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import KeyMap, Rename
+from zoo.checkpoints.convert import KeyMap, Rename, Rule
 
 LAST = 16
 """Number of the last 1x1; the stem has 0, and bottlenecks 1 to 15 lie between."""
@@ -29,7 +29,7 @@ def bottleneck(number: int, source: str) -> KeyMap:
     parts = ("expansion", "depthwise", "squeeze", "reduction")
     exists = {"expansion": number > 1, "squeeze": number in SQUEEZED}
     target = f"backbone.blocks.{number - 1}"
-    rules: list[Rename] = []
+    rules: list[Rule] = []
     for i, part in enumerate(part for part in parts if exists.get(part, True)):
         if part == "squeeze":
             rules.append(Rename(f"{source}.{i}.{{layer}}.{{p}}", f"{target}.{part}.{{layer}}.{{p}}"))

@@ -53,8 +53,8 @@ KEY_MAP: KeyMap = (
     Rename("roi_heads.box_predictor.cls_score.{p}", f"{BOX_HEAD}.logits.{{p}}", ops=(background_last,)),
     Rename("roi_heads.box_predictor.bbox_pred.{p}", f"{BOX_HEAD}.deltas.{{p}}", ops=(background_box_last,)),
     # masks and keypoints
-    *plain_or_normalised("roi_heads.mask_head.{number}", "roi_head.mask_head.convs.{number}"),
     *(Rename(f"roi_heads.mask_head.mask_fcn{i + 1}.{{p}}", f"roi_head.mask_head.convs.{i}.{{p}}") for i in range(4)),
+    *plain_or_normalised("roi_heads.mask_head.{number}", "roi_head.mask_head.convs.{number}"),
     Rename("roi_heads.mask_predictor.conv5_mask.{p}", "roi_head.mask_head.upsample.{p}"),
     Rename("roi_heads.mask_predictor.mask_fcn_logits.{p}", "roi_head.mask_head.logits.{p}", ops=(background_last,)),
     *(Rename(f"roi_heads.keypoint_head.{2 * i}.{{p}}", f"roi_head.keypoint_head.convs.{i}.{{p}}") for i in range(8)),

@@ -16,7 +16,9 @@ NEW_LAYERS: KeyMap = (
     Fresh("neck.{*p}", NEW),
     Fresh("rpn_head.{*p}", NEW),
     Fresh("roi_head.stages.{stage}.box_head.{layer}.{p}", NEW),
+    Fresh("roi_head.stages.{stage}.box_head.{part}.{layer}.{*p}", NEW),
     Fresh("roi_head.mask_head.{*p}", NEW),
+    Fresh("roi_head.keypoint_head.{*p}", NEW),
     Fresh("dense_head.{*p}", NEW),
     Fresh("backbone.{*layer}.conv_offset.{p}", NEW),
 )

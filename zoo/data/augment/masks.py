@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.rle import decode, from_segmentation
@@ -24,6 +26,12 @@ Bitmaps: TypeAlias = npt.NDArray[np.uint8]
 
 Window: TypeAlias = tuple[int, int, int, int]
 """(top, left, height, width) in pixels."""
+
+
+class MaskResampler(Protocol):
+    """Bitmaps (G, H, W) to bitmaps of another (height, width)."""
+
+    def __call__(self, bitmaps: Bitmaps, size: Size) -> Bitmaps: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,22 @@ class AnnotatedMasks:
         """Some of the masks."""
         return replace(self, annotations=self.annotations[objects])
 
-    def resize(self, size: Size) -> AnnotatedMasks:
-        """The masks at another size; see `resize_bitmaps`."""
-        return self._then(partial(resize_bitmaps, size=size))
+    def resize(self, size: Size, resample: MaskResampler | None = None) -> AnnotatedMasks:
+        """The masks at another size.
+
+        Args:
+            size: (height, width).
+            resample: how bitmaps are resized; by OpenCV where nothing is said.
+        """
+        return self._then(partial(resample or resize_bitmaps, size=size))
 
     def crop(self, window: Window) -> AnnotatedMasks:
         """The masks inside a window."""
         return self._then(partial(_crop_bitmaps, window=window))
+
+    def pad(self, size: Size, corner: tuple[int, int]) -> AnnotatedMasks:
+        """The masks on a canvas of a size, whose pixel at `corner`, (row, column), is their first."""
+        return self._then(partial(_pad_bitmaps, size=size, corner=corner))
 
     def hflip(self) -> AnnotatedMasks:
         """The masks flipped left to right."""
@@ -119,6 +136,10 @@ class Polygons:
         corner = np.array((left, top), dtype=np.float32)
         return replace(self._each(lambda points: points - corner), size=(height, width))
 
+    def pad(self, size: Size, corner: tuple[int, int]) -> Polygons:
+        """The masks on a canvas of a size, whose pixel at `corner`, (row, column), is their first."""
+        return self.crop((-corner[0], -corner[1], *size))
+
     def hflip(self) -> Polygons:
         """The masks flipped left to right."""
         end, sign = np.array((self.size[1], 0), dtype=np.float32), np.array((-1, 1), dtype=np.float32)
@@ -158,9 +179,27 @@ def resize_bitmaps(bitmaps: Bitmaps, size: Size) -> Bitmaps:
     return resized
 
 
+def resize_bitmaps_torch(bitmaps: Bitmaps, size: Size) -> Bitmaps:
+    """Bitmaps (G, H, W) at another size, by torch's nearest neighbour, as torchvision resizes them.
+
+    The source of index i is floor(i * old / new), as for OpenCV; but computed in float32, which now and then is the
+    neighbour where the quotient is a whole number.
+    """
+    resized = F.interpolate(torch.from_numpy(np.ascontiguousarray(bitmaps))[:, None], size=size, mode="nearest")
+    return resized[:, 0].numpy()
+
+
 def _crop_bitmaps(bitmaps: Bitmaps, window: Window) -> Bitmaps:
     top, left, height, width = window
     return bitmaps[:, top : top + height, left : left + width]
+
+
+def _pad_bitmaps(bitmaps: Bitmaps, size: Size, corner: tuple[int, int]) -> Bitmaps:
+    count, height, width = bitmaps.shape
+    top, left = corner
+    canvas = np.zeros((count, *size), dtype=np.uint8)
+    canvas[:, top : top + height, left : left + width] = bitmaps
+    return canvas
 
 
 def _hflip_bitmaps(bitmaps: Bitmaps) -> Bitmaps:

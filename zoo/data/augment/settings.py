@@ -98,3 +98,126 @@ class RatioGroups:
     narrowest: Annotated[float, Minimum(0)]
     widest: Annotated[float, Minimum(0)]
     max_objects: Annotated[int, Minimum(1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HFlip:
+    """A flip, left to right.
+
+    Attributes:
+        kind: "hflip".
+        probability: probability of a flip.
+    """
+
+    kind: Literal["hflip"]
+    probability: Share = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotometricDistort:
+    """Other colours (SSD: Liu et al., 2016), with the values of torchvision's `RandomPhotometricDistort`.
+
+    Attributes:
+        kind: "photometric_distort".
+        brightness: lowest and highest factor of the levels.
+        contrast: lowest and highest factor of the distance to the mean level, before or after the next two.
+        saturation: lowest and highest factor of the distance to grey.
+        hue: lowest and highest shift of the hues, as a share of their circle.
+        probability: of each of them, and of a permutation of the channels.
+    """
+
+    kind: Literal["photometric_distort"]
+    brightness: tuple[float, float] = (0.875, 1.125)
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    probability: Share = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoomOut:
+    """An image somewhere on a larger canvas (SSD).
+
+    Attributes:
+        kind: "zoom_out".
+        fill: level of the canvas in red, green and blue.
+        sides: lowest and highest ratio of the sides of the canvas to those of the image.
+        probability: probability of a canvas.
+    """
+
+    kind: Literal["zoom_out"]
+    fill: tuple[int, int, int]
+    sides: tuple[float, float] = (1.0, 4.0)
+    probability: Share = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoUCrop:
+    """A part of an image that overlaps an object by so much, with the objects whose middle it shows (SSD).
+
+    Attributes:
+        kind: "iou_crop".
+        overlaps: the IoU of part and object that is asked for, one of these; 1.0 leaves the image as it is.
+        scale: lowest and highest share of the image's sides, drawn for each.
+        ratio: lowest and highest width / height of the part.
+        trials: parts that are drawn before another overlap is.
+    """
+
+    kind: Literal["iou_crop"]
+    overlaps: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+    scale: tuple[float, float] = (0.3, 1.0)
+    ratio: tuple[float, float] = (0.5, 2.0)
+    trials: Annotated[int, Minimum(1)] = 40
+
+    def __post_init__(self) -> None:
+        if max(self.overlaps, default=0.0) < 1:
+            raise ValueError("overlaps has 1.0: some images have no part that overlaps an object by less")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleJitter:
+    """A resize by a random factor, ratio kept (large-scale jitter: Ghiasi et al., 2021).
+
+    Attributes:
+        kind: "scale_jitter".
+        side: side of the square that an image just fits into at factor 1, in pixels.
+        scale: lowest and highest factor.
+    """
+
+    kind: Literal["scale_jitter"]
+    side: Annotated[int, Minimum(1)]
+    scale: tuple[float, float] = (0.1, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedSizeCrop:
+    """A random part of one size; what an image lacks is added at the right and at the bottom.
+
+    Attributes:
+        kind: "fixed_size_crop".
+        size: (height, width) in pixels.
+        fill: level of what is added, in red, green and blue.
+    """
+
+    kind: Literal["fixed_size_crop"]
+    size: tuple[int, int]
+    fill: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortestSize:
+    """A resize of the shorter side to one of some lengths, ratio kept.
+
+    Attributes:
+        kind: "shortest_size".
+        short: lengths of the shorter side, in pixels.
+        long: largest length of the longer one, in pixels.
+    """
+
+    kind: Literal["shortest_size"]
+    short: tuple[int, ...]
+    long: int
+
+
+ViewTransform: TypeAlias = HFlip | PhotometricDistort | ZoomOut | IoUCrop | ScaleJitter | FixedSizeCrop | ShortestSize
+"""One of the operations of the `transforms` of a schedule, told by its `kind`."""

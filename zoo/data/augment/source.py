@@ -10,7 +10,7 @@ import numpy as np
 from zoo.data.augment.labeled_image import LabeledImage
 from zoo.data.augment.labels import LabelRules
 from zoo.data.coco import CocoGroundTruth
-from zoo.data.images import decode
+from zoo.data.images import OPENCV, Decoder, decode
 from zoo.errors import DataError
 
 
@@ -21,6 +21,7 @@ class LabeledImages:
         ground_truth: annotations, whose categories are the classes to train on.
         files: image files, in the order of `ground_truth.image_ids`.
         rules: which images and objects are trained on, and how they are read.
+        decoder: the library that decodes files.
 
     Attributes:
         files: their image files.
@@ -33,7 +34,9 @@ class LabeledImages:
         DataError: no object is left to train on.
     """
 
-    def __init__(self, ground_truth: CocoGroundTruth, files: Sequence[Path], rules: LabelRules) -> None:
+    def __init__(
+        self, ground_truth: CocoGroundTruth, files: Sequence[Path], rules: LabelRules, decoder: Decoder = OPENCV
+    ) -> None:
         images, kept = rules.select_images(ground_truth), rules.select_objects(ground_truth)
         self.account = rules.account(ground_truth)
         if not self.account.objects:
@@ -44,6 +47,7 @@ class LabeledImages:
         self.image_ids = ground_truth.image_ids[images]
         self.sizes = np.stack((ground_truth.heights, ground_truth.widths), axis=1)[images]
         self.is_landscape = self.sizes[:, 1] >= self.sizes[:, 0]
+        self._decoder = decoder
         self._ground_truth = ground_truth
         self._images = images.tolist()
         self._annotations = [np.flatnonzero(kept[slot]) + slot.start for slot in slots]
@@ -74,7 +78,7 @@ class LabeledImages:
         Raises:
             DataError: the file is missing or damaged, or is not of the size that its annotations were made for.
         """
-        pixels = decode(self.files[index], self._ground_truth.size_of(self._images[index]))
+        pixels = decode(self.files[index], self._ground_truth.size_of(self._images[index]), self._decoder)
         objects = self._read(self._ground_truth, self._images[index], self._annotations[index])
         return LabeledImage(
             pixels,

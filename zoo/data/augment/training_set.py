@@ -124,6 +124,10 @@ class TrainingSet(ExampleSet):
             scale=view.scale,
             batch_shape=self.batch_shape,
         )
+        return sample, self._target(view)
+
+    def _target(self, view: LabeledImage) -> Target:
+        """What a detector is to find in a view."""
         target = Target(torch.from_numpy(view.boxes), torch.from_numpy(view.labels))
         if self.masks and isinstance(view.masks, Polygons):
             target.polygons = [[torch.from_numpy(points) for points in polygons] for polygons in view.masks.objects]
@@ -131,4 +135,4 @@ class TrainingSet(ExampleSet):
             target.masks = torch.from_numpy(view.bitmaps())
         if self.keypoints and view.keypoints is not None:
             target.keypoints = torch.from_numpy(view.keypoints)
-        return sample, target
+        return target

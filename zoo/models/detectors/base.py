@@ -66,7 +66,7 @@ class Detector(nn.Module):
 
     @property
     def has_keypoints(self) -> bool:
-        """Whether it finds the keypoints of objects."""
+        """Whether it finds keypoints on every box."""
         return False
 
     @property

@@ -66,6 +66,32 @@ class ConvNorm(nn.Module):
             self.norm = nn.Identity()
 
 
+class ConstantNorm(nn.BatchNorm2d):
+    """Batch normalisation of which nothing is trained, nor a parameter: a factor and a shift a channel.
+
+    Its arithmetic is that of torchvision's FrozenBatchNorm2d, to the last bit.
+
+    Args:
+        norm: a normalisation, whose values it takes over.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        for name in ("weight", "bias"):
+            delattr(self, name)
+            self.register_buffer(name, getattr(norm, name).detach())
+        for name, value in norm.named_buffers():
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W), changed in place."""
+        if self.running_mean is None or self.running_var is None:
+            raise ValueError("a constant normalisation needs running statistics")
+        factor = self.weight * (self.running_var + self.eps).rsqrt()  # (C,)
+        shift = self.bias - self.running_mean * factor
+        return x.mul_(factor[:, None, None]).add_(shift[:, None, None])
+
+
 def norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     """Every batch normalisation inside a module."""
     return [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -79,13 +105,12 @@ def fix_affine(module: nn.Module, affine: NormAffine) -> None:
     """
     if affine not in get_args(NormAffine):
         raise ValueError(f"norm_affine: {affine!r} is none of {', '.join(get_args(NormAffine))}")
-    for norm in norms(module):
-        norm.requires_grad_(affine == "trained")
-        if affine == "constant":
-            for name in ("weight", "bias"):
-                value = getattr(norm, name).detach()
-                delattr(norm, name)
-                norm.register_buffer(name, value)
+    for part in list(module.modules()):
+        for name, norm in part.named_children():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.requires_grad_(affine == "trained")
+                if affine == "constant":
+                    setattr(part, name, ConstantNorm(norm))
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

@@ -1,0 +1,42 @@
+"""torchvision's detectors of one stage: the same as the installed package's, in detections, losses and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision_pairs import assert_same_detections, assert_same_losses, make_pair, objects, picture
+
+NMS_IOU = {
+    "torchvision_retinanet_resnet50_fpn": 0.5,
+    "torchvision_retinanet_resnet50_fpn_v2": 0.5,
+    "torchvision_fcos_resnet50_fpn": 0.6,
+    "torchvision_ssd300_vgg16": 0.45,
+    "torchvision_ssdlite320_mobilenet_v3_large": 0.55,
+}
+"""Entry -> the overlap above which the lower score falls."""
+
+LOSSES = {"classification": "loss_cls", "bbox_regression": "loss_bbox", "bbox_ctrness": "loss_centerness"}
+"""The original's name of a loss -> ours."""
+
+
+@pytest.mark.parametrize("entry", NMS_IOU)
+def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> None:
+    pair = make_pair(entry, short=128, long=224)
+    pictures = [picture(150, 201, 1), picture(240, 170, 2)][: 1 if "ssd300" in entry else 2]  # it is ten times the work
+    assert_same_detections(pair, pictures, NMS_IOU[entry])
+    assert_same_losses(pair, pictures, [objects(x.shape, 5, i) for i, x in enumerate(pictures)], LOSSES)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("entry", NMS_IOU)
+def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
+    pair = make_pair(entry, short=256, long=480)
+    for seed in range(3):
+        sides = torch.randint(90, 500, (2, 2), generator=torch.Generator().manual_seed(seed)).tolist()
+        pictures = [picture(height, width, seed) for height, width in sides]
+        for batch in ([pictures[0]], pictures):
+            assert_same_detections(pair, batch, NMS_IOU[entry])
+        targets = [objects(image.shape, 3 * seed, seed + i) for i, image in enumerate(pictures)]
+        assert_same_losses(pair, pictures, targets, LOSSES)
+        if "ssdlite" not in entry:  # a single picture has maps of one cell, which cannot be normalised
+            assert_same_losses(pair, pictures[:1], targets[:1], LOSSES)
