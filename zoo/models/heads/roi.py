@@ -169,9 +169,8 @@ class RoiHead(nn.Module):
         targets: Sequence[Target],
         geometries: Sequence[ImageGeometry],
     ) -> dict[str, Tensor]:
-        """Scalars `loss_cls` and `loss_bbox`, with a mask head `loss_mask`, with a keypoint head `loss_keypoint`.
-
-        The mask's is the mean over the positives' pixels, the keypoints' that over those that are annotated.
+        """Scalars `loss_cls` and `loss_bbox`, with a mask head `loss_mask`, the mean over the positives' pixels, and
+        with a keypoint head `loss_keypoint`, the mean over their keypoints.
 
         In a cascade the first two are `loss_cls_1`, `loss_bbox_1` and so on, of each stage. A stage is trained on what
         the one before makes of its own regions; see `RoiStage.refine`. No gradient goes through these boxes.
