@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +14,15 @@ import yaml
 from class_names import class_names
 from parity import shapes
 from torch import Tensor, nn
-from torchvision.models import resnet, vgg
+from torchvision.models import mobilenetv3, resnet, vgg
 
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
 from zoo.checkpoints.keymaps import key_map
+from zoo.checkpoints.readers import read_contents
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.errors import ConversionError, UsageError
+from zoo.errors import CheckpointError, ConversionError, UsageError
 from zoo.fetch.hashes import published_prefix_from_name
 from zoo.models.layers.skip_init import SkipInit
 
@@ -30,7 +32,9 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "32x4d": lambda: resnet.ResNet(resnet.Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
     "64x4d": resnet.resnext101_64x4d,
     "32x8d": resnet.resnext101_32x8d,
+    "vgg16_features": lambda: nn.ModuleDict({"features": vgg.vgg16().features}),
     "vgg16": vgg.vgg16,
+    "mobilenet_v3_large": mobilenetv3.mobilenet_v3_large,
 }
 """The classification networks whose names and shapes the files have, by a part of the file's name here."""
 
@@ -123,8 +127,8 @@ def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     if name in PADDLE:
         trained = {key for key in fresh if not key.endswith(".num_batches_tracked") and ".conv_offset." not in key}
     assert not any(key.startswith("backbone.") or ".shared." in key for key in trained)
-    assert not ("vgg" in name and any(".fc" in key for key in fresh)), "all but its last layer"
-    last = "classifier.6." if "vgg" in name else "fc"
+    assert not (name == "jwyang_vgg16" and any(".fc" in key for key in fresh)), "all but its last layer"
+    last = {"jwyang_vgg16": "classifier.6.", "torchvision_mobilenet_v3_large": "classifier."}.get(name, "fc")
     whole_images = {"classifies whole images": [key for key in shapes_of(name) if key.startswith(last)]}
     if name == "mmdet_caffe_fpn_3x":
         head = "roi_head.stages.0.box_head."
@@ -135,7 +139,7 @@ def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     else:
         dropped = dict(report["dropped"])
         assert dropped.pop("state of the optimizer", None) in (None, ["@LR_DECAY_COUNTER@"])
-        assert dropped == whole_images
+        assert dropped == {reason: keys for reason, keys in whole_images.items() if keys}
         assert sum(report["fresh"].values()) == len(fresh)
 
 
@@ -205,3 +209,13 @@ def test_the_second_name_serves_where_the_model_has_none_of_the_first() -> None:
 def test_a_faulty_file_of_conf_is_named() -> None:
     with pytest.raises(UsageError, match="initial: missing format"):
         Checkpoint.from_mapping({"urls": ["https://example.org/w.pth"], "keymap": "torchvision_resnet"}, "initial")
+
+
+def test_what_a_publisher_filled_with_nan_is_left_out(tmp_path: Path) -> None:
+    weights = {"features.0.weight": torch.ones(2, 3), "classifier.0.bias": torch.full((4,), torch.nan)}
+    torch.save(weights, tmp_path / "features.pth")
+    with pytest.raises(CheckpointError, match="4 values are NaN or infinite"):
+        read_contents(tmp_path / "features.pth", "pth")
+    contents = read_contents(tmp_path / "features.pth", initial("torchvision_vgg16_features").format)
+    assert list(contents.tensors) == ["features.0.weight"]
+    assert contents.dropped == {"filled with NaN by its publisher": ["classifier.0.bias"]}

@@ -1,9 +1,9 @@
-"""VGG-16 for whole images, in torchvision's names, of which a detector takes the convolutions."""
+"""The convolutions of VGG-16 in torchvision's names, which a detector begins with."""
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import Drop, KeyMap
+from zoo.checkpoints.convert import KeyMap
 from zoo.checkpoints.keymaps.jwyang import vgg_stages
-from zoo.checkpoints.keymaps.torchvision_resnet import NEW_LAYERS, WHOLE_IMAGES
+from zoo.checkpoints.keymaps.torchvision_resnet import NEW_LAYERS
 
-KEY_MAP: KeyMap = (*vgg_stages("features"), Drop("classifier.{*p}", WHOLE_IMAGES), *NEW_LAYERS)
+KEY_MAP: KeyMap = (*vgg_stages("features"), *NEW_LAYERS)
