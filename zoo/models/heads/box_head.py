@@ -63,6 +63,11 @@ class TwoFcBoxHead(nn.Module):
         return self.logits(x), self.deltas(x)
 
 
+def lecun_two_fc_box_head(**options: int) -> TwoFcBoxHead:
+    """The same with PaddleDetection's first weights; a name of its own, so that other box heads can take its place."""
+    return TwoFcBoxHead(**options, init="lecun")
+
+
 class ConvBoxHead(nn.Module):
     """Four 3x3 convolutions with batch normalisation and a fully connected layer (Li et al., "Benchmarking Detection
     Transfer Learning with Vision Transformers", 2021, after Wu and He, 2018).
