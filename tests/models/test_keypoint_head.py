@@ -53,7 +53,7 @@ def test_a_keypoint_is_trained_on_in_its_cell() -> None:
 def test_head_quadruples_the_size() -> None:
     head = ConvKeypointHead(in_channels=4, num_keypoints=5, channels=8)
     assert head(torch.zeros(2, 4, 6, 6)).shape == (2, 5, 6 * UPSAMPLING, 6 * UPSAMPLING)
-    assert not any(conv.bias.any() for conv in (*head.convs, head.heatmaps))  # type: ignore[operator, union-attr] # they have biases
+    assert not any(conv.bias.any() for conv in (*head.convs, head.heatmaps))
 
 
 @pytest.mark.parametrize("rescale", ["by_scale", "by_ratio"])

@@ -249,7 +249,7 @@ def test_a_box_of_background_is_neither_asked_for_nor_trained() -> None:
     assert found.boxes.tolist() == [[8, 8, 24, 24]]
     region = torch.tensor([[8.0, 8, 24, 24]])
     sampled = RoiTargets(region, torch.tensor([1]), torch.ones(1), torch.tensor([0]), region, region + 1)
-    head.last_stage.losses(torch.zeros(1, 3), deltas, [sampled])["loss_bbox"].backward()
+    head.last_stage.losses(torch.zeros(1, 3), deltas, [sampled])["loss_bbox"].backward()  # type: ignore[no-untyped-call] # torch's own
     assert deltas.grad is not None
     assert deltas.grad.view(3, 4).any(dim=1).tolist() == [False, True, False]
 
@@ -278,4 +278,4 @@ def test_a_keypoint_head_is_trained_on_keypoints() -> None:
     wanted.keypoints[..., 2] = 0
     loss = head.losses(features, proposals, [wanted], [geometry((64, 64))])["loss_keypoint"]
     assert loss.item() == 0
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call] # torch's own
