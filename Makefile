@@ -122,6 +122,7 @@ gpu-check: $(READY) ## everything that needs a GPU, in under 8 minutes on one ca
 .PHONY: bench
 bench: $(READY) ## performance against named peers, one command each
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@echo "== benchmarks/coco_eval.py --iou-type keypoints"; $(BIN)/python benchmarks/coco_eval.py --iou-type keypoints
 
 # Every other lock has the versions of requirements.lock as far as it can. They name packages, never an address.
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

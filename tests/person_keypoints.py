@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from zoo.data.coco import CocoGroundTruth
@@ -15,6 +14,8 @@ from zoo.data.detections import Detections
 from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.measurement import Subject
+from zoo.models.detectors.base import Detector
+from zoo.types import Sample
 
 PLACES = np.random.default_rng(3).uniform(0.05, 0.95, (len(KEYPOINT_NAMES), 2))
 """Where each keypoint lies in a box, as a share of its sides: unlike its mirror image."""
@@ -38,19 +39,27 @@ def pose_of(detections: DetectionColumns) -> DetectionColumns:
     return replace(detections, keypoints=pose(detections.bbox))
 
 
-def find_keypoints(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Subject:
-    """A subject whose detector finds keypoints too, in annotations that have them."""
-    kind = type(subject.detector)
-    postprocess: Callable[..., list[Detections]] = kind.postprocess
+class WithKeypoints:
+    """A detector whose detections have made-up keypoints; everything else is that of the detector."""
 
-    def with_keypoints(self: Any, outputs: Any, batch: Any) -> list[Detections]:
-        found = postprocess(self, outputs, batch)
+    has_keypoints = True
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.detector, name)
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Detections]:
+        found: Any = self.detector(samples)
         for image in found:
             corners = image.boxes.detach().cpu().numpy()
             points = pose(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1))
             image.keypoints = torch.from_numpy(points).float()
-        return found
+        return list(found)
 
-    monkeypatch.setattr(kind, "postprocess", with_keypoints)
-    monkeypatch.setattr(kind, "has_keypoints", property(lambda _: True))
-    return replace(subject, ground_truth=add_keypoints(subject.ground_truth))
+
+def find_keypoints(subject: Subject) -> Subject:
+    """A subject whose detector finds keypoints too, in annotations that have them."""
+    detector: Any = WithKeypoints(subject.detector)
+    return replace(subject, detector=detector, ground_truth=add_keypoints(subject.ground_truth))

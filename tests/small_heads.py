@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
@@ -27,6 +28,7 @@ def make_rpn(
     proposals: ProposalSelector | None = None,
     valid_anchors: ValidAnchors = "padded",
     scores: Scores = "sigmoid",
+    depth: int = 1,
 ) -> RpnHead:
     """A region proposal network that trains on all anchors, by mmdetection's rules."""
     proposals = proposals or ProposalSelector(pre_nms_top_n=1000, post_nms_top_n=1000)
@@ -43,6 +45,7 @@ def make_rpn(
         "sampled_per_image",
         valid_anchors=valid_anchors,
         scores=scores,
+        depth=depth,
     )
 
 
@@ -52,6 +55,8 @@ def make_roi_head(
     coders: Sequence[DeltaCoder] = (DeltaCoder((0.1, 0.1, 0.2, 0.2)),),
     class_agnostic: bool = False,
     target_frame: Frame = "input",
+    background_box: bool = False,
+    **others: Any,
 ) -> RoiHead:
     """A RoI head on one map of stride 16, by mmdetection's rules, with a stage for each of the coders."""
     stages = {
@@ -67,8 +72,9 @@ def make_roi_head(
             divisor="sampled",
             class_agnostic=class_agnostic,
             target_frame=target_frame,
+            background_box=background_box,
         )
         for i, coder in enumerate(coders)
     }
     detections = detections or DetectionSelector(score_threshold=0.05, iou_threshold=0.5, max_detections=100)
-    return RoiHead([FeatureSpec(1, 16)], num_classes, stages, detections)
+    return RoiHead([FeatureSpec(1, 16)], num_classes, stages, detections, **others)

@@ -111,7 +111,7 @@ def test_what_is_announced_is_given(
         monkeypatch.setattr(train_memory, "STEPS", 1)
     asked = measurement(name)
     subject = make_subject(ENTRIES[name], few_shapes, tmp_path, QUICK)
-    values = asked.run(find_keypoints(subject, monkeypatch) if name == "accuracy" else subject)
+    values = asked.run(find_keypoints(subject) if name == "accuracy" else subject)
     measured = list(_dotted(values))
     for metric, place in asked.metrics.items():
         assert place.key in measured, metric

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.poolers import LevelMapper
 
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.boxes import BoxConvention
 from zoo.models.heads.anchor_head import flatten_anchors
-from zoo.models.heads.box_head import TwoFcBoxHead
-from zoo.models.layers.conv import ConvNorm, fold_batch_norm
+from zoo.models.heads.box_head import ConvBoxHead, TwoFcBoxHead
+from zoo.models.layers.conv import ConvNorm, fix_affine, fold_batch_norm, norms
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
 from zoo.models.layers.roi_pooler import RoiPooler
@@ -277,3 +279,57 @@ def test_normalizer_rounds_each_step_as_numpy_does() -> None:
 def test_normalizer_knows_two_orders() -> None:
     with pytest.raises(ValueError, match="'gbr'"):
         PixelNormalizer(mean=[0], std=[1], channels="gbr", padding=PadToMultiple(1))
+
+
+def test_pooler_may_add_its_epsilon_to_the_level() -> None:
+    specs = [FeatureSpec(1, stride) for stride in (4, 8, 16, 32)]
+    pooler = RoiPooler(specs, output_size=7, epsilon_of="level")
+    sides = [1, 111.9, 111.99995, 112, 223.9, 447.9997, 448, 5000]
+    boxes = torch.tensor([[0, 0, side, side] for side in sides])
+    rois = torch.cat((torch.zeros(len(boxes), 1), boxes), dim=1)
+    assert pooler.levels(rois).tolist() == LevelMapper(2, 5)([boxes]).tolist() == [0, 0, 1, 1, 1, 3, 3, 3]
+    with pytest.raises(ValueError, match="epsilon_of: 'area' is neither"):
+        RoiPooler(specs, output_size=7, epsilon_of="area")  # type: ignore[arg-type] # on purpose
+
+
+def test_a_normalised_pyramid_has_no_biases() -> None:
+    torch.manual_seed(0)
+    neck = FPN([FeatureSpec(8, 4), FeatureSpec(16, 8)], channels=4, norm=True, output_init="lecun")
+    assert [name for name, _ in neck.named_parameters() if "conv.bias" in name] == []
+    assert [len(norms(layers)) for layers in (neck.laterals, neck.outputs)] == [2, 2]
+    fine, coarse, extra = neck.eval()([torch.rand(1, 8, 6, 6), torch.rand(1, 16, 3, 3)])
+    assert (fine.shape, coarse.shape, extra.shape) == ((1, 4, 6, 6), (1, 4, 3, 3), (1, 4, 2, 2))
+    assert conv_of(neck, "outputs.0.conv").weight.abs().max() <= (3 / (4 * 9)) ** 0.5  # by inputs alone
+
+
+def test_a_convolutional_box_head() -> None:
+    head = ConvBoxHead(in_channels=8, pooled_size=7, num_classes=3, num_boxes=4, conv_channels=6, channels=5).eval()
+    logits, deltas = head(torch.rand(2, 8, 7, 7))
+    assert (logits.shape, deltas.shape) == ((2, 4), (2, 16))
+    assert len(norms(head)) == 4
+
+
+def test_a_box_head_may_keep_what_torch_draws() -> None:
+    torch.manual_seed(0)
+    head = TwoFcBoxHead(8, 2, num_classes=3, num_boxes=3, channels=16, init="torch")
+    for layer in (head.fc1, head.logits, head.deltas):
+        limit = layer.in_features**-0.5
+        assert 0.9 * limit < layer.weight.abs().max() <= limit
+        assert layer.bias.any()
+    with pytest.raises(ValueError, match="init: 'he' is none of xavier, lecun, torch"):
+        TwoFcBoxHead(8, 2, num_classes=3, num_boxes=3, init="he")  # type: ignore[arg-type] # on purpose
+
+
+def test_constant_normalisation_is_torchvisions_to_the_last_bit() -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(3, 5, 3, eps=0.0)
+    for values in (layer.norm.weight, layer.norm.bias, layer.norm.running_mean, layer.norm.running_var):
+        nn.init.uniform_(values, 0.2, 2)  # type: ignore[arg-type] # all are tensors
+    frozen = FrozenBatchNorm2d(5, eps=0.0)
+    frozen.load_state_dict(layer.norm.state_dict())
+    x = torch.rand(2, 3, 6, 6)
+    expected = frozen(layer.conv(x))
+    fix_affine(layer, "constant")
+    assert torch.equal(layer(x), expected)
+    assert [name for name, _ in layer.named_parameters()] == ["conv.weight"]
+    assert torch.allclose(fold_batch_norm(layer.eval())(x), expected, atol=1e-5)

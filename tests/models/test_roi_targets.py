@@ -108,3 +108,13 @@ def test_the_next_stage_gets_boxes_with_an_area_of_what_was_no_object_itself() -
 def test_pixels_of_targets_have_two_names() -> None:
     with pytest.raises(ValueError, match="target_frame: 'image'"):
         make_roi_head(target_frame="image")  # type: ignore[arg-type] # on purpose
+
+
+def test_ground_truth_may_stand_behind_the_proposals_and_be_matched_as_they_are() -> None:
+    proposals, wanted = torch.tensor([[0.0, 0, 9, 9], [40, 40, 49, 49]]), target((0, 0, 9, 9), (0, 0, 9, 9))
+    wanted.labels[1] = 2
+    found = targets_of(proposals, wanted, ground_truth="last")
+    assert found.regions.tolist() == [[0, 0, 9, 9]] * 3 + [[40, 40, 49, 49]]
+    assert found.labels.tolist() == [1, 1, 1, 3]  # of two equal boxes the first
+    assert targets_of(proposals, wanted).labels.tolist() == [1, 2, 1, 3]
+    assert found.positives.tolist() == [[0, 0, 9, 9]] * 3

@@ -173,3 +173,14 @@ def test_full_draws_background_again_even_where_there_is_enough() -> None:
     negative = FullSampler(128, 0.25)(many(0, 200), LABELS).negative
     assert len(set(negative.tolist())) < len(negative) == 128
     assert negative.tolist() == sorted(negative.tolist())
+
+
+def test_the_generator_may_be_asked_even_where_all_are_taken() -> None:
+    # So that a seed gives torchvision's samples: of three positives and three negatives, then of many.
+    torch.manual_seed(0)
+    sampled = RandomSampler(8, 0.5, always_draw=True)(MATCHES, LABELS)
+    assert (sampled.positive.tolist(), sampled.negative.tolist()) == ([0, 3, 6], [1, 4, 5])
+    after = torch.randperm(9)
+    torch.manual_seed(0)
+    assert [len(torch.randperm(3)) for _ in range(2)] == [3, 3]
+    assert torch.equal(torch.randperm(9), after)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from parity import SHARED, needs_coco
+from PIL import Image
 from torchvision_pairs import assert_same_detections, assert_same_losses, make_pair, objects, picture
 
 NMS_IOU = {
@@ -21,7 +24,7 @@ LOSSES = {"classification": "loss_cls", "bbox_regression": "loss_bbox", "bbox_ct
 
 @pytest.mark.parametrize("entry", NMS_IOU)
 def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> None:
-    pair = make_pair(entry, short=128, long=224)
+    pair = make_pair(entry, short=96, long=160)
     pictures = [picture(150, 201, 1), picture(240, 170, 2)][: 1 if "ssd300" in entry else 2]  # it is ten times the work
     assert_same_detections(pair, pictures, NMS_IOU[entry])
     assert_same_losses(pair, pictures, [objects(x.shape, 5, i) for i, x in enumerate(pictures)], LOSSES)
@@ -30,8 +33,8 @@ def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> N
 @pytest.mark.nightly
 @pytest.mark.parametrize("entry", NMS_IOU)
 def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
-    pair = make_pair(entry, short=256, long=480)
-    for seed in range(3):
+    pair = make_pair(entry, short=256, long=416)
+    for seed in range(2):
         sides = torch.randint(90, 500, (2, 2), generator=torch.Generator().manual_seed(seed)).tolist()
         pictures = [picture(height, width, seed) for height, width in sides]
         for batch in ([pictures[0]], pictures):
@@ -40,3 +43,13 @@ def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
         assert_same_losses(pair, pictures, targets, LOSSES)
         if "ssdlite" not in entry:  # a single picture has maps of one cell, which cannot be normalised
             assert_same_losses(pair, pictures[:1], targets[:1], LOSSES)
+
+
+@needs_coco
+@pytest.mark.nightly
+@pytest.mark.parametrize("entry", NMS_IOU)
+def test_real_images_at_their_full_size(entry: str) -> None:
+    pair = make_pair(entry, short=800, long=1333)
+    for path in sorted((SHARED / "coco" / "val2017").glob("*.jpg"))[:2]:
+        with Image.open(path) as image:
+            assert_same_detections(pair, [np.asarray(image.convert("RGB"))], NMS_IOU[entry])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -19,11 +20,15 @@ from zoo.models.anchors import CentredAnchors
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.keypoint_head import ConvKeypointHead
+from zoo.models.heads.roi_targets import RoiTargets
 from zoo.models.layers.roi_pooler import RoiPooler
-from zoo.models.selection import ProposalSelector
-from zoo.types import FeatureSpec
+from zoo.models.selection import DetectionSelector, ProposalSelector
+from zoo.types import FeatureSpec, Target
 
 SIZE = (32, 32)
+
+MASKS, KEYPOINTS = "torchvision_maskrcnn_resnet50_fpn", "torchvision_keypointrcnn_resnet50_fpn"
 
 
 class SameAnchors(CentredAnchors):
@@ -209,3 +214,68 @@ def test_the_convention_of_the_protocol_reaches_every_part() -> None:
     assert isinstance(stage.pooler, RoiPooler)
     parts = (rpn.coder, rpn.assigner, rpn.proposals, stage.coder, stage.assigner, stage.pooler, detections)
     assert all(part.convention.inclusive for part in parts)
+
+
+def test_proposals_may_be_taken_by_logits_and_suppressed_by_probabilities() -> None:
+    # Logits of 19 and 18 have one and the same sigmoid: the larger is taken, the first of equals survives.
+    fine, coarse = torch.full((4, 4), -9.0), torch.full((2, 2), -9.0)
+    fine[2, 2], fine[3, 3], coarse[1, 1] = 18, 19, 3
+    _, scores = propose(fine, coarse, ranked_by="logit", probabilities=True, pre_nms_top_n=1)
+    assert scores.tolist() == pytest.approx([1, 1 / (1 + math.exp(-3))])
+    _, scores = propose(fine, coarse, ranked_by="logit", probabilities=True, score_threshold=0.95)
+    assert scores.tolist() == pytest.approx([1, 1, 1 / (1 + math.exp(-3))])
+    _, scores = propose(fine, coarse, ranked_by="logit", probabilities=True, score_threshold=scores[2].item())
+    assert len(scores) == 3  # the threshold itself is enough
+    _, scores = propose(fine, coarse, ranked_by="logit", probabilities=True, score_threshold=0.96)
+    assert len(scores) == 2
+
+
+def test_a_deeper_rpn_has_activations_between_its_convolutions() -> None:
+    selector = ProposalSelector(pre_nms_top_n=10, post_nms_top_n=10)
+    head = make_rpn([FeatureSpec(2, 16)], CentredAnchors(ratios=[1.0], scales=[1]), selector, depth=2)
+    assert [name for name, _ in head.conv.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert isinstance(head.conv[1], nn.ReLU)  # type: ignore[index] # a sequence
+    assert head([torch.rand(1, 2, 4, 4)]).logits[0].shape == (1, 1, 4, 4)
+
+
+def test_a_box_of_background_is_neither_asked_for_nor_trained() -> None:
+    with torch.device("meta"):
+        shapes = {name: x.shape for name, x in build_model(compose(MASKS), class_names(3)).state_dict().items()}
+    assert shapes["roi_head.stages.0.box_head.deltas.weight"] == (16, 1024)
+    assert shapes["roi_head.mask_head.logits.weight"] == (4, 256, 1, 1)
+    head = make_roi_head(background_box=True)
+    deltas = torch.tensor([[0.0] * 8 + [99] * 4], requires_grad=True)
+    found = head.detect(torch.tensor([[[9.0, 0, 0]]]), deltas, torch.tensor([[8.0, 8, 24, 24]]), geometry(SIZE))
+    assert found.boxes.tolist() == [[8, 8, 24, 24]]
+    region = torch.tensor([[8.0, 8, 24, 24]])
+    sampled = RoiTargets(region, torch.tensor([1]), torch.ones(1), torch.tensor([0]), region, region + 1)
+    head.last_stage.losses(torch.zeros(1, 3), deltas, [sampled])["loss_bbox"].backward()  # type: ignore[no-untyped-call] # torch's own
+    assert deltas.grad is not None
+    assert deltas.grad.view(3, 4).any(dim=1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["mask", "keypoint"])
+def test_what_is_found_on_detections_needs_a_pooler(kind: str) -> None:
+    override = f"head.roi_head.{kind}_pooler=null"
+    with torch.device("meta"), pytest.raises(UsageError, match=f"a {kind} head needs a {kind}_pooler"):
+        build_model(compose(MASKS if kind == "mask" else KEYPOINTS, [override]), class_names(1))
+
+
+def test_a_keypoint_head_is_trained_on_keypoints() -> None:
+    head = make_roi_head(
+        detections=DetectionSelector(0.05, 0.5, 100, nms_frame="input"),
+        keypoint_pooler=functools.partial(RoiPooler, output_size=7),
+        keypoint_head=functools.partial(ConvKeypointHead, num_keypoints=2, channels=4),
+    )
+    features, proposals = [torch.rand(1, 1, 4, 4, requires_grad=True)], [torch.tensor([[0.0, 0, 30, 30]])]
+    wanted = Target(torch.tensor([[0.0, 0, 32, 32]]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="targets with keypoints"):
+        head.losses(features, proposals, [wanted], [geometry((64, 64))])
+    nn.init.zeros_(head.keypoint_head.heatmaps.weight)  # type: ignore[union-attr] # there is one
+    wanted.keypoints = torch.tensor([[[8.0, 8, 2], [8, 8, 0]]])  # one of two is annotated
+    loss = head.losses(features, proposals, [wanted], [geometry((64, 64))])["loss_keypoint"]
+    assert loss.item() == pytest.approx(math.log(28 * 28), rel=1e-6)
+    wanted.keypoints[..., 2] = 0
+    loss = head.losses(features, proposals, [wanted], [geometry((64, 64))])["loss_keypoint"]
+    assert loss.item() == 0
+    loss.backward()  # type: ignore[no-untyped-call] # torch's own

@@ -89,7 +89,7 @@ CONDITION = {
 }
 EXECUTION = {
     "name",
-    *(f"data.annotations_size.{split}" for split in ("val2017", "val", "train")),
+    *(f"data.annotations_size.{split}" for split in ("val2017", "train2017", "val", "train")),
     "measure",
     "resume",
     "image_cache_gb",

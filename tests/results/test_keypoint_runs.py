@@ -56,12 +56,10 @@ def found_in(truth: CocoGroundTruth, seed: int = 0) -> DetectionColumns:
     return replace(pose_of(detect(truth, seed)), segmentation=None)
 
 
-def test_a_run_measures_keypoints_and_writes_them(
-    few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_measures_keypoints_and_writes_them(few_shapes: Path, tmp_path: Path) -> None:
     overrides = ["data.limit=1", "protocol.transform.size_rule={long:64,short:48}"]
     plain = make_subject("shapes_faster_rcnn_r10_fpn", few_shapes, tmp_path, overrides)
-    subject = find_keypoints(plain, monkeypatch)
+    subject = find_keypoints(plain)
     measured = accuracy(subject)
     names = [f"keypoint_{name}" for name in TASKS["keypoints"].stats]
     assert set(names) <= measured.keys()

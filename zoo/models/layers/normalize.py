@@ -71,12 +71,12 @@ class PixelNormalizer(nn.Module):
             pixels = sample.pixels.to(device, non_blocking=True).permute(2, 0, 1)  # (3, h, w)
             (h, w), (left, top) = geometry.size, geometry.offset
             window = image[:, top : top + h, left : left + w]
-            self._fill(window, pixels.flip(0) if self.swap else pixels, mean, std)
+            self._fill(window, pixels, mean, std)
         return Batch(images, geometries, [sample.image_id for sample in samples])
 
     def _fill(self, window: Tensor, pixels: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Write pixels (3, h, w), normalised, into their place in the batch, of the same shape."""
-        window.copy_(pixels)
+        """Write pixels (3, h, w), BGR, normalised, into their place in the batch, of the same shape."""
+        window.copy_(pixels.flip(0) if self.swap else pixels)
         if self.divisor is None:
             window.sub_(mean).div_(std)
         else:
@@ -122,6 +122,11 @@ class TensorNormalizer(PixelNormalizer):
         super().__init__(mean, std, channels, padding)
 
     def _fill(self, window: Tensor, pixels: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Write pixels (3, h, w), normalised and resized, into their place (3, h', w') in the batch."""
-        normalized = pixels.float().div_(255).sub_(mean).div_(std)
-        window.copy_(F.interpolate(normalized[None], window.shape[1:], mode="bilinear", align_corners=False)[0])
+        """Write pixels (3, h, w), BGR, normalised and resized, into their place (3, h', w') in the batch."""
+        # Channels are reordered where it is quickest, when they are copied at the end, a plane each.
+        order = (2, 1, 0) if self.swap else (0, 1, 2)
+        planes = torch.empty(pixels.shape, device=pixels.device)
+        planes.copy_(pixels).div_(255).sub_(mean[list(order)]).div_(std[list(order)])
+        resized = F.interpolate(planes[None], window.shape[1:], mode="bilinear", align_corners=False)[0]
+        for place, channel in enumerate(order):
+            window[place].copy_(resized[channel])
