@@ -24,7 +24,7 @@ from zoo.data.augment.settings import (
     ZoomOut,
 )
 from zoo.train.rates import ChainedLR, build_lr_schedule
-from zoo.train.schedule import OptimizerConfig, Schedule, Warmup
+from zoo.train.schedule import OptimizerConfig, ParameterRule, Schedule, Warmup
 
 WARMUP = Warmup(kind="chained", iterations=1000, ratio=1 / 1000)
 
@@ -87,7 +87,8 @@ def sgd(lr: float, weight_decay: float) -> OptimizerConfig:
 FLIP = HFlip(kind="hflip", probability=0.5)
 MEAN = (123, 117, 104)
 LENGTHS = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
-ADAMW = OptimizerConfig(name="adamw", lr=0.0001, weight_decay=0.05, decay_norms=False)
+FROZEN = ParameterRule(parameters=("backbone.stem.*", "backbone.layer1.*"), lr_mult=0.0)
+ADAMW = OptimizerConfig(name="adamw", lr=0.0001, weight_decay=0.05, decay_norms=False, groups={"frozen": FROZEN})
 
 RECIPES: dict[str, tuple[Any, ...]] = {
     # GPUs, images a GPU, epochs, milestones, optimiser, augmentation before the flip, options
