@@ -9,6 +9,7 @@ import torch
 from geometries import geometry
 from torch import nn
 
+from zoo.errors import UsageError
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
 from zoo.models.default_boxes import DefaultBoxes
@@ -90,6 +91,15 @@ def test_pyramids() -> None:
     ]
     assert [tuple(x.shape[1:3]) for x in small] == [(672, 20), (480, 10), (512, 5), (256, 3), (256, 2), (128, 1)]
     assert [spec.stride for spec in lite.out_specs] == [16, 32, 64, 128, 256, 512]
+
+
+def test_ssdlite_in_training_wants_two_images() -> None:
+    lite = SsdLiteNeck([FeatureSpec(4, 16), FeatureSpec(2, 32)])
+    maps = (torch.rand(1, 4, 20, 20), torch.rand(1, 2, 10, 10))
+    with pytest.raises(UsageError, match="one image at a time"):
+        lite(maps)
+    assert lite(tuple(torch.cat((x, x)) for x in maps))[-1].shape == (2, 128, 1, 1)
+    assert lite.eval()(maps)[-1].shape == (1, 128, 1, 1)
 
 
 def test_vectors_of_the_finest_map_have_one_length() -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from zoo.errors import UsageError
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.init import init_uniform
 from zoo.types import FeatureSpec
@@ -117,8 +118,15 @@ class SsdLiteNeck(nn.Module):
                 nn.init.normal_(module.weight, std=SSDLITE_STD)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The backbone's maps, and one more of each block, each half as high and wide as that before."""
+        """The backbone's maps, and one more of each block, each half as high and wide as that before.
+
+        Raises:
+            UsageError: a batch in training is of one image, whose last map has a single cell: it has no variance.
+        """
         maps = list(features)
         for block in self.blocks:
+            if self.training and len(maps[-1]) == 1 and max(maps[-1].shape[2:]) <= 2:
+                message = "SSDLite cannot be trained on one image at a time: of one cell there is no variance"
+                raise UsageError(message, next_step="give batch_size=2 or more")
             maps.append(block(maps[-1]))
         return tuple(maps)
