@@ -13,7 +13,7 @@ import yaml
 from class_names import class_names
 from parity import shapes
 from torch import Tensor, nn
-from torchvision.models import resnet, vgg
+from torchvision.models import mobilenet_v3_large, resnet, vgg
 
 from zoo.catalog.entry import Checkpoint, conf_dir, read_entries, read_entry
 from zoo.checkpoints.convert import Drop, Fresh, Rename, convert
@@ -31,6 +31,7 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "64x4d": resnet.resnext101_64x4d,
     "32x8d": resnet.resnext101_32x8d,
     "vgg16": vgg.vgg16,
+    "mobilenet_v3_large": mobilenet_v3_large,
 }
 """The classification networks whose names and shapes the files have, by a part of the file's name here."""
 
@@ -45,6 +46,13 @@ PADDLE = {
     "paddle_res2net50_vd_26w_4s": "mask_rcnn_res2net50_vd_26w_4s_fpn_2x_coco",
 }
 """PaddlePaddle's files -> a parity case of a detector that has the backbone."""
+
+LAST = {
+    "jwyang_vgg16": "classifier.6.",
+    "torchvision_vgg16_features": "classifier.",
+    "torchvision_mobilenet_v3_large": "classifier.",
+}
+"""What the keys of the layers begin with that no detector takes."""
 
 INITIAL = sorted(path.stem for path in (conf_dir() / "initial").glob("*.yaml") if path.stem != "published")
 BEGINNING = list(
@@ -123,8 +131,8 @@ def test_every_entry_takes_the_file_it_begins_with(entry: str) -> None:
     if name in PADDLE:
         trained = {key for key in fresh if not key.endswith(".num_batches_tracked") and ".conv_offset." not in key}
     assert not any(key.startswith("backbone.") or ".shared." in key for key in trained)
-    assert not ("vgg" in name and any(".fc" in key for key in fresh)), "all but its last layer"
-    last = "classifier.6." if "vgg" in name else "fc"
+    assert not (name == "jwyang_vgg16" and any(".fc" in key for key in fresh)), "all but its last layer"
+    last = LAST.get(name, "fc")
     whole_images = {"classifies whole images": [key for key in shapes_of(name) if key.startswith(last)]}
     if name == "mmdet_caffe_fpn_3x":
         head = "roi_head.stages.0.box_head."
