@@ -176,6 +176,12 @@ entry:
     (entries / "mmdet_a.yaml").write_text(text.replace("entry: mmdet", "entry: mdet"), encoding="utf-8")
     with pytest.raises(UsageError, match=r"no zoo 'mdet' \(closest: mmdet\)"):
         read_entry("mmdet_a")
+    of_some_rows = "defaults: [mmdet]\nlicense: BSD-3-Clause\nclasses: [cat]\n"
+    (tmp_path / "conf" / "zoo" / "mmdet_cats.yaml").write_text(of_some_rows, encoding="utf-8")
+    (entries / "mmdet_a.yaml").write_text(text.replace("entry: mmdet", "entry: mmdet_cats"), encoding="utf-8")
+    entry = read_entry("mmdet_a")
+    assert (entry.zoo, entry.license, entry.classes) == ("mmdet", "BSD-3-Clause", ("cat",)), "on top of another's facts"
+    assert entry.checkpoint.keymap == "mmdet"
 
 
 @pytest.mark.parametrize("name", entry_names())

@@ -16,7 +16,7 @@ from torchvision.ops.poolers import LevelMapper
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.boxes import BoxConvention
 from zoo.models.heads.anchor_head import flatten_anchors
-from zoo.models.heads.box_head import ConvBoxHead, TwoFcBoxHead
+from zoo.models.heads.box_head import ConvBoxHead, LecunTwoFcBoxHead, PlainTwoFcBoxHead
 from zoo.models.layers.conv import ConvNorm, fix_affine, fold_batch_norm, norms
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
@@ -155,7 +155,7 @@ def test_first_weights_may_be_drawn_by_inputs_alone() -> None:
         neck = FPN([FeatureSpec(512, 4)], channels=64, lateral_init=init)  # type: ignore[arg-type] # both exist
         assert conv_of(neck, "laterals.0").weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
         assert conv_of(neck, "outputs.0").weight.abs().max().item() == pytest.approx(math.sqrt(6 / 9 / 128), rel=1e-2)
-    head = TwoFcBoxHead(in_channels=128, pooled_size=2, num_classes=3, num_boxes=3, channels=64, init="lecun")
+    head = LecunTwoFcBoxHead(in_channels=128, pooled_size=2, num_classes=3, num_boxes=3, channels=64)
     assert head.fc1.weight.abs().max().item() == pytest.approx(math.sqrt(3 / 512), rel=1e-3)
     assert head.fc2.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 128), rel=1e-2)
     with pytest.raises(ValueError, match="init: 'kaiming' is none of xavier, lecun"):
@@ -311,13 +311,11 @@ def test_a_convolutional_box_head() -> None:
 
 def test_a_box_head_may_keep_what_torch_draws() -> None:
     torch.manual_seed(0)
-    head = TwoFcBoxHead(8, 2, num_classes=3, num_boxes=3, channels=16, init="torch")
+    head = PlainTwoFcBoxHead(in_channels=8, pooled_size=2, num_classes=3, num_boxes=3, channels=16)
     for layer in (head.fc1, head.logits, head.deltas):
         limit = layer.in_features**-0.5
         assert 0.9 * limit < layer.weight.abs().max() <= limit
         assert layer.bias.any()
-    with pytest.raises(ValueError, match="init: 'he' is none of xavier, lecun, torch"):
-        TwoFcBoxHead(8, 2, num_classes=3, num_boxes=3, init="he")  # type: ignore[arg-type] # on purpose
 
 
 def test_constant_normalisation_is_torchvisions_to_the_last_bit() -> None:

@@ -44,11 +44,13 @@ def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> N
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
     pair = make_pair(entry, short=256, long=416)
+    if pair.own.has_keypoints or entry.endswith("v2"):  # the work of a region is that of a hundred of the others
+        take_few_regions(pair, proposals=200, samples=64, detections=20)
     for seed in range(2):
         sides = torch.randint(90, 500, (2, 2), generator=torch.Generator().manual_seed(seed)).tolist()
         pictures = [picture(height, width, seed) for height, width in sides]
         for batch in ([pictures[0]], pictures):
-            assert_same_detections(pair, batch, NMS_IOU)
+            assert_same_detections(pair, batch, NMS_IOU, least=20)
         targets = [objects(image.shape, 3 * seed, seed + i) for i, image in enumerate(pictures)]
         assert_same_losses(pair, pictures, targets, LOSSES)
         assert_same_losses(pair, pictures[:1], targets[:1], LOSSES)

@@ -5,17 +5,11 @@ Legend: R regions, C channels, S side of the pooled features, K object classes, 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.init import init_uniform
-
-BoxHeadInit = Literal["xavier", "lecun", "torch"]
-"""First weights of a box head: by inputs and outputs, predictors small (Detectron); the same, but the first layer by
-inputs alone (PaddleDetection); or as every linear layer of torch draws its own (torchvision)."""
 
 
 class TwoFcBoxHead(nn.Module):
@@ -28,7 +22,6 @@ class TwoFcBoxHead(nn.Module):
         num_boxes: boxes of a region: one a class, or one for all.
         channels: of the hidden layers.
         dropout: share of each hidden layer's values that training leaves out.
-        init: its first weights.
     """
 
     def __init__(
@@ -39,28 +32,48 @@ class TwoFcBoxHead(nn.Module):
         num_boxes: int,
         channels: int = 1024,
         dropout: float = 0.0,
-        init: BoxHeadInit = "xavier",
     ) -> None:
         super().__init__()
-        if init not in get_args(BoxHeadInit):
-            raise ValueError(f"init: {init!r} is none of {', '.join(get_args(BoxHeadInit))}")
         self.dropout = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels * pooled_size**2, channels)
         self.fc2 = nn.Linear(channels, channels)
         self.logits = nn.Linear(channels, num_classes + 1)
         self.deltas = nn.Linear(channels, num_boxes * 4)
-        if init != "torch":
-            init_uniform(self.fc1.weight, init)
-            init_uniform(self.fc2.weight, "xavier")
-            for layer in (self.fc1, self.fc2):
-                nn.init.zeros_(layer.bias)
-            _init_predictors(self.logits, self.deltas)
+        for layer in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        _init_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (R, C, S, S) to logits (R, K + 1), background last, and deltas (R, B * 4), box-major."""
         x = self.dropout(F.relu(self.fc1(pooled.flatten(1))))
         x = self.dropout(F.relu(self.fc2(x)))
         return self.logits(x), self.deltas(x)
+
+
+class LecunTwoFcBoxHead(TwoFcBoxHead):
+    """The same; the range of its first layer's first weights is by inputs alone, as PaddleDetection has it.
+
+    Args:
+        options: those of `TwoFcBoxHead`.
+    """
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
+        init_uniform(self.fc1.weight, "lecun")
+
+
+class PlainTwoFcBoxHead(TwoFcBoxHead):
+    """The same; all of its first weights are those that torch draws for any linear layer, as torchvision has it.
+
+    Args:
+        options: those of `TwoFcBoxHead`.
+    """
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
+        for layer in (self.fc1, self.fc2, self.logits, self.deltas):
+            layer.reset_parameters()
 
 
 class ConvBoxHead(nn.Module):
