@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from made_up import cell, entry_yaml, make_catalogue
 
-from zoo.catalog.entry import Checkpoint, Entry, entry_names, read_entries, read_entry, resolve
+from zoo.catalog.entry import Checkpoint, Entry, PublishedCell, entry_names, read_entries, read_entry, resolve
 from zoo.config.compose import compose
 from zoo.errors import UsageError
+from zoo.results.ladder import digits
 
 
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
@@ -40,6 +41,11 @@ def test_a_cell_knows_the_precision_it_was_printed_with(text: str, decimals: int
     printed = cell(text)
     assert printed.decimals == decimals
     assert printed.half_unit == pytest.approx(half_unit, rel=1e-12)
+
+
+def test_a_measured_number_has_two_digits_more_and_a_count_none() -> None:
+    assert digits(37.4561, PublishedCell(metric="box_AP", text="37.4", source="README.md")) == "37.456"
+    assert digits(41755286.0, PublishedCell(metric="params", text="41755286", source="README.md")) == "41755286"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ ZOO_CATALOG = "ZOO_CATALOG"
 ZOO_DEFAULT = "/zoo@entry"
 """The item of an entry's defaults list that names its zoo: a file of `conf/zoo/`, merged below the entry's block."""
 
+COUNT = "parameters"
+"""The unit of what is counted one by one."""
+
 METRICS = {
     **{metric: "AP points" for task in TASKS.values() for metric in task.printed},
     "fps": "images/s",
@@ -44,7 +47,7 @@ METRICS = {
     "hours_per_epoch": "h",
     "params_m": "M",
     "flops_b": "B",
-    "params": "parameters",
+    "params": COUNT,
     "gmacs": "GMAC",
     "file_size_mib": "MiB",
 }
@@ -111,6 +114,11 @@ class PublishedCell:
     def decimals(self) -> int:
         """Digits after the point: "37.4" has 1."""
         return max(0, -int(Decimal(self.text).as_tuple().exponent))
+
+    @property
+    def shown_decimals(self) -> int:
+        """Digits after the point of a measured number beside it: two more, and none of a count of whole things."""
+        return 0 if METRICS[self.metric] == COUNT else self.decimals + 2
 
     @property
     def half_unit(self) -> float:

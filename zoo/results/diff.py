@@ -130,7 +130,7 @@ def _judged_line(row: Row) -> dict[str, str]:
         if deviation is not None:
             measured += f" ± {digits(deviation, row.cells[0])}"
     if outcome.delta is not None:
-        delta = f"{outcome.delta:+.{row.cells[0].decimals + 2}f}"
+        delta = f"{outcome.delta:+.{row.cells[0].shown_decimals}f}"
     sources = ", ".join(dict.fromkeys(source_of(cell) for cell in row.cells)) or ABSENT
     return {
         "entry": label(row.record),

@@ -153,8 +153,8 @@ def source_of(cell: PublishedCell) -> str:
 
 
 def digits(value: float, cell: PublishedCell) -> str:
-    """A measured number with two digits more than the published one has."""
-    return f"{value:.{cell.decimals + 2}f}"
+    """A measured number with two digits more than the published one has; a count with its own."""
+    return f"{value:.{cell.shown_decimals}f}"
 
 
 def _rung(measured: float, cell: PublishedCell, noise: float) -> str:

@@ -243,5 +243,5 @@ def _judged_numbers(line: Row) -> tuple[str, str]:
     deviation = spread(line.record, line.metric)
     if deviation is not None and cell:
         measured += f" ± {digits(deviation, cell)}"
-    delta = ABSENT if cell is None or outcome.delta is None else f"{outcome.delta:+.{cell.decimals + 2}f}"
+    delta = ABSENT if cell is None or outcome.delta is None else f"{outcome.delta:+.{cell.shown_decimals}f}"
     return measured, delta
