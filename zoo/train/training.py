@@ -198,24 +198,8 @@ def _views(
         groups, transform = schedule.ratio_groups, detector.transform
         grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
         return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
-    if schedule.transforms is not None and schedule.aspect_ratio_group_factor is not None:
-        prepared = torchvision.training_set(
-            ground_truth,
-            files,
-            schedule.transforms,
-            transform=detector.transform,
-            seed=seed,
-            masks=masks,
-            keypoints=detector.has_keypoints,
-        )
-        heights, widths = prepared.images.sizes.T
-        return prepared, RatioBinSampler(
-            heights / widths,
-            factor=schedule.aspect_ratio_group_factor,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            seed=seed,
-        )
+    if schedule.transforms is not None:
+        return _prepared_views(config, detector, ground_truth, files, micro_batch_size)
     if schedule.multi_scale is not None and schedule.pipeline is not None:
         dataset = paddle.training_set(
             ground_truth,
@@ -244,6 +228,36 @@ def _views(
         drop_last=schedule.drop_last,
     )
     return dataset, sampler
+
+
+def _prepared_views(
+    config: TrainConfig,
+    detector: Detector,
+    ground_truth: CocoGroundTruth,
+    files: Sequence[Path],
+    micro_batch_size: int,
+) -> tuple[TrainingSet, BatchSampler]:
+    """The same in torchvision's style."""
+    schedule = config.recipe.schedule
+    assert schedule.transforms is not None  # noqa: S101 - both are there, or none
+    assert schedule.aspect_ratio_group_factor is not None  # noqa: S101 - likewise
+    dataset = torchvision.training_set(
+        ground_truth,
+        files,
+        schedule.transforms,
+        transform=detector.transform,
+        seed=config.seed,
+        masks=detector.has_masks,
+        keypoints=detector.has_keypoints,
+    )
+    heights, widths = dataset.images.sizes.T
+    return dataset, RatioBinSampler(
+        heights / widths,
+        factor=schedule.aspect_ratio_group_factor,
+        batch_size=config.batch_size,
+        micro_batch_size=micro_batch_size,
+        seed=config.seed,
+    )
 
 
 def _trainer(
