@@ -62,6 +62,7 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(Path("run/record.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.nightly
 @pytest.mark.long
 @pytest.mark.usefixtures("alone")
 def test_a_whole_run_leaves_the_file_and_its_latency(tiny_coco: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ENTRY, SIZES
 from tiny_training import CPU, meeting_point
 
@@ -21,7 +22,7 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.loader import ImageDataset, image_loader
 from zoo.data.preprocess import Preprocess
 from zoo.data.size_rules import KeepRatio
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.runtime.distributed import DistributedContext, init_distributed
 
 SMALL = [
@@ -63,6 +64,7 @@ def test_training_and_its_evaluations(tiny_coco: Path, tmp_path: Path) -> None:
     assert second["protocol"]["training"]["processes"] == 2
 
 
+@pytest.mark.nightly  # the training above evaluates by two processes as well
 @pytest.mark.long
 def test_evaluation(few_shapes: Path, tmp_path: Path) -> None:
     options = [f"data.root={few_shapes}", "data.limit=3"]
@@ -107,3 +109,11 @@ def test_one_process_has_everything() -> None:
         assert context.gather_in_order([]) == []
         with pytest.raises(DataError, match="damaged"):
             context.gather_in_order(DataError("damaged", next_step="fetch it again"))
+
+
+def test_statistics_over_all_processes_need_gpus() -> None:
+    model = torch.nn.BatchNorm2d(3)
+    assert DistributedContext().wrap(model, CPU, sync_bn=True) is model, "one process has all images itself"
+    with pytest.raises(UsageError, match="needs GPUs") as refused:
+        DistributedContext(rank=0, world_size=2).wrap(model, CPU, sync_bn=True)
+    assert "schedule.sync_bn=false" in refused.value.next_step
