@@ -212,9 +212,13 @@ def test_buffers_of_an_ema_hook_hold_the_weights_before_averaging(tmp_path: Path
         ({"model": STATE, "optimizer": {}, "epoch": 3}, {NO_WEIGHTS: ["optimizer", "epoch"]}),
         ({"model": {"a": torch.ones(1)}, "ema": {"module": STATE, "updates": 3}}, {NOT_AVERAGED: ["model"]}),
         ({"model": {"a": torch.ones(1)}, "model_ema": STATE}, {NOT_AVERAGED: ["model"]}),
+        (
+            {"model": {"a": torch.ones(1)}, "model_ema": {"n_averaged": torch.tensor(3), **prefixed("module.")}},
+            {NO_WEIGHTS: ["n_averaged"], NOT_AVERAGED: ["model"]},
+        ),
         ({"model": STATE, "ema": None}, {}),
     ],
-    ids=["script", "RT-DETR", "torchvision", "no average"],
+    ids=["script", "RT-DETR", "torchvision", "AveragedModel", "no average"],
 )
 def test_files_that_keep_the_network_as_model(
     tmp_path: Path, published: Checkpoint, content: dict[str, Any], told: dict[str, list[str]]

@@ -17,6 +17,9 @@ CLASSES = "classes"
 WRAPPERS = ("module.", "_orig_mod.")
 """What stands before every key where the network was saved with what ran it: DistributedDataParallel, torch.compile."""
 
+AVERAGED_STEPS = "n_averaged"
+"""How many steps torch's `AveragedModel` has averaged: it stands beside the weights, all of which are a module's."""
+
 LIGHTNING = "model."
 """What stands before every key in files of Lightning, of which the network is usually one part."""
 
@@ -69,6 +72,13 @@ def without_wrappers(state: Mapping[str, T], *, lightning: bool = False) -> tupl
             changed[f"key without {prefix}"] = list(plain)
             plain = {key.removeprefix(prefix): value for key, value in plain.items()}
     return plain, changed
+
+
+def without_averaged_steps(state: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:
+    """A state dict of torch's `AveragedModel` without the steps that it counts, and their key; any other as it is."""
+    weights = {key: value for key, value in state.items() if key != AVERAGED_STEPS}
+    counted = len(weights) < len(state) and all(key.startswith("module.") for key in weights)
+    return (weights, [AVERAGED_STEPS]) if counted else (dict(state), [])
 
 
 def without_average_copies(state: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:

@@ -21,6 +21,7 @@ from zoo.checkpoints.contents import (
     Contents,
     class_names,
     without_average_copies,
+    without_averaged_steps,
     without_wrappers,
 )
 from zoo.errors import CheckpointError
@@ -50,9 +51,10 @@ def state_dict_of(file: TorchFile) -> Contents:
     strangers = [key for key, value in state.items() if not isinstance(value, StoredTensor)]
     if strangers:
         raise _not_this(file, f"its state dict holds values that are no tensors: {', '.join(strangers[:5])}")
-    plain, changed = without_wrappers(state, lightning="pytorch-lightning_version" in content)
+    weights, steps = without_averaged_steps(state)
+    plain, changed = without_wrappers(weights, lightning="pytorch-lightning_version" in content)
     plain, copies = without_average_copies(plain)
-    dropped = {BEFORE_AVERAGING: copies} if copies else {}
+    dropped = {reason: keys for reason, keys in ((BEFORE_AVERAGING, copies), (NO_WEIGHTS, steps)) if keys}
     for key, value in content.items() if place else ():
         if isinstance(key, str) and key != place and key not in METADATA and value is not None:
             raw = {"ema_state_dict": BEFORE_AVERAGING}.get(key, NOT_AVERAGED if key == "model" else NO_WEIGHTS)
