@@ -81,6 +81,18 @@ def test_a_folder_with_annotations(tmp_path: Path, capsys: Capture) -> None:
     assert capsys.readouterr().err.splitlines()[-1].startswith("next: give the annotations")
 
 
+def test_a_folder_with_several_annotation_files_is_told_how_to_name_one(tmp_path: Path, capsys: Capture) -> None:
+    predictions, truth = scored_set.write(tmp_path, detections())
+    annotations = tmp_path / "coco" / "annotations"
+    annotations.mkdir(parents=True)
+    for kind in ("instances", "person_keypoints"):
+        (annotations / f"{kind}_val2017.json").write_bytes(truth.read_bytes())
+    assert cli.main(["score", str(predictions), "--data", str(tmp_path / "coco")]) == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"choose one with --data {tmp_path / 'coco' / 'FILE'}")
+    chosen = str(annotations / "instances_val2017.json")
+    assert cli.main(["score", str(predictions), "--data", chosen]) == 0
+
+
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     predictions, truth = scored_set.write(tmp_path, detections())
     program = (

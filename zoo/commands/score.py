@@ -66,7 +66,7 @@ def _annotations(data: str) -> Path:
 
     path = Path(data).expanduser()
     if path.is_dir():
-        found = find_annotations(path, "val", "--data")
+        found = find_annotations(path, "val", f"--data {path / 'FILE'}")
         if found is None:
             raise no_annotations(path, "val", "")
         return found

@@ -66,7 +66,8 @@ def find_split(
         raise UsageError(
             f"data.root={root}: no such folder", next_step="give the folder of your images and annotations"
         )
-    file = find_annotations(root, split, _setting(key, "annotations")) if annotations is None else root / annotations
+    choice = f"{_setting(key, 'annotations')}=FILE, relative to the root"
+    file = find_annotations(root, split, choice) if annotations is None else root / annotations
     if file is None:
         return None
     truth = CocoGroundTruth.load(file)
@@ -79,13 +80,13 @@ def find_split(
     )
 
 
-def find_annotations(root: Path, split: str, setting: str) -> Path | None:
+def find_annotations(root: Path, split: str, choice: str) -> Path | None:
     """The annotation file of a split, by its name; None where no file is called like one.
 
     Args:
         root: the folder.
         split: "val" or "train".
-        setting: by which a user names the file, for the message.
+        choice: how a user names one of several files, for the message.
 
     Raises:
         UsageError: several files may be meant.
@@ -94,7 +95,7 @@ def find_annotations(root: Path, split: str, setting: str) -> Path | None:
     if len(candidates) > 1:
         raise UsageError(
             f"{root}: several files may be the {split} annotations: {_listed(root, candidates)}",
-            next_step=f"choose one with {setting}=FILE, relative to the root",
+            next_step=f"choose one with {choice}",
         )
     return candidates[0] if candidates else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.checkpoints.convert import KeyMap, Rename
+from zoo.checkpoints.convert import COUNTED, KeyMap, Rename, Zeros
 from zoo.checkpoints.keymaps.jwyang import vgg_stages
 from zoo.checkpoints.keymaps.mobilenet_v3 import LAST, bottleneck, normalised
 from zoo.checkpoints.tensor_ops import background_last_of
@@ -35,6 +35,7 @@ MOBILENET: KeyMap = (
 KEY_MAP: KeyMap = (
     *VGG,
     *MOBILENET,
+    Zeros("{*norm}.num_batches_tracked", COUNTED),
     # A convolution a level, or a depthwise one with its normalisation and a 1x1
     Rename(
         "head.classification_head.module_list.{level}.{p}",
