@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from parity import SHARED, needs_coco
+from PIL import Image
 from torchvision_pairs import assert_same_detections, assert_same_losses, make_pair, objects, picture, take_few_regions
 
 ENTRIES = [
@@ -54,3 +57,15 @@ def test_pictures_of_any_size_alone_and_in_pairs(entry: str) -> None:
         targets = [objects(image.shape, 3 * seed, seed + i) for i, image in enumerate(pictures)]
         assert_same_losses(pair, pictures, targets, LOSSES)
         assert_same_losses(pair, pictures[:1], targets[:1], LOSSES)
+
+
+@needs_coco
+@pytest.mark.nightly
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_real_images_at_their_full_size(entry: str) -> None:
+    pair = make_pair(entry, short=800, long=1333)
+    if pair.own.has_keypoints or entry.endswith("v2"):
+        take_few_regions(pair, proposals=200, samples=64, detections=20)
+    for path in sorted((SHARED / "coco" / "val2017").glob("*.jpg"))[:2]:
+        with Image.open(path) as image:
+            assert_same_detections(pair, [np.array(image.convert("RGB"))], NMS_IOU, least=1)
