@@ -120,9 +120,14 @@ def test_ctrl_c_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.01)
         signal.raise_signal(signal.SIGINT) if os.name == "nt" else os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_apart(job())
+    # A shell in the background starts its commands with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_apart(job())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert Path("run/log.txt").read_text(encoding="utf-8") == "begun\ntold to end\n"
     assert not Path("results").exists()
 

@@ -20,6 +20,12 @@ from zoo.models.layers.conv import fold_batch_norm
 
 CASE = "faster_rcnn_r50_fpn_1x_coco"
 ANSWERED = [case for case in ARCHITECTURES if (GOLDEN / "mmdet" / f"{case}.npz").exists()]
+SAME = {
+    "faster_rcnn_r101_caffe_fpn_1x_coco",
+    "faster_rcnn_r50_fpg_crop640_50e_coco",
+    "mask_rcnn_r50_fpg-chn128_crop640_50e_coco",
+}
+"""Whose parts all stand in other cases too: these are `nightly`."""
 ROIS = [[0, 10, 10, 200, 150], [0, 50, 20, 300, 240], [1, 0, 0, 64, 64], [1, 100, 100, 140, 200], [1, 5, 5, 315, 250]]
 
 
@@ -82,7 +88,8 @@ def assert_stages(detector: Detector, case: str, part: str = "net", factor: floa
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.nightly if "x101" in case else ()) for case in ANSWERED]
+    "case",
+    [pytest.param(case, marks=pytest.mark.nightly if "x101" in case or case in SAME else ()) for case in ANSWERED],
 )
 def test_stages(case: str) -> None:
     detector = load(case)

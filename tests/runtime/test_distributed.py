@@ -76,6 +76,7 @@ def test_evaluation(few_shapes: Path, tmp_path: Path) -> None:
     assert first["measured"]["params"] > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.long
 def test_a_damaged_image_of_another_process_ends_the_run(tiny_coco: Path, tmp_path: Path) -> None:
     coco = shutil.copytree(tiny_coco, tmp_path / "coco")
