@@ -63,7 +63,7 @@ def test_it_has_17_layers(layers: tuple[int, ...], expansions: tuple[int, ...]) 
 
 def test_an_unknown_kind_of_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="norm_affine: 'frozen' is none of trained, fixed, constant"):
-        MobileNetV3(norm_affine="frozen")  # type: ignore[arg-type]
+        MobileNetV3(norm_affine="frozen")  # type: ignore[arg-type] # on purpose
 
 
 def test_a_constant_normalisation_is_folded_as_any_other() -> None:

@@ -33,7 +33,7 @@ LOSSES = {
 NMS_IOU = 0.5
 
 
-@pytest.mark.parametrize("entry", ENTRIES[:-1])  # the older keypoints are the newer with another epsilon
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> None:
     pair = make_pair(entry, short=96, long=160)
     few = 3 if pair.own.has_keypoints else 10  # they are half of all the work

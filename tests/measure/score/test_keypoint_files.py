@@ -58,7 +58,7 @@ def detections(change: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray
     sizes = {image["id"]: np.array([image["width"], image["height"]]) for image in persons()["images"]}
     for row in rows if change else ():
         points = np.array(row["keypoints"]).reshape(17, 3)
-        row["keypoints"] = np.ravel(change(points, np.array(row["bbox"]), sizes[row["image_id"]])).tolist()  # type: ignore[misc]
+        row["keypoints"] = np.ravel(change(points, np.array(row["bbox"]), sizes[row["image_id"]])).tolist()  # type: ignore[misc] # one of several signatures
     return rows
 
 
