@@ -1,6 +1,6 @@
 """What code would ask of a GPU, counted on the CPU: kernels, waits for their results, copies from the host.
 
-At one image a batch a GPU is bound by its host: every operation costs some microseconds to launch, and every wait drains
+At one image a batch a GPU is bound by its host: every operation takes microseconds to launch, and every wait drains
 what has been launched. Both are counts, equal on every machine.
 
     with counted() as work:
