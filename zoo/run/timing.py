@@ -11,7 +11,7 @@ import torch
 
 from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
-from zoo.run.evaluate import autocast
+from zoo.run.precision import autocast
 from zoo.runtime.progress import Progress
 from zoo.types import Sample
 
