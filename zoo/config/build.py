@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector
-    from zoo.types import Transform
+    from zoo.types import Mode, Transform
 
 _log = logging.getLogger(__name__)
 
@@ -279,8 +279,12 @@ def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
 
 
-def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
-    """Set, fold and lay out an eval-mode detector as its protocol says, in place."""
+def prepare(detector: Detector, protocol: Mapping[str, Any], mode: Mode = "eager") -> Detector:
+    """Set, fold and lay out an eval-mode detector as its protocol says, in place, and have it run in a mode.
+
+    Raises:
+        DeviceError: its device does not know the mode.
+    """
     from zoo.models.layers.conv import fold_batch_norm, norms
 
     if (eps := protocol.get("norm_eps")) is not None:
@@ -290,6 +294,10 @@ def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
         fold_batch_norm(detector)
     if protocol["channels_last"]:
         detector.use_channels_last()
+    if mode == "graph":
+        from zoo.run.graphs import use_graphs
+
+        use_graphs(detector)
     return detector
 
 
