@@ -209,8 +209,10 @@ def is_here(hardware: Hardware) -> bool:
 @cache
 def _card_names() -> tuple[str, ...]:
     """The graphics cards of this machine, as NVML names them; none where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return ()
     try:
         pynvml.nvmlInit()
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
@@ -261,8 +263,10 @@ def _gpu(device: torch.device) -> Gpu:
 
 def _nvml(uuid: str) -> dict[str, Any]:
     """What NVML says of a card, as the fields of `Gpu`; why not where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return {"nvml": "not readable: the package nvidia-ml-py is not installed"}
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
