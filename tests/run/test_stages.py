@@ -16,6 +16,7 @@ import torch
 from device_work import counted
 from subjects import SMALL, make_subject
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.data.detections import Detections
 from zoo.data.loader import image_loader
@@ -99,6 +100,18 @@ def test_sums_are_made_without_a_wait(subject: Subject, batches: list[list[Sampl
     assert summed == plain + count, "whether the sums are finite, which is asked where they have arrived"
 
 
+def test_an_operator_a_part() -> None:
+    with FakeTensorMode(), torch.device("cuda"):
+        levels = [torch.empty(1, 8, side, side, dtype=torch.float16) for side in (8, 4, 0)]
+        with counted() as work:
+            sums = OutputSums()
+            sums.add((levels, torch.empty(3, dtype=torch.int64)))
+            sums.add(levels[:2])
+            taken = sums.take()
+    assert dict(work.kernels) == {"aten::_foreach_norm": 2, "aten::stack": 1}
+    assert (work.waits, taken.shape, taken.dtype, taken.device.type) == (0, (4,), torch.float32, "cuda")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("summed", [False, True])
 def test_no_number_in_the_third_batch(
@@ -174,7 +187,9 @@ def test_an_interruption_leaves_no_thread_and_no_process(subject: Subject, monke
     threads, processes = set(threading.enumerate()), set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         accuracy(replace(subject, workers=1))
-    assert set(threading.enumerate()) <= threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=10)  # those of queues end by themselves
+        assert not thread.is_alive()
     assert set(multiprocessing.active_children()) <= processes
     assert not any(part._forward_hooks for part in subject.detector.children())
 
