@@ -214,6 +214,7 @@ def test_checkpoint_of_another_model_fails(tiny_coco: Path, capsys: pytest.Captu
         (["checkpoint.path=absent.pth"], "absent.pth"),
         (["data.root=nowhere"], "nowhere"),
         (["device=cuda:99"], "cuda:99"),
+        (["device=cpu", "mode=graph"], "mode=graph: cpu has no CUDA graphs"),
     ],
 )
 def test_what_is_missing_blocks(

@@ -171,6 +171,11 @@ class Hardware:
     software: Software
     switches: Switches
 
+    @property
+    def kind(self) -> str:
+        """The kind of device that is measured on: "cpu" or "cuda"."""
+        return "cpu" if self.gpu is None else "cuda"
+
 
 def fingerprint(device: torch.device) -> Hardware:
     """The machine, its software and the switches that change what is measured."""
