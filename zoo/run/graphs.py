@@ -100,6 +100,9 @@ class GraphedDense(nn.Module):
             DeviceError: the detector is no longer where it was when graphs were asked for.
             ZooError: the dense part cannot be captured.
         """
+        device = self.recorder.device
+        if images.device != device:
+            raise DeviceError(f"graphs of {device} take no images on {images.device}", next_step="call use_graphs anew")
         key = _circumstances(images)
         graph = self._graphs.get(key)
         if graph is None:
@@ -136,9 +139,7 @@ class GraphedDense(nn.Module):
 
     def _captured(self, images: Tensor) -> _Graph:
         """The graph of a shape."""
-        device, detector = self.recorder.device, self._owner
-        if images.device != device:
-            raise DeviceError(f"graphs of {device} take no images on {images.device}", next_step="call use_graphs anew")
+        detector = self._owner
 
         def dense() -> Any:
             with torch.inference_mode():
