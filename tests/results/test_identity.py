@@ -75,6 +75,7 @@ ROW = {
     "protocol.complexity.counter",
 }
 CONDITION = {
+    "checkpoint.classes",
     "device",
     "precision",
     "batch_size",
