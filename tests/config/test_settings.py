@@ -59,7 +59,7 @@ def test_defaults() -> None:
         ("batch_size", True, "batch_size: True"),
         ("workers", -1, "workers: -1"),
         ("data__limit", 0, "data.limit: 0"),
-        ("speed__rounds", 0, "speed.rounds: 0"),
+        ("speed__rounds", 2, "speed.rounds: 2 is not a whole number, 3 or more"),
         ("seed", 1.5, "seed: 1.5"),
     ],
 )

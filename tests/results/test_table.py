@@ -98,6 +98,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "fps": "61.25",
         "latency_p50_ms": "16.0",
         "latency_p95_ms": "20.0",
+        "speed_note": "throttled in 1 of 3 rounds (power_cap)",
         "published_onnx_ms": "",
         "onnx_p50_ms": "",
         "onnx_on": "",

@@ -90,14 +90,14 @@ class SpeedSettings:
     """How much is timed; "auto" takes many images on a GPU, few on a CPU.
 
     Attributes:
-        warmup: images before the clock starts.
+        warmup: how often an image of each padded shape is run before the clock starts; "auto" until its times settle.
         images: images of a round.
         rounds: rounds, of which the median is reported.
     """
 
     warmup: Annotated[int, Minimum(0)] | Auto = "auto"
     images: Count | Auto = "auto"
-    rounds: Count = 3
+    rounds: Annotated[int, Minimum(3)] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,64 +1,242 @@
-"""Speed: frames a second and latency percentiles from the times of single images."""
+"""Speed, protocol 2: frames a second and latency percentiles of whole images, phases apart, and what the machine did.
+
+What the clock sees is what mmdetection's benchmark script times, by which most published tables were made: one image
+at a time from its resized pixels in the host's memory to its detections there, with one synchronisation at each end.
+Decoding and resizing are outside.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json
 
 if TYPE_CHECKING:
-    from zoo.run.timing import PhaseTimes
+    from zoo.models.detectors.base import Detector
+    from zoo.run.timing import PhaseTimes, WarmUp, WarmUpRule
+    from zoo.runtime.monitor import Monitor, Watch
+    from zoo.types import Sample
+
+log = logging.getLogger(__name__)
+
+CLOCK = {
+    "from": "resized pixels in pageable memory of the host",
+    "to": "detections in the host's memory",
+    "outside": ["reading", "decoding", "resizing"],
+}
+"""What the clock sees; a size rule of the device resizes inside."""
+
+PERCENTILES = (50, 90, 95, 99)
+"""Those of the latency."""
+
+FOREIGN_LOAD = 0.25
+"""Share of the machine's CPU cores that other processes may keep busy in a round before a note says so."""
 
 
-class Speed:
-    """Collects phase times over several rounds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One pass over all images.
 
-    fps is what mmdetection's benchmark script calls so: images divided by the seconds from bytes on
-    the host to finished detections, batch size 1, loading excluded. Of the rounds the median is
-    reported, with the lowest and highest beside it.
+    Attributes:
+        started: when it began (UTC, ISO 8601).
+        seconds: of each image.
+        watch: what the machine did meanwhile.
+        discarded: the pass before it, which was throttled, so that this one was made; None where there was none.
     """
 
-    def __init__(self) -> None:
-        self._rounds: dict[int, list[PhaseTimes]] = {}
+    started: str
+    seconds: Sequence[float]
+    watch: Watch
+    discarded: Round | None = None
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._rounds.clear()
+    @property
+    def fps(self) -> float:
+        """Images a second."""
+        return len(self.seconds) / sum(self.seconds)
 
-    def update(self, index: int, times: PhaseTimes) -> None:
-        """The times of one image in round `index`."""
-        self._rounds.setdefault(index, []).append(times)
+    def as_json(self) -> dict[str, Json]:
+        """What a record holds of it."""
+        return {
+            "started": self.started,
+            "fps": self.fps,
+            "readings": len(self.watch.readings),
+            **{name: asdict(spread) for name, spread in self.watch.spreads.items()},
+            "throttled_by": self.watch.throttled_by,
+            "foreign_processes": self.watch.foreign_processes,
+            "foreign_load": self.watch.foreign_load,
+            "discarded": self.discarded and self.discarded.as_json(),
+        }
+
+
+@dataclass(slots=True)
+class Speed:
+    """The speed of one detector on its images, taken in steps, so that several can take turns: see `take_turns`.
+
+    Args:
+        detector: in eval mode.
+        samples: preprocessed images, held in memory.
+        precision: of the network.
+        monitor: reads the machine while the rounds run.
+    """
+
+    detector: Detector
+    samples: Sequence[Sample]
+    precision: str
+    monitor: Monitor
+    rounds: list[Round] = field(default_factory=list)
+    phases: list[PhaseTimes] = field(default_factory=list)
+    _warmth: WarmUp | None = None
+
+    def warm_up(self, rule: WarmUpRule) -> None:
+        """Run every padded shape until it is warm."""
+        from zoo.run.timing import by_padded_shape, warm_up
+
+        self._warmth = warm_up(self._seconds_of, by_padded_shape(self.detector, self.samples), rule)
+
+    def take_round(self) -> None:
+        """Time every image once; a round in which the card was throttled is repeated, once."""
+        taken = self._pass()
+        if taken.watch.throttled_by:
+            again = self._pass()
+            taken = Round(started=again.started, seconds=again.seconds, watch=again.watch, discarded=taken)
+        self.rounds.append(taken)
+
+    def take_phases(self) -> None:
+        """Time the phases of every image once."""
+        from zoo.run.timing import time_phases
+        from zoo.runtime.progress import Progress
+
+        with Progress("phases", total=len(self.samples), unit="img") as progress:
+            for sample in self.samples:
+                self.phases.append(time_phases(self.detector, sample, self.precision))
+                progress.update()
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said besides the numbers; see `notes`."""
+        return notes(self.rounds, self._warmth)
 
     def result(self) -> dict[str, Json]:
-        """fps, latency_ms (p50, p95 over all images and rounds), phases_ms (medians), and how much was timed."""
-        import numpy as np
+        """What a record holds: see `summary`, with how the clock was read and what ran before it."""
+        values = summary(self.rounds, self.phases)
+        note = "; ".join(self.notes)
+        warmth = None if self._warmth is None else asdict(self._warmth)
+        timed: dict[str, Json] = {"images": len(self.samples), "rounds": [one.as_json() for one in self.rounds]}
+        timed |= {"note": note, "clock": CLOCK, "warm_up": warmth, "monitor": self.monitor.description()}
+        return values | {"timed": timed}
 
-        per_round = [len(times) / sum(t.total for t in times) for times in self._rounds.values()]
-        everything = [t for times in self._rounds.values() for t in times]
-        totals_ms = np.array([t.total for t in everything]) * 1e3
-        return {
-            "fps": float(np.median(per_round)),
-            "fps_rounds": {"lowest": min(per_round), "highest": max(per_round)},
-            "latency_ms": {"p50": float(np.median(totals_ms)), "p95": float(np.percentile(totals_ms, 95))},
-            "phases_ms": {
-                phase: float(np.median([getattr(t, phase) for t in everything]) * 1e3)
-                for phase in ("pre", "model", "post")
-            },
-            "timed": {"rounds": len(per_round), "images": len(everything) // len(per_round)},
-        }
+    def _seconds_of(self, sample: Sample) -> float:
+        from zoo.run.timing import time_image
+
+        return time_image(self.detector, sample, self.precision)
+
+    def _pass(self) -> Round:
+        from zoo.runtime.progress import Progress
+        from zoo.runtime.provenance import now
+
+        started, seconds = now(), []
+        with Progress("speed", total=len(self.samples), unit="img") as progress, self.monitor.watching() as watch:
+            for sample in self.samples:
+                seconds.append(self._seconds_of(sample))
+                progress.update()
+        return Round(started=started, seconds=seconds, watch=watch)
+
+
+def take_turns(speeds: Sequence[Speed], rule: WarmUpRule, rounds: int) -> None:
+    """Warm all of them up, then one round of each in turn, so that a drift of the machine hits all alike; phases last.
+
+    Args:
+        speeds: those that are compared; one alone takes every turn.
+        rule: until when each padded shape is warmed up.
+        rounds: rounds of each.
+    """
+    for speed in speeds:
+        speed.warm_up(rule)
+    for _ in range(rounds):
+        for speed in speeds:
+            speed.take_round()
+    for speed in speeds:
+        speed.take_phases()
+
+
+def summary(rounds: Sequence[Round], phases: Sequence[PhaseTimes]) -> dict[str, Json]:
+    """The numbers of all rounds.
+
+    Args:
+        rounds: at least one.
+        phases: of each image.
+
+    Returns:
+        fps (median of the rounds), fps_rounds (lowest, highest), latency_ms (`percentiles` over all images and rounds,
+        n of them) and phases_ms (medians).
+    """
+    import numpy as np
+
+    per_round = [one.fps for one in rounds]
+    return {
+        "fps": float(np.median(per_round)),
+        "fps_rounds": {"lowest": min(per_round), "highest": max(per_round)},
+        "latency_ms": percentiles([seconds * 1e3 for one in rounds for seconds in one.seconds]),
+        "phases_ms": median_phases(phases),
+    }
+
+
+def median_phases(phases: Sequence[PhaseTimes]) -> dict[str, float]:
+    """The medians of pre, model and post over images, in milliseconds."""
+    import numpy as np
+
+    names = ("pre", "model", "post")
+    return {name: float(np.median([getattr(times, name) for times in phases]) * 1e3) for name in names}
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | int | None]:
+    """p50, p90, p95 and p99 (linear between two values), and n, how many values there are.
+
+    One that so few values cannot tell is None: at least one of them must lie beyond it, so that p90 takes 10 of them,
+    p95 takes 20 and p99 takes 100.
+    """
+    import numpy as np
+
+    n = len(values)
+    told = {f"p{q}": float(np.percentile(values, q)) if n * (100 - q) >= 100 else None for q in PERCENTILES}
+    return {**told, "n": n}
+
+
+def notes(rounds: Sequence[Round], warmth: WarmUp | None) -> list[str]:
+    """What has to be said of a speed besides its number, a sentence each."""
+    found = []
+    throttled = [one.watch.throttled_by for one in rounds if one.watch.throttled_by]
+    if throttled:
+        by = ", ".join(dict.fromkeys(name for reasons in throttled for name in reasons))
+        found.append(f"throttled in {len(throttled)} of {len(rounds)} rounds ({by})")
+    shared = max((one.watch.foreign_processes or 0 for one in rounds), default=0)
+    if shared:
+        found.append(f"{shared} other process{'es' if shared > 1 else ''} on the card")
+    load = max((one.watch.foreign_load or 0.0 for one in rounds), default=0.0)
+    if load > FOREIGN_LOAD:
+        found.append(f"other processes kept {load:.0%} of the CPU cores busy")
+    if warmth is not None and warmth.unsettled:
+        found.append(f"{warmth.unsettled} of {warmth.shapes} padded shapes still not settled after the warm-up")
+    return found
 
 
 def _run(subject: Subject) -> dict[str, Json]:
     """Time the first images of the evaluation one by one."""
-    from zoo.run.timing import time_phases, timed_samples
+    from zoo.run.precision import inference_precision
+    from zoo.run.timing import timed_samples, warm_up_rule
+    from zoo.runtime.monitor import Monitor
 
-    options = subject.options["speed"]
-    samples, warmup = timed_samples(subject.dataset, subject.device, options.images, options.warmup)
-    speed = Speed()
-    rounds = time_phases(subject.detector, samples, warmup=warmup, rounds=options.rounds, precision=subject.precision)
-    for index, times in rounds:
-        speed.update(index, times)
+    options, device = subject.options["speed"], subject.device
+    samples = timed_samples(subject.dataset, device, options.images)
+    speed = Speed(subject.detector, samples, subject.precision, Monitor(device))
+    with inference_precision(subject.detector, device, subject.precision):
+        take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
+    for note in speed.notes:
+        log.warning("warning: speed: %s", note)
     return speed.result()
 
 
@@ -66,7 +244,7 @@ MEASUREMENT = Measurement(
     name="speed",
     about="frames a second and latency, one image at a time",
     order=20,
-    version=1,
+    version=2,
     run=_run,
     alone=True,
     metrics={
@@ -77,6 +255,7 @@ MEASUREMENT = Measurement(
         Column(name="fps", keys=("fps",), decimals=2),
         Column(name="latency_p50_ms", keys=("latency_ms.p50",), decimals=1),
         Column(name="latency_p95_ms", keys=("latency_ms.p95",), decimals=1),
+        Column(name="speed_note", keys=("timed.note",)),
     ),
     count="timed.images",
 )

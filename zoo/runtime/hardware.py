@@ -177,6 +177,11 @@ class Hardware:
         return "cpu" if self.gpu is None else "cuda"
 
 
+def usable_cores() -> int:
+    """The logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def fingerprint(device: torch.device) -> Hardware:
     """The machine, its software and the switches that change what is measured."""
     import psutil
@@ -187,7 +192,7 @@ def fingerprint(device: torch.device) -> Hardware:
         name=_cpu_name(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        usable_cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
     )
     name = gpu.name if gpu else f"cpu {cpu.name} {torch.get_num_threads()} threads"
@@ -214,8 +219,10 @@ def is_here(hardware: Hardware) -> bool:
 @cache
 def _card_names() -> tuple[str, ...]:
     """The graphics cards of this machine, as NVML names them; none where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return ()
     try:
         pynvml.nvmlInit()
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
@@ -266,8 +273,10 @@ def _gpu(device: torch.device) -> Gpu:
 
 def _nvml(uuid: str) -> dict[str, Any]:
     """What NVML says of a card, as the fields of `Gpu`; why not where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return {"nvml": "not readable: the package nvidia-ml-py is not installed"}
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")

@@ -86,7 +86,7 @@ class Detector(nn.Module):
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Samples to a normalised, padded batch on the detector's device."""
-        batch: Batch = self.normalizer(samples, self.device)
+        batch: Batch = self.normalizer(samples, self.device, self.memory_format)
         batch.images = batch.images.contiguous(memory_format=self.memory_format)
         return batch
 

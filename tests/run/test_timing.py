@@ -1,0 +1,156 @@
+"""The clocks of an image, what warms a padded shape up, and which images are timed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from class_names import class_names
+from conftest import ENTRY
+from subjects import SMALL
+
+from zoo.config.build import build_model
+from zoo.config.compose import compose
+from zoo.models.detectors.base import Detector
+from zoo.run.timing import (
+    WARM_UP,
+    PhaseTimes,
+    WarmUp,
+    WarmUpRule,
+    by_padded_shape,
+    seconds_between,
+    time_image,
+    time_phases,
+    timed_samples,
+    warm_up,
+    warm_up_rule,
+)
+
+RULE = WarmUpRule(window=3, tolerance=0.01, most=9)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return build_model(compose(ENTRY, SMALL), class_names(80)).eval()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "met"),
+    [
+        ([1.0] * 5, False),  # too few for two windows
+        ([1.0] * 6, True),
+        ([9.0, 1.0, 1.0, 1.0, 1.0, 1.0], True),  # one slow image moves no median
+        ([1.1, 1.1, 1.1, 1.0, 1.0, 1.0], False),
+        ([5.0, 1.0, 1.0, 1.0, 1.009, 1.009, 1.009], True),  # the last six count
+        ([1.0, 1.0, 1.0, 1.01, 1.01, 1.01], False),
+    ],
+)
+def test_a_shape_is_warm_when_the_median_of_a_window_does_not_move(seconds: list[float], met: bool) -> None:
+    assert RULE.is_met(seconds) is met
+
+
+def test_warm_up_repeats_one_image_of_a_shape_and_then_runs_the_others_once() -> None:
+    clock = {"a": itertools.chain([9.0, 5.0, 3.0], itertools.repeat(1.0)), "b": itertools.count(1.0, 1.0)}
+    ran: list[str] = []
+
+    def seconds_of(sample: Any) -> float:
+        ran.append(sample)
+        return float(next(clock.get(sample, itertools.repeat(1.0))))
+
+    shapes: Any = [["a", "c", "d"], ["b"]]
+    found = warm_up(seconds_of, shapes, RULE)
+    # medians of 3.0, 1.0, 1.0 and of the three after them; the second shape never settles
+    assert "".join(ran) == "a" * 8 + "cd" + "b" * 9
+    assert found == WarmUp(rule=RULE, shapes=2, images=19, unsettled=1)
+
+
+@pytest.mark.parametrize(("asked", "ran"), [(0, ""), (1, "ab"), (3, "aaab")])
+def test_a_number_of_warm_up_images_looks_at_no_times(asked: int, ran: str) -> None:
+    seen: list[Any] = []
+
+    def seconds_of(sample: Any) -> float:
+        seen.append(sample)
+        return float(len(seen))
+
+    shapes: Any = ["ab"]
+    found = warm_up(seconds_of, shapes, warm_up_rule(torch.device("cpu"), asked))
+    assert ("".join(seen), found.images, found.unsettled) == (ran, len(ran), 0)
+
+
+def test_each_kind_of_device_has_its_rule() -> None:
+    assert warm_up_rule(torch.device("cuda", 1), "auto") == WarmUpRule(window=20, tolerance=0.01, most=100)
+    assert warm_up_rule(torch.device("cpu"), "auto") == WARM_UP["cpu"]
+    assert WARM_UP["cpu"].most < 5, "make reproduce stays quick"
+
+
+def test_samples_are_grouped_by_the_shape_that_the_network_gets(detector: Detector) -> None:
+    sizes = [(48, 64), (100, 20), (48, 64), (47, 64)]  # the last is padded to the first's
+    samples = [detector.transform(np.zeros((*size, 3), dtype=np.uint8), i) for i, size in enumerate(sizes)]
+    found = by_padded_shape(detector, samples)
+    assert [[sample.image_id for sample in group] for group in found] == [[0, 2, 3], [1]]
+
+
+def noted(seen: list[str], name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def noted_work(*arguments: Any) -> Any:
+        seen.append(name)
+        return work(*arguments)
+
+    return noted_work
+
+
+def test_an_image_lies_between_two_synchronisations(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, seen = detector.transform(np.full((40, 60, 3), 128, dtype=np.uint8)), list[str]()
+    monkeypatch.setattr("zoo.run.timing.synchronize", noted(seen, "synchronize", lambda _: None))
+    monkeypatch.setattr("zoo.run.timing.time.perf_counter", noted(seen, "clock", itertools.count().__next__))
+    for phase in ("prepare", "network", "postprocess"):
+        monkeypatch.setattr(detector, phase, noted(seen, phase, getattr(detector, phase)))
+    seconds = time_image(detector, sample, "fp32")
+    monkeypatch.undo()
+    assert seen == ["synchronize", "clock", "prepare", "network", "postprocess", "synchronize", "clock"]
+    assert seconds == 1
+
+
+def test_nothing_waits_for_the_device_between_phases(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, seen = detector.transform(np.full((40, 60, 3), 128, dtype=np.uint8)), list[str]()
+    monkeypatch.setattr("zoo.run.timing.synchronize", noted(seen, "synchronize", lambda _: None))
+    marks = iter([0.0, 1.0, 3.0, 7.0])
+    monkeypatch.setattr("zoo.run.timing.mark", noted(seen, "mark", lambda _: next(marks)))
+    for phase in ("prepare", "network", "postprocess"):
+        monkeypatch.setattr(detector, phase, noted(seen, phase, getattr(detector, phase)))
+    times = time_phases(detector, sample, "fp32")
+    monkeypatch.undo()
+    steps = [step for phase in ("prepare", "network", "postprocess") for step in (phase, "mark")]
+    assert seen == ["synchronize", "mark", *steps, "synchronize"]
+    assert times == PhaseTimes(pre=1, model=2, post=4)
+    assert torch.is_inference_mode_enabled() is False
+
+
+def test_events_count_in_milliseconds() -> None:
+    class Event:
+        def elapsed_time(self, _: object) -> float:
+            return 250.0
+
+    first: Any = Event()
+    assert seconds_between(first, Event()) == 0.25  # type: ignore[arg-type]
+    assert seconds_between(1.0, 3.5) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("device", "images", "expected"),
+    [("cpu", "auto", 7), ("cuda", "auto", 200), ("cuda", 7, 7), ("cpu", 1000, 300)],  # the last: no more than there are
+)
+def test_how_many_images_are_timed(device: str, images: int | str, expected: int) -> None:
+    class Numbers:
+        def __len__(self) -> int:
+            return 300
+
+        def sample(self, index: int) -> int:
+            return index
+
+    dataset: Any = Numbers()
+    found: Any = timed_samples(dataset, torch.device(device), images)
+    assert found == list(range(expected))
