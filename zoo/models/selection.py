@@ -88,7 +88,7 @@ class ProposalSelector:
         """
         scores, places = self._best_of_levels(scores, level_sizes)  # (N, K) each
         levels = _level_numbers(tuple(min(size, self.pre_nms_top_n) for size in level_sizes), scores.device)  # (K,)
-        chosen = deltas.take_along_dim(places[..., None], dim=1).float()  # (N, K, 4)
+        chosen = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()  # (N, K, 4)
         boxes = coder.decode(anchors[places], chosen)
         found = [
             self._of_image(*image, levels, len(level_sizes)) for image in zip(scores, boxes, geometries, strict=True)
