@@ -171,6 +171,11 @@ class Hardware:
     software: Software
     switches: Switches
 
+    @property
+    def kind(self) -> str:
+        """The kind of device that is measured on: "cpu" or "cuda"."""
+        return "cpu" if self.gpu is None else "cuda"
+
 
 def usable_cores() -> int:
     """The logical cores that this process may run on."""
