@@ -41,13 +41,11 @@ def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -
     rule = WarmUpRule(window=2, tolerance=None, most=2)
     assert onnx_latency(detector, samples, warm_up=rule, rounds=10) == {
         "onnx_latency_ms": {
-
-                "p50": pytest.approx(10.5),
-                "p90": pytest.approx(18.1),
-                "p95": pytest.approx(19.05),
-                "p99": None,
-                "n": 20
-            ,
+            "p50": pytest.approx(10.5),
+            "p90": pytest.approx(18.1),
+            "p95": pytest.approx(19.05),
+            "p99": None,
+            "n": 20,
             "phases_ms": {"pre": pytest.approx(1.0), "model": pytest.approx(10.5), "post": pytest.approx(500.0)},
             "timed": {"rounds": 10, "images": 2},
             "input": [1, 3, 640, 640],
