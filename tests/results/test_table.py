@@ -167,8 +167,8 @@ def test_each_condition_has_a_row_of_its_own(results: Path) -> None:
 
 def test_each_number_has_the_date_and_the_commit_of_its_own_measurement(results: Path) -> None:
     code = Code(version="1", commit="b" * 40)
-    measured = {"fps": 99.0, "timed": {"images": 200, "note": ""}}
-    timed = make_record("mmdet_a", measured=measured, code=code, finished="2026-02-03T00:00:00+00:00")
+    speed = {"fps": 99.0, "timed": {"images": 200, "note": ""}}
+    timed = make_record("mmdet_a", measured=speed, code=code, finished="2026-02-03T00:00:00+00:00")
     Ledger(results).file(timed)
     write_tables(results)
     row = read_csv(results).loc["mmdet_a"]
