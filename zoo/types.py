@@ -21,6 +21,9 @@ Size: TypeAlias = tuple[int, int]
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 """Of convolutions and matrix products; fp32 is true float32, without TF32."""
 
+Mode: TypeAlias = Literal["eager", "graph"]
+"""How a network is run: kernel by kernel, or its dense part as a CUDA graph."""
+
 Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]
 """Our own evaluator, and the reference; both give the same bits."""
 

@@ -124,7 +124,8 @@ def cudnn_trials(on: bool) -> Iterator[None]:
 def _ratios(
     session: Session, models: dict[str, Detector], peer: Call, sample: Sample, precision: str
 ) -> Iterator[Line]:
-    from zoo.run.evaluate import autocast, detect
+    from zoo.run.evaluate import detect
+    from zoo.run.precision import autocast
 
     kind = precision.partition(",")[0]
 
@@ -242,7 +243,7 @@ def training_speed(session: Session) -> Iterator[Line]:
 
 
 def _training_ratio(session: Session, steps: dict[str, Call], precision: str, goal: float) -> Iterator[Line]:
-    from zoo.run.evaluate import autocast
+    from zoo.run.precision import autocast
 
     kind = session.half if precision == "AMP" else "fp32"
     losses: dict[str, Any] = {}

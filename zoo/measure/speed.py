@@ -226,13 +226,15 @@ def notes(rounds: Sequence[Round], warmth: WarmUp | None) -> list[str]:
 
 def _run(subject: Subject) -> dict[str, Json]:
     """Time the first images of the evaluation one by one."""
+    from zoo.run.precision import inference_precision
     from zoo.run.timing import timed_samples, warm_up_rule
     from zoo.runtime.monitor import Monitor
 
     options, device = subject.options["speed"], subject.device
     samples = timed_samples(subject.dataset, device, options.images)
     speed = Speed(subject.detector, samples, subject.precision, Monitor(device))
-    take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
+    with inference_precision(subject.detector, device, subject.precision):
+        take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
     for note in speed.notes:
         log.warning("warning: speed: %s", note)
     return speed.result()

@@ -12,36 +12,12 @@ from torch import Tensor, nn
 
 from zoo.checkpoints.finite import is_finite
 from zoo.data.detections import Detections
-from zoo.errors import DeviceError, ZooError
+from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
+from zoo.run.precision import inference_precision
 from zoo.runtime.distributed import DistributedContext
-from zoo.runtime.hardware import tf32
 from zoo.runtime.progress import Progress
 from zoo.types import Metric, Sample
-
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
-    """The context a network runs in: convolutions and matrix products in the asked-for precision.
-
-    Args:
-        device: it runs on.
-        precision: "fp32" (true float32), "tf32" (what GPUs make of float32 unless they are told otherwise), "fp16" or
-            "bf16".
-
-    Raises:
-        DeviceError: TF32 without a GPU.
-    """
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    if precision == "tf32":
-        if device.type != "cuda":
-            raise DeviceError(
-                f"precision=tf32: {device.type} has no TF32", next_step="use device=cuda, or another precision"
-            )
-        return tf32()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def evaluate(
@@ -95,7 +71,7 @@ def detect(detector: Detector, samples: Sequence[Sample], precision: str) -> lis
         samples: of one batch.
         precision: of the network.
     """
-    with autocast(detector.device, precision):
+    with inference_precision(detector, detector.device, precision):
         return [found.cpu() for found in detector(samples)]
 
 

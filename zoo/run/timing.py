@@ -14,7 +14,8 @@ import torch
 
 from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
-from zoo.run.evaluate import autocast, detect
+from zoo.run.evaluate import detect
+from zoo.run.precision import inference_precision
 from zoo.runtime.progress import Progress
 from zoo.types import Sample, Size
 
@@ -168,9 +169,9 @@ def time_phases(detector: Detector, sample: Sample, precision: str) -> PhaseTime
         precision: of the network.
     """
     device = detector.device
-    synchronize(device)
-    marks = [mark(device)]
-    with autocast(device, precision):
+    with inference_precision(detector, device, precision):
+        synchronize(device)
+        marks = [mark(device)]
         batch = detector.prepare([sample])
         marks.append(mark(device))
         outputs = detector.network(batch)

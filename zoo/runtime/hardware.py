@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from zoo.errors import DeviceError
 from zoo.schema import Pattern
+from zoo.types import Mode
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,20 @@ def resolve_device(name: str) -> torch.device:
         found = f"{count} GPUs, cuda:0 to cuda:{count - 1}" if count else "no GPU that PyTorch can use"
         raise DeviceError(f"device={name}: this machine has {found}", next_step="choose device=cpu or another GPU")
     return torch.device("cuda", index)
+
+
+def refuse_mode(mode: Mode, kind: str) -> None:
+    """Look whether a kind of device can run a network in a mode.
+
+    Args:
+        mode: as a run asks for it.
+        kind: "cpu" or "cuda".
+
+    Raises:
+        DeviceError: it cannot.
+    """
+    if mode == "graph" and kind != "cuda":
+        raise DeviceError(f"mode=graph: {kind} has no CUDA graphs", next_step="use device=cuda, or mode=eager")
 
 
 @dataclass(slots=True, kw_only=True)
