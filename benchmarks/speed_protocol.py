@@ -28,7 +28,7 @@ from zoo.config.compose import compose
 from zoo.config.settings import read_settings
 from zoo.data.loader import ImageDataset
 from zoo.measure.speed import Speed
-from zoo.run.evaluate import autocast
+from zoo.run.precision import inference_precision
 from zoo.run.timing import synchronize, timed_samples, warm_up_rule
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.monitor import Monitor
@@ -55,18 +55,18 @@ class Candidate:
 
     def take_round(self) -> None:
         """One pass over all images by each version."""
-        images = self.speed.samples
-        self.rounds.append(len(images) / sum(self._version_1(sample) for sample in images))
+        detector, images = self.speed.detector, self.speed.samples
+        with inference_precision(detector, detector.device, self.speed.precision):
+            self.rounds.append(len(images) / sum(self._version_1(sample) for sample in images))
         self.speed.take_round()
 
     @torch.inference_mode()
     def _version_1(self, sample: Sample) -> float:
         """Seconds of an image: three phases, each between two synchronisations."""
         detector = self.speed.detector
-        with autocast(detector.device, self.speed.precision):
-            pre, batch = timed(detector.device, lambda: detector.prepare([sample]))
-            model, outputs = timed(detector.device, lambda: detector.network(batch))
-            post, _ = timed(detector.device, lambda: detector.postprocess(outputs, batch))
+        pre, batch = timed(detector.device, lambda: detector.prepare([sample]))
+        model, outputs = timed(detector.device, lambda: detector.network(batch))
+        post, _ = timed(detector.device, lambda: detector.postprocess(outputs, batch))
         return pre + model + post
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
@@ -95,14 +96,15 @@ class Speed:
         """Run every padded shape until it is warm."""
         from zoo.run.timing import by_padded_shape, warm_up
 
-        self._warmth = warm_up(self._seconds_of, by_padded_shape(self.detector, self.samples), rule)
+        with self._weights_cast():
+            self._warmth = warm_up(self._seconds_of, by_padded_shape(self.detector, self.samples), rule)
 
     def take_round(self) -> None:
         """Time every image once; a round in which the card was throttled is repeated, once."""
-        taken = self._pass()
-        if taken.watch.throttled_by:
-            again = self._pass()
-            taken = Round(started=again.started, seconds=again.seconds, watch=again.watch, discarded=taken)
+        with self._weights_cast():
+            taken = self._pass()
+            if taken.watch.throttled_by:
+                taken = replace(self._pass(), discarded=taken)
         self.rounds.append(taken)
 
     def take_phases(self) -> None:
@@ -110,7 +112,7 @@ class Speed:
         from zoo.run.timing import time_phases
         from zoo.runtime.progress import Progress
 
-        with Progress("phases", total=len(self.samples), unit="img") as progress:
+        with self._weights_cast(), Progress("phases", total=len(self.samples), unit="img") as progress:
             for sample in self.samples:
                 self.phases.append(time_phases(self.detector, sample, self.precision))
                 progress.update()
@@ -128,6 +130,12 @@ class Speed:
         timed: dict[str, Json] = {"images": len(self.samples), "rounds": [one.as_json() for one in self.rounds]}
         timed |= {"note": note, "clock": CLOCK, "warm_up": warmth, "monitor": self.monitor.description()}
         return values | {"timed": timed}
+
+    def _weights_cast(self) -> AbstractContextManager[None]:
+        """Weights are cast before the clock starts, once for many images; those that take turns may differ in it."""
+        from zoo.run.precision import inference_precision
+
+        return inference_precision(self.detector, self.detector.device, self.precision)
 
     def _seconds_of(self, sample: Sample) -> float:
         from zoo.run.timing import time_image
@@ -226,15 +234,13 @@ def notes(rounds: Sequence[Round], warmth: WarmUp | None) -> list[str]:
 
 def _run(subject: Subject) -> dict[str, Json]:
     """Time the first images of the evaluation one by one."""
-    from zoo.run.precision import inference_precision
     from zoo.run.timing import timed_samples, warm_up_rule
     from zoo.runtime.monitor import Monitor
 
     options, device = subject.options["speed"], subject.device
     samples = timed_samples(subject.dataset, device, options.images)
     speed = Speed(subject.detector, samples, subject.precision, Monitor(device))
-    with inference_precision(subject.detector, device, subject.precision):
-        take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
+    take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
     for note in speed.notes:
         log.warning("warning: speed: %s", note)
     return speed.result()
