@@ -1,6 +1,8 @@
 """What two versions of the speed protocol say of the same models on this machine, round by round in turn.
 
-    python benchmarks/speed_protocol.py [--entries A B] [--device cuda] [--images 50] [--rounds 3] [data.root=DIR ...]
+    python benchmarks/speed_protocol.py [--entries 'A override ...' B ...] [--device cuda] [--images 50] [--rounds 3]
+
+An entry may have overrides behind it, such as 'mmdet_faster_rcnn_r50_fpn_1x data.root=DIR mode=graph precision=fp16'.
 
 Version 2 is `zoo.measure.speed`. Version 1, whose arithmetic lives here alone, waited for the device around each of
 three phases of an image and summed them, after a warm-up of a fixed number of images. On a GPU a host that waits cannot
@@ -15,7 +17,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -44,7 +46,7 @@ class Candidate:
     """A row, timed by both versions.
 
     Attributes:
-        name: entry.
+        name: entry, with what is overridden.
         speed: version 2.
         rounds: frames a second of each round by version 1.
     """
@@ -79,16 +81,19 @@ def timed(device: torch.device, work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, result
 
 
-def candidate(entry: str, device: torch.device, images: int | str, overrides: Sequence[str]) -> Candidate:
-    """A row with its published weights, as its protocol folds and lays it out, and its first images."""
-    config = compose(entry, list(overrides))
+def candidate(text: str, device: torch.device, images: int | str) -> Candidate:
+    """A row with its published weights, as its protocol and the overrides lay it out, and its first images."""
+    name, *overrides = text.split()
+    entry = resolve(name)[0]
+    config = compose(entry, overrides)
     asked = read_settings(config)
-    detector = prepare(zoo.load(entry, device=str(device)), config["protocol"])
+    detector = prepare(zoo.load(entry, device=str(device)), config["protocol"], asked.mode)
     split = open_data(asked.data, detector.classes)
     truth = split.ground_truth
     dataset = ImageDataset(split.files, truth.image_ids.tolist(), truth.sizes, detector.transform)
     precision = "fp32" if asked.precision == "auto" else asked.precision
-    return Candidate(entry, Speed(detector, timed_samples(dataset, device, images), precision, Monitor(device)))
+    speed = Speed(detector, timed_samples(dataset, device, images), precision, Monitor(device))
+    return Candidate(" ".join((entry, *overrides)), speed)
 
 
 def line(found: Candidate) -> dict[str, str]:
@@ -114,12 +119,10 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=0, help="images of a round; 0: as a run takes them")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("overrides", nargs="*", default=[], help="of every entry, as on the command line of a run")
     options = parser.parse_args()
     use_true_float32()
     device = resolve_device(options.device)
-    names = [resolve(name)[0] for name in options.entries]
-    rows = [candidate(name, device, options.images or "auto", options.overrides) for name in names]
+    rows = [candidate(text, device, options.images or "auto") for text in options.entries]
     for row in rows:
         row.speed.warm_up(warm_up_rule(device, "auto"))
     for _ in range(options.rounds):
