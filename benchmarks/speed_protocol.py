@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -31,7 +31,8 @@ from zoo.config.settings import read_settings
 from zoo.data.loader import ImageDataset
 from zoo.measure.speed import Speed
 from zoo.run.precision import inference_precision
-from zoo.run.timing import synchronize, timed_samples, warm_up_rule
+from zoo.run.timing import synchronize, timed_samples
+from zoo.run.warm_up import warm_up_rule
 from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
 from zoo.runtime.monitor import Monitor
 from zoo.types import Sample
@@ -98,17 +99,17 @@ def candidate(text: str, device: torch.device, images: int | str) -> Candidate:
 
 def line(found: Candidate) -> dict[str, str]:
     """What both versions say of a row."""
-    result: dict[str, Any] = found.speed.result()
-    first, latency = statistics.median(found.rounds), result["latency_ms"]
-    told = {name: "-" if latency[name] is None else f"{latency[name]:.2f}" for name in ("p50", "p95", "p99")}
+    result, first = found.speed.result(), statistics.median(found.rounds)
+    latency, phases = result.latency_ms, result.phases_ms
+    told = {"p50 ms": latency.p50, "p95 ms": latency.p95, "p99 ms": latency.p99}
     return {
         "entry": found.name,
         "fps, version 1": f"{first:.2f}",
-        "fps, version 2": f"{result['fps']:.2f}",
-        "2 / 1": f"{result['fps'] / first:.3f}",
-        **{f"{name} ms": text for name, text in told.items()},
-        "pre / model / post ms": " / ".join(f"{ms:.2f}" for ms in result["phases_ms"].values()),
-        "note": result["timed"]["note"],
+        "fps, version 2": f"{result.fps:.2f}",
+        "2 / 1": f"{result.fps / first:.3f}",
+        **{name: "-" if value is None else f"{value:.2f}" for name, value in told.items()},
+        "pre / model / post ms": f"{phases.pre:.2f} / {phases.model:.2f} / {phases.post:.2f}",
+        "note": result.timed.note or "",
     }
 
 
@@ -124,7 +125,7 @@ def main() -> int:
     device = resolve_device(options.device)
     rows = [candidate(text, device, options.images or "auto") for text in options.entries]
     for row in rows:
-        row.speed.warm_up(warm_up_rule(device, "auto"))
+        row.speed.warm_up(warm_up_rule(device.type, "auto"))
     for _ in range(options.rounds):
         for row in rows:
             row.take_round()
