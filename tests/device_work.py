@@ -124,7 +124,8 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in _TO_HOST or (name == "to" and "cpu" in (*args[1:], *kwargs.values())):
+        copied = name == "to" and "cpu" in (*args[1:], *kwargs.values()) and not kwargs.get("non_blocking")
+        if copied or name in _TO_HOST:
             self.work.waited[name] += 1
         self.operators.on_host = name in ("tensor", "as_tensor") and kwargs.get("device") == "cpu"
         try:

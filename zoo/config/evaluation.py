@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,5 +63,6 @@ def evaluate_on_folder(
     dataset = ImageDataset(opened.files, truth.image_ids.tolist(), truth.sizes, working.transform)
     batches = plan_batches({"protocol": detector.protocol}, working.transform, opened, 1)
     metric = make_metric(working, truth, detector.protocol)
-    evaluate(working, image_loader(dataset, batches, workers), [metric], images=len(dataset), precision="fp32")
+    with closing(image_loader(dataset, batches, workers, device=working.device)) as samples:
+        evaluate(working, samples, [metric], images=len(dataset), precision="fp32")
     return metric.result()

@@ -46,12 +46,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 @contextmanager
 def inference_precision(model: nn.Module, device: torch.device, precision: str) -> Iterator[None]:
-    """The context that an eval-mode network runs in, entered once for many images: `autocast`, its casts made once.
-
-    Autocast keeps what it has cast for leaves that take gradients, and never in inference mode: every image would cast
-    every weight again, a kernel each. Within this context the layers hold the cast weights, of which autocast would
-    have made the same bits; afterwards they hold their own again. Within another of the same model it casts nothing.
-    Whoever captures kernels that read them keeps the parameters that the model has at that time.
+    """The context that an eval-mode network runs in, entered once for many images: `cast_weights` and `autocast`.
 
     Args:
         model: in eval mode.
@@ -62,28 +57,47 @@ def inference_precision(model: nn.Module, device: torch.device, precision: str) 
         DeviceError: TF32 without a GPU.
         ValueError: within another of the same model, of another precision.
     """
+    with autocast(device, precision), cast_weights(model, precision):
+        yield
+
+
+@contextmanager
+def cast_weights(model: nn.Module, precision: str) -> Iterator[None]:
+    """Within it a network holds the weights that `autocast` would cast for every image anew, a kernel each.
+
+    Autocast keeps what it has cast for leaves that take gradients, and never in inference mode. Within this context the
+    layers hold cast weights, of which autocast would have made the same bits; afterwards they hold their own again.
+    Within another of the same model it casts nothing. Whoever captures kernels that read them keeps the parameters that
+    the model has at that time.
+
+    Args:
+        model: in eval mode, and run in `autocast`.
+        precision: as for `autocast`.
+
+    Raises:
+        ValueError: within another of the same model, of another precision.
+    """
     if _cast_to.get(model, precision) != precision:
         raise ValueError(f"the weights are cast to {_cast_to[model]}, and the model is to run in {precision}")
-    with autocast(device, precision):
-        if precision not in DTYPES or model in _cast_to:
-            yield
-            return
-        own = [(layer, dict(layer._parameters)) for layer in _cast_layers(model)]
-        cast: dict[nn.Parameter, nn.Parameter] = {}
-        _cast_to[model] = precision
-        try:
-            for layer, parameters in own:
-                for name, parameter in parameters.items():
-                    if parameter is not None:
-                        if parameter not in cast:
-                            values = parameter.detach().to(DTYPES[precision])
-                            cast[parameter] = nn.Parameter(values, requires_grad=False)
-                        layer._parameters[name] = cast[parameter]
-            yield
-        finally:
-            del _cast_to[model]
-            for layer, parameters in own:
-                layer._parameters.update(parameters)
+    if precision not in DTYPES or model in _cast_to:
+        yield
+        return
+    own = [(layer, dict(layer._parameters)) for layer in _cast_layers(model)]
+    cast: dict[nn.Parameter, nn.Parameter] = {}
+    _cast_to[model] = precision
+    try:
+        for layer, parameters in own:
+            for name, parameter in parameters.items():
+                if parameter is not None:
+                    if parameter not in cast:
+                        values = parameter.detach().to(DTYPES[precision])
+                        cast[parameter] = nn.Parameter(values, requires_grad=False)
+                    layer._parameters[name] = cast[parameter]
+        yield
+    finally:
+        del _cast_to[model]
+        for layer, parameters in own:
+            layer._parameters.update(parameters)
 
 
 def _cast_layers(model: nn.Module) -> list[nn.Module]:

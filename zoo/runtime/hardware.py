@@ -171,6 +171,16 @@ class Hardware:
     software: Software
     switches: Switches
 
+    @property
+    def kind(self) -> str:
+        """The kind of device that is measured on: "cpu" or "cuda"."""
+        return "cpu" if self.gpu is None else "cuda"
+
+
+def usable_cores() -> int:
+    """The logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 def fingerprint(device: torch.device) -> Hardware:
     """The machine, its software and the switches that change what is measured."""
@@ -182,7 +192,7 @@ def fingerprint(device: torch.device) -> Hardware:
         name=_cpu_name(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        usable_cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
     )
     name = gpu.name if gpu else f"cpu {cpu.name} {torch.get_num_threads()} threads"

@@ -18,7 +18,7 @@ from torch import Tensor
 from zoo.checkpoints.contents import CLASSES
 from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
-from zoo.run.evaluate import refusing_non_finite
+from zoo.run.non_finite import refusing_non_finite
 from zoo.run.precision import autocast
 from zoo.runtime.distributed import DistributedContext, no_sync
 from zoo.runtime.progress import Progress

@@ -85,7 +85,14 @@ def train(
     if config.resume:
         trainer.restore()
         refuse_dry_run(trainer.init_from, config)
-    loader = TrainLoader(dataset, sampler, workers=workers, rank=context.rank, world_size=context.world_size)
+    loader = TrainLoader(
+        dataset,
+        sampler,
+        workers=workers,
+        device=detector.device,
+        rank=context.rank,
+        world_size=context.world_size,
+    )
     trainer.run(loader, evaluate=evaluate)
     if trainer.ema is not None:
         detector.load_state_dict(trainer.ema.tensors)
@@ -137,7 +144,7 @@ def profile_steps(
     config = TrainConfig(recipe=recipe, batch_size=images, seed=seed, run_dir=Path())
     dataset, sampler = _views(config, detector, ground_truth, files, images)
     lr_schedule = build_lr_schedule(recipe.schedule, images, sampler.steps_per_epoch)
-    loader = TrainLoader(dataset, sampler, workers=workers)
+    loader = TrainLoader(dataset, sampler, workers=workers, device=detector.device)
     sizes: list[Size] = []
 
     def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
