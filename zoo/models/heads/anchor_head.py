@@ -45,6 +45,11 @@ class AnchorOutputs:
         return [(x.shape[2], x.shape[3]) for x in self.logits]
 
     @property
+    def level_sizes(self) -> list[int]:
+        """Number of anchors of each level, each of which has four deltas."""
+        return [x[0].numel() // 4 for x in self.deltas]
+
+    @property
     def device(self) -> torch.device:
         """Where they are."""
         return self.logits[0].device
@@ -109,10 +114,9 @@ class AnchorHead(nn.Module):
         """The anchors (M, 4) of each level."""
         return self.anchors.grid(outputs.cells, self.strides, outputs.device)
 
-    def flatten(self, outputs: AnchorOutputs) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (N, M, K), or (N, M, K + 1), and deltas (N, M, 4) a level, float32, in the order of the anchors."""
-        logits = [flatten_anchors(x, self.columns).float() for x in outputs.logits]
-        return logits, [flatten_anchors(x, 4).float() for x in outputs.deltas]
+    def boxes(self, outputs: AnchorOutputs) -> Tensor:
+        """The anchors (M, 4) of all levels, one after another."""
+        return self.anchors.boxes(outputs.cells, self.strides, outputs.device)
 
     def level_losses(
         self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
@@ -170,6 +174,11 @@ class AnchorHead(nn.Module):
             return _inside(anchors, geometry.extent)
         within = cells_within(cells, self.strides, geometry.padded_size, anchors.device)
         return within.repeat_interleave(self.anchors.per_cell)
+
+
+def flatten_levels(maps: Sequence[Tensor], values: int) -> Tensor:
+    """(N, A * values, H, W) a level to (N, M, values), the order of the anchors of all levels, a copy."""
+    return torch.cat([flatten_anchors(x, values) for x in maps], dim=1)
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

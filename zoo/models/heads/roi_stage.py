@@ -116,6 +116,11 @@ class RoiStage(nn.Module):
         references = regions[:, None].expand(-1, self.num_boxes, -1)
         return self.coder.decode(references, deltas.float().view(-1, self.num_boxes, 4))
 
+    def own_deltas(self, deltas: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+        """Of the deltas (R, B * 4) of all regions those of some rows (M,) for a label (M,) each, (M, 4), float32."""
+        own_box = labels if self.num_boxes > 1 else 0
+        return deltas.view(-1, self.num_boxes, 4)[rows, own_box].float()  # (R, B, 4) -> (M, 4)
+
     def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
 
@@ -128,8 +133,7 @@ class RoiStage(nn.Module):
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
         positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own_box = labels[positive] if self.num_boxes > 1 else 0
-        own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
+        own = self.own_deltas(deltas, positive, labels[positive])  # (O, 4)
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
         positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
         totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
@@ -168,7 +172,12 @@ class RoiStage(nn.Module):
 
 def as_rois(regions: Sequence[Tensor]) -> Tensor:
     """(R, 5): the image index before each box (P, 4) of each image."""
-    return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(regions)])
+    sizes = [len(boxes) for boxes in regions]
+    rois = regions[0].new_empty((sum(sizes), 5))
+    for i, (part, boxes) in enumerate(zip(torch.split(rois, sizes), regions, strict=True)):
+        part[:, 0] = i
+        part[:, 1:] = boxes
+    return rois
 
 
 def _shared(kind: str, next_stage: Callable[[], NextStage] | None) -> NextStage:
