@@ -313,6 +313,7 @@ def test_ctrl_c_leaves_a_record(
         ([f"entry={ENTRY}", "backbone=resnet51"], "no option 'resnet51' of backbone (closest: resnet50"),
         ([f"entry={ENTRY}", "precision=fp8"], "'fp8' is not fp32"),
         ([f"entry={ENTRY}", "batch_size=0"], "batch_size: 0"),
+        ([f"entry={ENTRY}", "mode=compiled"], "mode=compiled is not offered: torch.compile took longer"),
         ([f"entry={ENTRY}", "measure=[acuracy]"], "closest: accuracy"),
         ([f"entry={ENTRY}", "device='"], "device="),
     ],

@@ -21,6 +21,7 @@ import zoo
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.models.layers.skip_init import SkipInit
+from zoo.run.graphs import use_graphs
 
 KINDS = (
     "mmdet_faster_rcnn_r50_fpg_chn128_crop640_50e",
@@ -89,6 +90,22 @@ def test_nothing_waits_and_nothing_comes_from_the_host(entry: str) -> None:
     found = list(tensors(outputs))
     assert len(found) >= 2
     assert {tensor.device.type for tensor in found} == {"cuda"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("entry", KINDS)
+def test_it_is_captured_on_a_gpu(entry: str) -> None:
+    with torch.device("cuda"):
+        detector = build_model(compose(entry), class_names(80)).eval()
+    graphs = use_graphs(detector).graphed_dense
+    assert graphs is not None
+    images = torch.rand(IMAGES, device="cuda")
+    with torch.inference_mode():
+        own = detector.dense(images)
+    for replayed, eager in zip(tensors(graphs(images)), tensors(own), strict=True):
+        scale = float(eager.abs().max())
+        torch.testing.assert_close(replayed, eager, rtol=1e-3, atol=1e-4 * scale)
 
 
 @pytest.mark.parametrize("entry", ["shapes_mask_rcnn_r10_fpn", "shapes_retinanet_r10_fpn", "shapes_yolov8_p"])

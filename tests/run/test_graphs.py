@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -19,9 +21,11 @@ from zoo.measure.memory import _with_graphs
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.padding import PadToMultiple
 from zoo.run.cuda_graphs import ALIGNMENT, Arena, Reads
-from zoo.run.evaluate import detect, refusing_non_finite
+from zoo.run.evaluate import detect, evaluate
 from zoo.run.graphs import GraphedDense, use_graphs
+from zoo.run.non_finite import OutputSums
 from zoo.run.precision import inference_precision
+from zoo.run.stages import Stages
 from zoo.types import Sample
 
 T = TypeVar("T")
@@ -102,6 +106,28 @@ def sample(detector: Detector, number: int) -> Sample:
     return found
 
 
+class Kept:
+    """A metric that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.found: list[Detections] = []
+
+    def reset(self) -> None:
+        self.found.clear()
+
+    def update(self, image_ids: Sequence[int], detections: Sequence[Detections]) -> None:
+        self.found += detections
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+
+def evaluated(detector: Detector, samples: Sequence[Sample], precision: str) -> list[Detections]:
+    """What an evaluation, whose stages overlap, finds in images one by one."""
+    evaluate(detector, [[one] for one in samples], [kept := Kept()], images=len(samples), precision=precision)
+    return kept.found
+
+
 def same(ours: Detections, theirs: Detections) -> bool:
     fields = ("boxes", "scores", "labels")
     return (
@@ -109,9 +135,15 @@ def same(ours: Detections, theirs: Detections) -> bool:
     )
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "entry", ["shapes_faster_rcnn_r10_fpn", "shapes_mask_rcnn_r10_fpn", "shapes_retinanet_r10_fpn", "shapes_yolov8_p"]
+    ("entry", "precision"),
+    [
+        ("shapes_faster_rcnn_r10_fpn", "fp32"),
+        ("shapes_mask_rcnn_r10_fpn", "bf16"),
+        ("shapes_retinanet_r10_fpn", "fp32"),
+        ("shapes_yolov8_p", "fp32"),
+        ("shapes_yolov8_p", "bf16"),
+    ],
 )
 def test_replayed_detections_are_the_eager_ones(entry: str, precision: str) -> None:
     """Images of three shapes in turn, each shape twice, so that other graphs have run in between."""
@@ -121,10 +153,12 @@ def test_replayed_detections_are_the_eager_ones(entry: str, precision: str) -> N
     graphs = graphed(detector, recorder := Recorder())
     try:
         replayed = [detect(detector, [one], precision)[0] for one in samples]
+        overlapped = evaluated(detector, samples, precision)
     finally:
         detector.graphed_dense = None
     assert sum(map(len, eager)) > 6
     assert all(map(same, replayed, eager))
+    assert all(map(same, overlapped, eager))
     assert recorder.captured == graphs.shapes == len({tuple(one.size) for one in samples}) == 3
 
 
@@ -267,13 +301,14 @@ def test_hooks_see_what_is_replayed_and_are_not_captured(detector: Detector) -> 
 def test_what_is_no_number_is_found_in_replayed_outputs() -> None:
     detector = copy.deepcopy(loaded("shapes_yolov8_p"))
     images = [sample(detector, 0)]
-    graphed(detector)
-    with refusing_non_finite(detector, "fp32"):
-        detect(detector, images, "fp32")
+    stages = Stages(detector, "fp32", OutputSums())  # as on a GPU
+    graphs = graphed(detector)
+    assert len(list(stages.overlapped([images]))) == 1
     with torch.no_grad():
         next(detector.backbone.parameters()).fill_(float("nan"))
-    with refusing_non_finite(detector, "fp32"), pytest.raises(ZooError, match="NaN or infinite values"):
-        detect(detector, images, "fp32")
+    with pytest.raises(ZooError, match=r"NaN or infinite values \(in neck, precision=fp32\)"):
+        list(stages.overlapped([images]))
+    assert detector.graphed_dense is graphs
 
 
 def test_a_capture_that_fails_says_so_and_is_not_replaced_by_eager_work(detector: Detector) -> None:
@@ -300,3 +335,101 @@ def test_graphs_need_the_device_they_were_asked_for(detector: Detector) -> None:
     images: Tensor = torch.rand(1, 3, 64, 64, device="meta")
     with pytest.raises(DeviceError, match="graphs of cpu take no images on meta"):
         graphed(detector)(images)
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+HAS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+TOLERANCES = {"fp32": (1e-4, 0.02), "fp16": (0.02, 1.0)}
+"""Precision -> by how much scores and corners (pixels) of one detection may differ."""
+
+
+def partnered(ours: Detections, theirs: Detections, precision: str) -> list[bool]:
+    """Of each detection that is more than a guess, whether the other has one of its class, score and box."""
+    score, pixels = TOLERANCES[precision]
+    near = (
+        (ours.labels[:, None] == theirs.labels)
+        & ((ours.scores[:, None] - theirs.scores).abs() <= score)
+        & ((ours.boxes[:, None] - theirs.boxes).abs().amax(dim=2) <= pixels)
+    )
+    return [bool(x) for x in near.any(dim=1)[ours.scores > 0.3]]
+
+
+@pytest.mark.gpu
+@HAS_GPU
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    "entry", ["shapes_faster_rcnn_r10_fpn", "shapes_mask_rcnn_r10_fpn", "shapes_retinanet_r10_fpn", "shapes_yolov8_p"]
+)
+def test_replayed_detections_are_the_eager_ones_on_a_gpu(entry: str, precision: str) -> None:
+    """One by one, overlapped, and on another stream each time: images of three shapes in turn."""
+    detector = copy.deepcopy(loaded(entry)).to("cuda")
+    samples = [sample(detector, i) for i in range(9)]
+    eager = [detect(detector, [one], precision)[0] for one in samples]
+    graphs = use_graphs(detector).graphed_dense
+    assert isinstance(graphs, GraphedDense)
+    rounds = {
+        "one by one": [detect(detector, [one], precision)[0] for one in samples],
+        "overlapped": evaluated(detector, samples, precision),
+    }
+    rounds["on streams in turn"] = []
+    streams = [torch.cuda.Stream() for _ in range(2)]  # type: ignore[no-untyped-call]
+    for i, one in enumerate(samples):
+        with torch.cuda.stream(streams[i % 2]):
+            rounds["on streams in turn"] += detect(detector, [one], precision)
+    torch.cuda.synchronize()
+    for how, found in rounds.items():
+        pairs = list(zip(found, eager, strict=True))
+        near = [x for a, b in pairs for x in (*partnered(a, b, precision), *partnered(b, a, precision))]
+        assert len(near) > 9, how
+        assert sum(near) >= (0.98 if precision == "fp32" else 0.9) * len(near), how
+        assert all(abs(len(a) - len(b)) <= 0.1 * max(len(a), len(b), 10) for a, b in pairs), how
+    assert graphs.shapes == 3
+    assert graphs.memory["pool_bytes"] > 0
+
+
+@pytest.mark.gpu
+@HAS_GPU
+def test_graphs_on_a_gpu_share_one_pool() -> None:
+    """A second shape of the same size takes next to nothing; what is moved is captured anew."""
+    detector = copy.deepcopy(loaded("shapes_retinanet_r10_fpn")).to("cuda")
+    graphs = use_graphs(detector).graphed_dense
+    assert isinstance(graphs, GraphedDense)
+    tall, wide = torch.rand(1, 3, 1280, 1024, device="cuda"), torch.rand(1, 3, 1024, 1280, device="cuda")
+    outputs = {"tall": [x.clone() for x in graphs(tall).logits]}
+    one = graphs.memory["pool_bytes"]
+    outputs["wide"] = [x.clone() for x in graphs(wide).logits]
+    assert graphs.memory["pool_bytes"] < 1.6 * one
+    for name, images in (("wide", wide), ("tall", tall), ("wide", wide)):
+        with torch.inference_mode():
+            own = detector.dense(images).logits
+        for replayed, before, eager in zip(graphs(images).logits, outputs[name], own, strict=True):
+            assert torch.equal(replayed, before)
+            torch.testing.assert_close(replayed, eager, rtol=1e-4, atol=1e-4)
+    detector.to("cpu").to("cuda")
+    assert graphs.shapes == 0
+    torch.testing.assert_close(graphs(tall).logits[0], outputs["tall"][0], rtol=1e-4, atol=1e-4)
+
+
+SPOILT = """
+import torch, zoo
+from zoo.errors import ZooError
+from zoo.run.graphs import use_graphs
+detector = use_graphs(zoo.load("shapes_retinanet_r10_fpn", device="cuda"))
+dense = detector.dense
+detector.dense = lambda images: (dense(images), images.sum().item())[0]
+try:
+    detector.graphed_dense(torch.rand(1, 3, 64, 64, device="cuda"))
+except ZooError as error:
+    print(error.message, error.next_step, sep="; ")
+"""
+"""A program whose dense part waits for the device: the capture is spoilt, and maybe the process with it."""
+
+
+@pytest.mark.gpu
+@HAS_GPU
+def test_a_wait_in_a_capture_is_told_as_such() -> None:
+    done = subprocess.run([sys.executable, "-c", SPOILT], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("mode=graph: images of 1 x 3 x 64 x 64 cannot be captured: "), done.stderr
+    assert "captur" in done.stdout.partition("captured: ")[2]
+    assert done.stdout.rstrip().endswith("; use mode=eager")

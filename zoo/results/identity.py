@@ -105,8 +105,8 @@ class Identity:
     Attributes:
         scheme: version of how the values below are made.
         row: sha256 over everything that makes the row: names and values, no module paths.
-        condition: value of every key that is a condition, by its dotted name, but for those of `UNSAID`; of a list its
-            sha256.
+        condition: value of every key that is a condition, by its dotted name, but for the mode where it is
+            eager; of a list its sha256.
         changes: keys of the row that have another value than the row's own, as `key=value`.
         conditions: keys of the condition likewise, in the order of the table.
     """

@@ -46,15 +46,15 @@ class GraphedDense(nn.Module):
     """Computes the dense part of an eval-mode detector by replaying a graph, captured where a shape is seen first.
 
     There is a graph for each shape, type and memory layout of images, and for what else chooses kernels: autocast's
-    type, TF32, cuDNN's settings. Enter `inference_precision` around all of them: what is captured reads cast weights,
-    of which there is one set for all graphs of a precision.
+    type, TF32, cuDNN's settings. Weights are cast before the first capture in a precision; all its graphs read that one
+    set, whose bits are those of `inference_precision`, to be entered around many images for what is not captured.
 
-    What it gives lies where every later call, of this shape or another, writes again: all graphs share one memory
-    pool, one block for images and one for outputs. A call is ordered on the device behind everything that was asked
-    of it before on the stream of the call before, so that a program may launch a batch while the host has not yet
-    looked at what it made of the batch before, as long as that was launched on the stream of its own call. What is to
-    be read later than the next call, from the host or on a third stream, has to be copied before it: detections are
-    gathered from outputs, and are such copies.
+    What a call gives lies in memory that the next call, of this shape or another, writes again: all graphs share one
+    memory pool, one block for images and one for outputs. On the device a call begins after everything that was queued
+    on the stream of the call before. So what is queued there, kernels and copies to the host alike, reads what it
+    should, whatever the host has seen of it by then, and a batch may be launched while the last one is in flight. What
+    is read elsewhere, on a third stream, or is queued after the next call, has to be copied before that. Detections are
+    gathered into tensors of their own: they are such copies.
 
     Forward hooks of the parts inside run neither in captures, where waiting for the device is illegal, nor in replays,
     where no Python runs: hooks on this module see the whole dense part's outputs each time.
