@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ from subjects import SMALL, make_subject
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.measure.measurement import measurement
-from zoo.measure.speed import Round, Speed, notes, percentiles_ms, take_turns
+from zoo.measure.speed import Round, Speed, clock_of, notes, percentiles_ms, take_turns
 from zoo.measure.speed_values import DiscardedRound, SpeedValues
 from zoo.models.detectors.base import Detector
 from zoo.run.timing import PhaseTimes
@@ -61,7 +61,8 @@ def speed_of(monitor: Any, *samples: Any) -> Speed:
 
 
 def test_worked_numbers() -> None:
-    speed = speed_of(MadeUpMonitor(), "a", "b")
+    sample = SimpleNamespace(device_size=None)
+    speed = speed_of(MadeUpMonitor(), sample, sample)
     speed.rounds += [a_round(0.1, 0.3), a_round(0.2, 0.2), a_round(0.5, 0.5)]
     speed.phases += [PhaseTimes(pre=0.01, model=0.1, post=0.04), PhaseTimes(pre=0.03, model=0.3, post=0.02)]
     found = speed.result()
@@ -90,6 +91,13 @@ def test_no_percentile_is_told_that_so_few_times_cannot_carry(n: int, told: list
 def test_percentiles_lie_between_two_values() -> None:
     found = percentiles_ms([i / 1e3 for i in range(101)])
     assert asdict(found) == pytest.approx({"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "n": 101})
+
+
+def test_resizing_is_inside_where_the_device_does_it() -> None:
+    samples: list[Any] = [SimpleNamespace(device_size=size) for size in (None, (800, 1333))]
+    assert clock_of(samples[:1]).outside == ("reading", "decoding", "resizing")
+    assert clock_of(samples).outside == ("reading", "decoding")
+    assert clock_of(samples).begins == "decoded pixels in pageable memory of the host"
 
 
 def test_compared_detectors_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

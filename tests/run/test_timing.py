@@ -16,7 +16,7 @@ from subjects import SMALL
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
-from zoo.run.timing import PhaseTimes, by_padded_shape, seconds_between, time_image, time_phases, timed_samples
+from zoo.run.timing import PhaseTimes, by_padded_shape, mark, seconds_between, time_image, time_phases, timed_samples
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,25 @@ def test_nothing_waits_for_the_device_between_phases(detector: Detector, monkeyp
     assert torch.is_inference_mode_enabled() is False
 
 
-def test_events_count_in_milliseconds() -> None:
+def test_marks_of_a_gpu_are_events_on_its_current_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     class Event:
-        def elapsed_time(self, _: object) -> float:
-            return 250.0
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
 
-    first: Any = Event()
-    assert seconds_between(first, Event()) == 0.25  # type: ignore[arg-type]
+        def record(self, stream: str) -> None:
+            self.stream = stream
+
+        def elapsed_time(self, later: Event) -> float:
+            assert later is not self
+            return 250.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    device = torch.device("cuda", 1)
+    first, second = mark(device), mark(device)
+    assert isinstance(first, Event)
+    assert first.stream == "stream of cuda:1"
+    assert seconds_between(first, second) == 0.25
     assert seconds_between(1.0, 3.5) == 2.5
 
 

@@ -17,7 +17,7 @@ from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json
 
 if TYPE_CHECKING:
-    from zoo.measure.speed_values import Percentiles, PhasesMs, RoundValues, SpeedValues
+    from zoo.measure.speed_values import Clock, Percentiles, PhasesMs, RoundValues, SpeedValues
     from zoo.models.detectors.base import Detector
     from zoo.run.timing import PhaseTimes
     from zoo.run.warm_up import WarmUp, WarmUpRule
@@ -130,7 +130,7 @@ class Speed:
         """
         import numpy as np
 
-        from zoo.measure.speed_values import Clock, FpsRange, MonitorValues, SpeedValues, Timed
+        from zoo.measure.speed_values import FpsRange, MonitorValues, SpeedValues, Timed
 
         per_round = [one.fps for one in self.rounds]
         return SpeedValues(
@@ -143,11 +143,7 @@ class Speed:
                 rounds=len(self.rounds),
                 each=tuple(one.values() for one in self.rounds),
                 note="; ".join(self.notes),
-                clock=Clock(
-                    begins="resized pixels in pageable memory of the host",
-                    ends="detections in the host's memory",
-                    outside=("reading", "decoding", "resizing"),
-                ),
+                clock=clock_of(self.samples),
                 warm_up=self._warmth,
                 monitor=MonitorValues(interval_s=self.monitor.interval, unread=self.monitor.unread),
             ),
@@ -191,6 +187,18 @@ def take_turns(speeds: Sequence[Speed], rule: WarmUpRule, rounds: int) -> None:
             speed.take_round()
     for speed in speeds:
         speed.take_phases()
+
+
+def clock_of(samples: Sequence[Sample]) -> Clock:
+    """What the clock of these images sees: where the device resizes them, that is inside."""
+    from zoo.measure.speed_values import Clock
+
+    resized = all(sample.device_size is None for sample in samples)
+    return Clock(
+        begins=f"{'resized' if resized else 'decoded'} pixels in pageable memory of the host",
+        ends="detections in the host's memory",
+        outside=("reading", "decoding", "resizing") if resized else ("reading", "decoding"),
+    )
 
 
 def percentiles_ms(seconds: Sequence[float]) -> Percentiles:

@@ -104,7 +104,7 @@ class Clock:
     Attributes:
         begins: with what.
         ends: with what.
-        outside: what comes before it begins. Where the device resizes, that is inside.
+        outside: what comes before it begins.
     """
 
     begins: str

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.5
 """Seconds between two readings."""
 
-SHORTEST_LOAD = 0.5
+SHORTEST_LOAD = 0.2
 """Seconds that a watch takes at least before its load is told: the system counts in hundredths."""
 
 _THROTTLE_BITS = "throttle_bits"
