@@ -126,7 +126,7 @@ class YoloHead(DenseHead):
             detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 coefficients, prototypes = outputs.coefficients[i, points], outputs.prototypes[i]
-                detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, batch.input_shape, geometry)
+                detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, geometry)
             found.append(detections)
         return found
 
