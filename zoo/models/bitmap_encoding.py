@@ -47,7 +47,7 @@ def encode_bitmaps(bitmaps: Bitmaps, count: int, size: Size, device: torch.devic
             _mark_changes(bitmaps(few).flatten(1), changed[few.start - many.start : few.stop - many.start])
         parts.append(changed.flatten().nonzero()[:, 0] + many.start * (pixels + 1))
     codes = number_codes(torch.cat(parts), pixels)
-    return encode_texts(_compacted(codes).cpu().numpy(), size)
+    return encode_texts(_compacted(codes).numpy(force=True), size)
 
 
 def float32_on(device: torch.device) -> AbstractContextManager[None]:
