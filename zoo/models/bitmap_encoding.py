@@ -35,7 +35,7 @@ def encode_bitmaps(bitmaps: Bitmaps, count: int, size: Size, device: torch.devic
         count: D.
         size: of the masks.
         device: on which they are made.
-        work: pixels of intermediate values a mask, where they are more than the mask's own.
+        work: values in between that a mask takes at a time, where they are more than its pixels.
     """
     if not count:
         return []

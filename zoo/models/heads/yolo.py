@@ -177,7 +177,8 @@ def best_survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, most: in
     """
     count = _BOXES_PER_SURVIVOR * most
     if len(scores) <= count:
-        return nms(boxes, scores, iou_threshold)[:most]
+        survivors: Tensor = nms(boxes, scores, iou_threshold)[:most]
+        return survivors
     ranked, order = scores.sort(descending=True, stable=True)  # stably, as the suppression sorts
     while True:
         keep = nms(boxes[order[:count]], ranked[:count], iou_threshold)[:most]
