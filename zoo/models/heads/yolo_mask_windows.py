@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from zoo.data.rle import Bits, encode_windows
@@ -36,7 +35,7 @@ _WEIGHTS = np.array([0.125, 0.375, 0.625, 0.875], dtype=np.float32)[:, None]
 _FOREGROUND = np.uint32(0x01010101)
 """Four pixels of a column."""
 
-_MASKS_AT_A_TIME = 32
+_MASKS_AT_A_TIME = 16
 _SQUARES_AT_A_TIME = 1 << 12
 """Few enough that they stay in a processor's cache."""
 
@@ -91,9 +90,10 @@ def encode_on_host(
     """
     (left, top), size, original_size = geometry.offset, geometry.size, geometry.original_size
     windows = [_window(box) for box in _whole_boxes(boxes.numpy(), geometry)]
-    masks: list[Pixels] = []
-    for sums, part in _sums(coefficients, prototypes, windows):
-        masks += _cut(sums, part, sigmoid)
+    cut: dict[int, Pixels] = {}
+    for sums, first, part in _sums(coefficients, prototypes, windows):
+        cut.update(zip(part, _cut(sums, first, [windows[i] for i in part], sigmoid), strict=True))
+    masks = [cut[i] for i in range(len(windows))]
     corners = [(window.box[1] - top, window.box[0] - left) for window in windows]
     if size != original_size:
         masks, corners = _resize(masks, corners, geometry, resize)
@@ -102,20 +102,25 @@ def encode_on_host(
 
 def _sums(
     coefficients: Tensor, prototypes: Tensor, windows: Sequence[_Window]
-) -> Iterator[tuple[Floats, Sequence[_Window]]]:
-    """Sums (n, W + 2, H + 2) of prototypes, column by column, and the windows that they are for; one buffer for all.
+) -> Iterator[tuple[Floats, int, list[int]]]:
+    """Sums of prototypes, of a few masks at a time that lie one below the other.
 
-    The outermost cells are repeated on all sides.
+    Yields:
+        Sums (n, columns, H + 2), where the outermost cells are repeated on all sides, in a buffer that the next ones
+        will use; which column is their first; and the masks they are for.
     """
-    padded = F.pad(prototypes[None], (1, 1, 1, 1), mode="replicate")[0].transpose(1, 2)  # (C, W + 2, H + 2)
-    flat = padded.flatten(1)
-    parts = coefficients.chunk(-(-len(coefficients) // _MASKS_AT_A_TIME))
-    buffer = flat.new_empty((len(parts[0]), flat.shape[1]))
-    begin = 0
-    for part in parts:
-        sums = torch.mm(part, flat, out=buffer[: len(part)]).view(len(part), *padded.shape[1:])
-        yield sums.numpy(), windows[begin : begin + len(part)]
-        begin += len(part)
+    planes = [cv2.copyMakeBorder(cv2.transpose(x), 1, 1, 1, 1, cv2.BORDER_REPLICATE) for x in prototypes.numpy()]
+    padded = torch.from_numpy(np.stack(planes))  # (C, W + 2, H + 2), column by column
+    flat, side = padded.flatten(1), padded.shape[2]
+    buffer = flat.new_empty(_MASKS_AT_A_TIME * flat.shape[1])
+    order = sorted(range(len(windows)), key=lambda i: 2 * windows[i].left + windows[i].size[0])
+    for some in np.array_split(order, -(-len(order) // _MASKS_AT_A_TIME)):
+        masks: list[int] = some.tolist()
+        first = min(windows[i].left for i in masks)
+        cells = slice(first * side, (max(windows[i].left + windows[i].size[0] for i in masks) + 1) * side)
+        sums = buffer[: len(masks) * (cells.stop - cells.start)].view(len(masks), -1)
+        torch.mm(coefficients[masks], flat[:, cells], out=sums)
+        yield sums.view(len(masks), -1, side).numpy(), first, masks
 
 
 def _whole_boxes(boxes: Floats, geometry: ImageGeometry) -> list[tuple[int, int, int, int]]:
@@ -134,55 +139,76 @@ def _window(box: tuple[int, int, int, int]) -> _Window:
     return _Window(box, left, top, ((x2 + 1) // 4 + 1 - left, (y2 + 1) // 4 + 1 - top))
 
 
-def _cut(sums: Floats, windows: Sequence[_Window], sigmoid: bool) -> list[Pixels]:
-    """The masks in their windows' boxes, (w, h) each, 0 or 1, column by column."""
+def _cut(sums: Floats, first: int, windows: Sequence[_Window], sigmoid: bool) -> list[Pixels]:
+    """The masks in their windows' boxes, (w, h) each, 0 or 1, column by column.
+
+    Args:
+        sums: (n, columns, H + 2).
+        first: the column that the sums begin with.
+        windows: n.
+        sigmoid: it is the sums' sigmoid that is interpolated.
+    """
     counts = [4 * window.size[0] * window.size[1] for window in windows]
     places = [0, *np.cumsum(counts, dtype=np.int64).tolist()]
     words = np.empty(places[-1], dtype=np.uint32)  # four pixels of a column each
     unsure, masks = [], []
     for grid, window, place, end in zip(sums, windows, places[:-1], places[1:], strict=True):
         across, along = window.size
-        cells = grid[window.left : window.left + across + 1, window.top : window.top + along + 1]
-        votes = (cells > SURE).view(np.int8) + (cells >= -SURE)  # 0: background, 2: foreground
+        left = window.left - first
+        cells = grid[left : left + across + 1, window.top : window.top + along + 1]
+        votes = (cells > SURE).view(np.int8) + (cells >= -SURE).view(np.int8)  # 0: background, 2: foreground
         pairs = votes[1:] + votes[:-1]
         squares = pairs[:, 1:] + pairs[:, :-1]  # (across, along), 0 to 8
         whole = squares == 8
         columns = words[place:end].reshape(across, 4, along)
-        columns[:] = (whole * _FOREGROUND)[:, None]
-        unsure.append(np.flatnonzero((squares != 0) != whole))
+        np.multiply(whole[:, None], _FOREGROUND, out=columns)
+        unsure.append(((squares != 0) != whole).ravel().nonzero()[0])
         masks.append(columns.view(np.uint8).reshape(4 * across, 4 * along)[window.columns, window.rows])
-    _decide(sums, windows, places, unsure, words, sigmoid)
+    _decide(sums, first, windows, np.array(places), unsure, words, sigmoid)
     return masks
 
 
 def _decide(
     sums: Floats,
+    first: int,
     windows: Sequence[_Window],
-    places: Sequence[int],
+    places: Ints,
     unsure: Sequence[Ints],
     words: npt.NDArray[np.uint32],
     sigmoid: bool,
 ) -> None:
-    """Interpolate within all squares whose cells do not agree; `words` is written."""
+    """Interpolate within all squares whose cells do not agree; `words` is written.
+
+    Args:
+        sums: (n, columns, H + 2).
+        first: the column that the sums begin with.
+        windows: n.
+        places: where the words of each begin.
+        unsure: of each window the squares, column by column.
+        words: four pixels of a column each.
+        sigmoid: it is the sums' sigmoid that is interpolated.
+    """
     flat, (width, height) = sums.reshape(-1), sums.shape[1:]
-    owner = np.arange(len(windows)).repeat([len(squares) for squares in unsure])
-    along = np.array([window.size[1] for window in windows])
-    first = np.array([(d * width + window.left) * height + window.top for d, window in enumerate(windows)])
+    owners = np.arange(len(windows)).repeat([len(squares) for squares in unsure])
+    alongs = np.array([window.size[1] for window in windows])
+    lefts, tops = (np.array([getattr(window, name) for window in windows]) for name in ("left", "top"))
+    corners = (np.arange(len(windows)) * width + lefts - first) * height + tops
     squares = np.concatenate(unsure)
     for begin in range(0, len(squares), _SQUARES_AT_A_TIME):
-        part = slice(begin, begin + _SQUARES_AT_A_TIME)
-        mask = owner[part]
-        across, down = np.divmod(squares[part], along[mask])
-        cell = first[mask] + across * height + down
-        cells = np.stack([flat[cell], flat[cell + 1], flat[cell + height], flat[cell + height + 1]])
+        owner = owners[begin : begin + _SQUARES_AT_A_TIME]  # (M,)
+        along = alongs[owner]
+        column, row = np.divmod(squares[begin : begin + _SQUARES_AT_A_TIME], along)
+        cell = corners[owner] + column * height + row
+        cells = np.stack([flat.take(cell + step) for step in (0, 1, height, height + 1)])
         if sigmoid:
             cells = torch.from_numpy(cells).sigmoid().numpy()
-        first_square = cell % (width * height)
-        pixels = _interpolate(cells, first_square // height > 0, first_square % height > 0)
-        bytes_ = (pixels > (0.5 if sigmoid else 0.0)).transpose(0, 2, 1).copy()  # (4, M, 4), columns' pixels last
-        place = np.array(places)[mask] + across * 4 * along[mask] + down
-        for column in range(4):
-            words[place + column * along[mask]] = bytes_[column].view(np.uint32)[:, 0]
+        pixels = _interpolate(cells, lefts[owner] + column > 0, tops[owner] + row > 0)
+        bits = np.empty((4, len(cell), 4), dtype=np.bool_)  # the pixels of a column last
+        np.greater(pixels.transpose(0, 2, 1), 0.5 if sigmoid else 0.0, out=bits)
+        place = places[owner] + column * 4 * along + row
+        for part in bits.view(np.uint32)[..., 0]:
+            words[place] = part
+            place += along
 
 
 def _interpolate(cells: Floats, across: Bits, along: Bits) -> Floats:
@@ -190,10 +216,10 @@ def _interpolate(cells: Floats, across: Bits, along: Bits) -> Floats:
 
     Args:
         cells: (4, M), of each square: two along, then the two next to them.
-        across: (M,), whether there is a cell before the square's second one; else it alone counts.
+        across: (M,), whether there is a cell before the square's second one; else that one alone counts.
         along: likewise.
     """
-    x, y = _WEIGHTS * across, _WEIGHTS * along  # (4, M)
+    x, y = (_WEIGHTS if inner.all() else _WEIGHTS * inner for inner in (across, along))  # (4, 1) or (4, M)
     first, second = (cells[i] * (1 - y) + cells[i + 1] * y for i in (0, 2))  # (4, M)
     pixels: Floats = first * (1 - x)[:, None] + second * x[:, None]
     return pixels
