@@ -10,7 +10,7 @@ Legend: D masks, R runs of all of them, one mask after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -42,15 +42,16 @@ _MASKS_PER_CALL = 255
 """pycocotools.mask.area overflows on 256 masks or more."""
 
 
-def encode_windows(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
+def encode_windows(windows: Iterable[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
     """The encodings of images that are background but for a window each.
 
     Args:
-        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns.
+        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns, and
+            each is made when it is asked for.
         corners: (row, column) of the first pixel of each.
         size: of the images.
     """
-    if not windows:
+    if not corners:
         return []
     changes = _window_changes(windows, corners, size)
     return encode_texts(compact(number_codes(changes, size[0] * size[1])), size)
@@ -273,16 +274,16 @@ def encode_texts(characters: Bytes, size: Size) -> list[Rle]:
     return [Rle(size=list(size), counts=whole[begin:end]) for begin, end in pairwise((*begins, len(whole)))]
 
 
-def _window_changes(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> Ints:
+def _window_changes(windows: Iterable[Bits], corners: Sequence[tuple[int, int]], size: Size) -> Ints:
     """The changes of images with a window each."""
     height = size[0]
-    found = [_edges(window) for window in windows]
-    owner = np.arange(len(windows)).repeat([len(edges) for edges in found])  # (E,)
-    rows = np.array([window.shape[0] for window in windows], dtype=np.int64)
+    found, heights = zip(*((_edges(window), window.shape[0]) for window in windows), strict=True)
+    owner = np.arange(len(found)).repeat([len(edges) for edges in found])  # (E,)
+    rows = np.array(heights, dtype=np.int64)
     start = np.array([column * height + row for row, column in corners], dtype=np.int64)
     edges = np.concatenate(found)
     edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    return join_changes(edges, owner, len(windows), size)
+    return join_changes(edges, owner, len(found), size)
 
 
 def _edges(window: Bits) -> Ints:

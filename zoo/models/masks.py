@@ -55,7 +55,7 @@ def paste(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Rle]:
     grids = probabilities.detach().float().numpy()
     x = _along(corners[:, 0::2], size[1], grids.shape[-1])
     y = _along(corners[:, 1::2], size[0], grids.shape[-1])
-    windows = [_foreground(grid, x.of(i), y.of(i)) for i, grid in enumerate(grids)]
+    windows = (_foreground(grid, x.of(i), y.of(i)) for i, grid in enumerate(grids))
     return encode_windows(windows, list(zip(y.first, x.first, strict=True)), size)
 
 

@@ -8,7 +8,7 @@ Legend: D detections, W cells of a grid across and H along, M squares whose cell
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -88,39 +88,36 @@ def encode_on_host(
         sigmoid: it is the sigmoid of the prototypes' sums that is interpolated.
         resize: the rule by which the masks reach the size of the image file.
     """
-    (left, top), size, original_size = geometry.offset, geometry.size, geometry.original_size
     windows = [_window(box) for box in _whole_boxes(boxes.numpy(), geometry)]
-    cut: dict[int, Pixels] = {}
-    for sums, first, part in _sums(coefficients, prototypes, windows):
-        cut.update(zip(part, _cut(sums, first, [windows[i] for i in part], sigmoid), strict=True))
-    masks = [cut[i] for i in range(len(windows))]
+    order = sorted(range(len(windows)), key=lambda i: 2 * windows[i].left + windows[i].size[0])
+    windows = [windows[i] for i in order]  # those that lie one below the other together
+    masks = _cut_all(coefficients[order], prototypes, windows, sigmoid)
+    (left, top), size, original_size = geometry.offset, geometry.size, geometry.original_size
     corners = [(window.box[1] - top, window.box[0] - left) for window in windows]
     if size != original_size:
-        masks, corners = _resize(masks, corners, geometry, resize)
-    return encode_windows([mask.view(np.bool_).T for mask in masks], corners, original_size)
+        rows, columns = (resize.axis(*sides) for sides in zip(original_size, size, strict=True))
+        extents = [(window.box[3] - window.box[1], window.box[2] - window.box[0]) for window in windows]
+        along, across = (_reached(axis, corners, extents, i) for i, axis in enumerate((rows, columns)))
+        masks = _resize(masks, corners, _Lines(rows, along), _Lines(columns, across), resize)
+        corners = [(y.start, x.start) for y, x in zip(along, across, strict=True)]
+    encoded = encode_windows((mask.view(np.bool_).T for mask in masks), corners, original_size)
+    return [rle for _, rle in sorted(zip(order, encoded, strict=True))]
 
 
-def _sums(
-    coefficients: Tensor, prototypes: Tensor, windows: Sequence[_Window]
-) -> Iterator[tuple[Floats, int, list[int]]]:
-    """Sums of prototypes, of a few masks at a time that lie one below the other.
-
-    Yields:
-        Sums (n, columns, H + 2), where the outermost cells are repeated on all sides, in a buffer that the next ones
-        will use; which column is their first; and the masks they are for.
-    """
+def _cut_all(coefficients: Tensor, prototypes: Tensor, windows: Sequence[_Window], sigmoid: bool) -> Iterator[Pixels]:
+    """The masks in their windows' boxes, (w, h) each, 0 or 1, column by column; some masks at a time."""
     planes = [cv2.copyMakeBorder(cv2.transpose(x), 1, 1, 1, 1, cv2.BORDER_REPLICATE) for x in prototypes.numpy()]
     padded = torch.from_numpy(np.stack(planes))  # (C, W + 2, H + 2), column by column
     flat, side = padded.flatten(1), padded.shape[2]
     buffer = flat.new_empty(_MASKS_AT_A_TIME * flat.shape[1])
-    order = sorted(range(len(windows)), key=lambda i: 2 * windows[i].left + windows[i].size[0])
-    for some in np.array_split(order, -(-len(order) // _MASKS_AT_A_TIME)):
-        masks: list[int] = some.tolist()
-        first = min(windows[i].left for i in masks)
-        cells = slice(first * side, (max(windows[i].left + windows[i].size[0] for i in masks) + 1) * side)
-        sums = buffer[: len(masks) * (cells.stop - cells.start)].view(len(masks), -1)
-        torch.mm(coefficients[masks], flat[:, cells], out=sums)
-        yield sums.view(len(masks), -1, side).numpy(), first, masks
+    begin = 0
+    for part in coefficients.chunk(-(-len(coefficients) // _MASKS_AT_A_TIME)):
+        some = windows[begin : begin + len(part)]
+        first, last = min(x.left for x in some), max(x.left + x.size[0] for x in some)
+        cells = flat[:, first * side : (last + 1) * side]  # of the columns that these masks reach
+        sums = torch.mm(part, cells, out=buffer[: len(part) * cells.shape[1]].view(len(part), -1))
+        yield from _cut(sums.view(len(part), -1, side).numpy(), first, some, sigmoid)
+        begin += len(part)
 
 
 def _whole_boxes(boxes: Floats, geometry: ImageGeometry) -> list[tuple[int, int, int, int]]:
@@ -225,38 +222,49 @@ def _interpolate(cells: Floats, across: Bits, along: Bits) -> Floats:
     return pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """One axis of a resize.
+
+    Attributes:
+        axis: of the whole mask.
+        reached: of each window, the lines that lie between any of its own.
+    """
+
+    axis: ResizeAxis
+    reached: Sequence[slice]
+
+
 def _resize(
-    masks: Sequence[Pixels], corners: Sequence[tuple[int, int]], geometry: ImageGeometry, resize: MaskResize
-) -> tuple[list[Pixels], list[tuple[int, int]]]:
-    """Windows of masks in the masks of another size: the parts that the windows reach, and where these begin.
+    masks: Iterable[Pixels], corners: Sequence[tuple[int, int]], rows: _Lines, columns: _Lines, resize: MaskResize
+) -> Iterator[Pixels]:
+    """The parts of the resized masks that the windows reach, column by column.
 
     Args:
         masks: (w, h) each, column by column.
         corners: (row, column) of the first pixel of each.
-        geometry: with the two sizes.
+        rows: of the resized masks.
+        columns: of the resized masks.
         resize: the rule.
-
-    Returns:
-        The parts, column by column, and their (row, column).
     """
-    rows, columns = (resize.axis(*sides) for sides in zip(geometry.original_size, geometry.size, strict=True))
-    across = _reached(columns, [corner[1] for corner in corners], [mask.shape[0] for mask in masks])
-    along = _reached(rows, [corner[0] for corner in corners], [mask.shape[1] for mask in masks])
-    found = []
-    for mask, (row, column), x, y in zip(masks, corners, across, along, strict=True):
+    for mask, (row, column), y, x in zip(masks, corners, rows.reached, columns.reached, strict=True):
         padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=np.uint8)
         padded[1:-1, 1:-1] = mask
-        weights, terms = [table[x, None] for table in columns.across], [table[y, None] for table in rows.along]
-        lines = _transposed(resize.across(*_neighbours(padded, columns, x, column), *weights))
-        found.append(_transposed(resize.along(*_neighbours(lines, rows, y, row), *terms).view(np.uint8)))
-    return found, [(y.start, x.start) for x, y in zip(across, along, strict=True)]
+        weights, terms = (
+            [table[x, None] for table in columns.axis.across],
+            [table[y, None] for table in rows.axis.along],
+        )
+        lines = _transposed(resize.across(*_neighbours(padded, columns.axis, x, column), *weights))
+        yield _transposed(resize.along(*_neighbours(lines, rows.axis, y, row), *terms).view(np.uint8))
 
 
-def _reached(axis: ResizeAxis, firsts: Sequence[int], extents: Sequence[int]) -> list[slice]:
-    """The lines of a resize that lie between any of a window's, of each window."""
-    begins = np.searchsorted(axis.high, firsts).tolist()
-    ends = np.searchsorted(axis.low, np.add(firsts, extents)).tolist()
-    return [slice(*part) for part in zip(begins, ends, strict=True)]
+def _reached(
+    axis: ResizeAxis, corners: Sequence[tuple[int, int]], extents: Sequence[tuple[int, int]], of: int
+) -> list[slice]:
+    """The lines of a resize that lie between any of a window's, of each window; `of` 0 for rows, 1 for columns."""
+    firsts, lengths = np.array(corners)[:, of], np.array(extents)[:, of]
+    begins, ends = np.searchsorted(axis.high, firsts), np.searchsorted(axis.low, firsts + lengths)
+    return [slice(*part) for part in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
 def _neighbours(lines: Lines, axis: ResizeAxis, part: slice, first: int) -> tuple[Lines, Lines]:
