@@ -100,7 +100,8 @@ def _masks(coefficients: Tensor, prototypes: Tensor, windows: Sequence[_Window],
     planes = [cv2.copyMakeBorder(cv2.transpose(x), 1, 1, 1, 1, cv2.BORDER_REPLICATE) for x in prototypes.numpy()]
     padded = torch.from_numpy(np.stack(planes))  # (C, W + 2, H + 2), column by column
     flat, side = padded.flatten(1), padded.shape[2]
-    buffer = flat.new_empty(_MASKS_AT_A_TIME * flat.shape[1])
+    buffer = flat.new_empty(_MASKS_AT_A_TIME * flat.shape[1])  # each new one would cost more than what fills it
+    pixels = np.empty(STRIDE**2 * flat.shape[1], dtype=np.float32)
     begin = 0
     for part in coefficients.chunk(-(-len(coefficients) // _MASKS_AT_A_TIME)):
         some = windows[begin : begin + len(part)]
@@ -109,7 +110,7 @@ def _masks(coefficients: Tensor, prototypes: Tensor, windows: Sequence[_Window],
         sums = torch.mm(part, cells, out=buffer[: len(part) * cells.shape[1]].view(len(part), -1))
         for grid, window in zip(sums.view(len(part), -1, side).numpy(), some, strict=True):
             left, top, (columns, rows) = window.left - first, window.top, window.size
-            yield _cut(grid[left : left + columns, top : top + rows], window, sigmoid)
+            yield _cut(grid[left : left + columns, top : top + rows], window, sigmoid, pixels)
         begin += len(part)
 
 
@@ -135,7 +136,7 @@ def _cells(begin: int, end: int) -> tuple[int, int]:
     return first, (end - 1 + half) // STRIDE + 2 - first
 
 
-def _cut(cells: Floats, window: _Window, sigmoid: bool) -> Bits:
+def _cut(cells: Floats, window: _Window, sigmoid: bool, buffer: Floats) -> Bits:
     """A mask in its window's box, (w, h), column by column.
 
     OpenCV interpolates many times quicker than this rule could be written down here, but rounds otherwise.
@@ -144,6 +145,7 @@ def _cut(cells: Floats, window: _Window, sigmoid: bool) -> Bits:
         cells: (columns, rows), sums of prototypes, of the window.
         window: of the mask.
         sigmoid: it is the sums' sigmoid that is interpolated.
+        buffer: for all pixels of the cells.
     """
     if sigmoid:
         threshold, largest = 0.5, 1.0
@@ -151,11 +153,13 @@ def _cut(cells: Floats, window: _Window, sigmoid: bool) -> Bits:
     else:
         lowest, highest, *_ = cv2.minMaxLoc(cells)
         threshold, largest, grid = 0.0, max(-lowest, highest), cells
-    values = cv2.resize(grid, (STRIDE * cells.shape[1], STRIDE * cells.shape[0]), interpolation=cv2.INTER_LINEAR)
-    values = values[window.columns, window.rows]
+    height, width = STRIDE * cells.shape[0], STRIDE * cells.shape[1]
+    values = buffer[: height * width].reshape(height, width)
+    cv2.resize(grid, (width, height), values, interpolation=cv2.INTER_LINEAR)
     margin = ROUNDING * largest
-    likely, certain = values > threshold - margin, values > threshold + margin
-    if np.count_nonzero(likely) != np.count_nonzero(certain):
+    all_likely, all_certain = values > threshold - margin, values > threshold + margin
+    likely, certain = (pixels[window.columns, window.rows] for pixels in (all_likely, all_certain))
+    if np.count_nonzero(all_likely) != np.count_nonzero(all_certain):
         columns, rows = (likely & ~certain).nonzero()
         exact = _exact(cells, window, columns + window.columns.start, rows + window.rows.start, sigmoid)
         likely[columns, rows] = exact > threshold
