@@ -127,27 +127,49 @@ class RoiStage(nn.Module):
         labels = torch.cat([image.labels for image in sampled])  # (R,)
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
-        positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own_box = labels[positive] if self.num_boxes > 1 else 0
-        own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
+        own = self._own_deltas(deltas, sampled)
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
-        positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
-        totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
+        positives = [len(image.boxes) for image in sampled]
+        negatives = [len(image.labels) - len(image.boxes) for image in sampled]
         losses = {"loss_cls": self.class_loss(logits, labels), "loss_bbox": regression}
-        divisor = self.divisor(positives, totals - positives)
+        divisor = self.divisor(positives, negatives)
         return {name: loss / divisor * self.loss_weight for name, loss in losses.items()}
 
-    def assign(self, proposals: Tensor, target: Target, geometry: ImageGeometry) -> RoiTargets:
-        """The regions of one image that are trained on; see `roi_targets`.
+    def _own_deltas(self, deltas: Tensor, sampled: Sequence[RoiTargets]) -> Tensor:
+        """Deltas (O, 4) of the positives, float32: of the box of each one's class.
+
+        Positives come first in every image, so that the host knows where they are.
+        """
+        rows, start = [], 0
+        for image in sampled:
+            rows.append(torch.arange(start, start + len(image.boxes), device=deltas.device))
+            start += len(image.labels)
+        places = torch.cat(rows)  # (O,)
+        if self.num_boxes > 1:
+            labels = torch.cat([image.labels[: len(image.boxes)] for image in sampled])
+            places = places * self.num_boxes + labels
+        return deltas.view(-1, 4).index_select(0, places).float()  # (R, B * 4) -> (O, 4)
+
+    def assign(
+        self,
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        stand_ins: bool = False,
+    ) -> list[RoiTargets]:
+        """The regions of each image that are trained on; see `roi_targets`.
 
         Args:
-            proposals: (P, 4), in input pixels.
-            target: boxes (G, 4), in input pixels.
-            geometry: of the image.
+            proposals: (P, 4), in input pixels, one an image.
+            targets: boxes (G, 4), in input pixels, one an image.
+            geometries: one an image.
+            stand_ins: boxes of label K stand for no object.
         """
-        scale = geometry.scale if self.target_frame == "original" else (1.0, 1.0)
         return roi_targets(
-            *(proposals, target, self.assigner, self.sampler, self.num_classes), scale, ground_truth=self.ground_truth
+            *(proposals, targets, self.assigner, self.sampler, self.num_classes),
+            scales=[geometry.scale for geometry in geometries] if self.target_frame == "original" else None,
+            ground_truth=self.ground_truth,
+            stand_ins=stand_ins,
         )
 
     @torch.no_grad()
