@@ -51,7 +51,12 @@ def build(name: str, overrides: Sequence[str] = (), *, classes: Sequence[str] | 
 
 
 def load(
-    name: str, checkpoint: str | Path | None = None, device: str = "cpu", *, classes: Sequence[str] | None = None
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str = "cpu",
+    *,
+    checkpoint_classes: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Detector:
     """The detector of an entry with its published weights, in eval mode.
 
@@ -59,6 +64,8 @@ def load(
         name: an entry, or its name without the zoo.
         checkpoint: a file of your own; None fetches the published one and checks its hash.
         device: "cpu", "cuda", "cuda:1" or "auto".
+        checkpoint_classes: names of the classes of your own file in label order, where it does not say them itself;
+            None for those that it names, or the entry's.
         classes: names of the object classes in label order; None for those of the file. Where they are others, the
             layers that depend on them begin with fresh weights, ready to be trained; that is logged.
 
@@ -83,8 +90,15 @@ def load(
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
     stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
-    own = stored.is_own
-    detector, _ = load_detector(config, entry, _classes(config), stored.path, own=own, classes=classes)
+    detector, _ = load_detector(
+        config,
+        entry,
+        _classes(config),
+        stored.path,
+        own=stored.is_own,
+        own_classes=checkpoint_classes,
+        classes=classes,
+    )
     return detector.to(target)
 
 

@@ -131,7 +131,7 @@ def test_the_seed_of_a_training_is_repeated() -> None:
 def test_a_record_names_no_folder_of_the_machine(given: str, recorded: str) -> None:
     asked = settings(checkpoint__path=given, data__root=given, results__dir=given)
     config = asked.new_record().protocol.config
-    assert config["checkpoint"] == {"path": recorded, "url": None}
+    assert config["checkpoint"] == {"path": recorded, "url": None, "classes": None}
     assert config["results"] == {"dir": recorded}
     assert config["data"] == {**CONFIG["data"], "root": recorded}, "what is relative to the root stays"
     assert asked.config["checkpoint"]["path"] == given

@@ -70,6 +70,7 @@ ROW = {
     "protocol.complexity.counter",
 }
 CONDITION = {
+    "checkpoint.classes",
     "device",
     "precision",
     "batch_size",

@@ -75,10 +75,13 @@ class CheckpointSettings:
     Attributes:
         path: file of your own, instead of the published one.
         url: another address of the published file.
+        classes: names of the classes of your own file, in the order of its labels, where it does not say them itself;
+            null for those that it names, or the row's.
     """
 
     path: Path | None = None
     url: str | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ ROLES: Mapping[str, Role] = {
     "data": Role.CONDITION,
     **dict.fromkeys(("data.root", "data.annotations", "data.images"), Role.EXECUTION),
     **dict.fromkeys(("data.train.annotations", "data.train.images", "data.annotations_size"), Role.EXECUTION),
+    "checkpoint.classes": Role.CONDITION,
     "run": Role.CONDITION,
     "run.max_steps": Role.ROW,  # a training that is cut short is another recipe
     **dict.fromkeys(("run.resume", "run.checkpoint_every", "run.evaluate_every"), Role.EXECUTION),
