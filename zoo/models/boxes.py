@@ -62,21 +62,21 @@ class BoxConvention:
             extent: (height, width) of the image, not necessarily whole.
         """
         bottom, right = (side - 1 if self.inclusive else side for side in extent)
-        x = boxes[..., 0::2].clamp(0, right)
+        x = boxes[..., 0::2].clamp(0, right)  # (..., 2)
         y = boxes[..., 1::2].clamp(0, bottom)
-        return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
+        return torch.stack((x, y), dim=-1).flatten(-2)  # (..., 2, 2) -> (..., 4)
 
     def centre_size(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Centres (..., 2) and sizes (..., 2) of boxes (..., 4)."""
         size = self.size(boxes)
         if self.inclusive:
-            return boxes[..., :2] + size * 0.5, size
+            return torch.add(boxes[..., :2], size, alpha=0.5), size
         return (boxes[..., :2] + boxes[..., 2:]) * 0.5, size
 
     def corners(self, centre: Tensor, size: Tensor) -> Tensor:
         """Boxes (..., 4) of centres (..., 2) and sizes (..., 2), the inverse of `centre_size`."""
-        far = centre + size * 0.5
-        return torch.cat((centre - size * 0.5, far - 1 if self.inclusive else far), dim=-1)
+        near, far = torch.sub(centre, size, alpha=0.5), torch.add(centre, size, alpha=0.5)
+        return torch.cat((near, far - 1 if self.inclusive else far), dim=-1)
 
     def to_xywh(self, boxes: Tensor) -> Tensor:
         """Corner, width and height (..., 4) of boxes (..., 4), as COCO writes them."""

@@ -48,6 +48,11 @@ class AnchorOutputs:
         return [(x.shape[2], x.shape[3]) for x in self.logits]
 
     @property
+    def level_sizes(self) -> list[int]:
+        """Number of anchors of each level, each of which has four deltas."""
+        return [x[0].numel() // 4 for x in self.deltas]
+
+    @property
     def device(self) -> torch.device:
         """Where they are."""
         return self.logits[0].device
@@ -113,10 +118,9 @@ class AnchorHead(nn.Module):
         """The anchors (M, 4) of each level."""
         return self.anchors.grid(outputs.cells, self.strides, outputs.device)
 
-    def flatten(self, outputs: AnchorOutputs) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (N, M, K), or (N, M, K + 1), and deltas (N, M, 4) a level, float32, in the order of the anchors."""
-        logits = [flatten_anchors(x, self.columns).float() for x in outputs.logits]
-        return logits, [flatten_anchors(x, 4).float() for x in outputs.deltas]
+    def boxes(self, outputs: AnchorOutputs) -> Tensor:
+        """The anchors (M, 4) of all levels, one after another."""
+        return self.anchors.boxes(outputs.cells, self.strides, outputs.device)
 
     def sampled_losses(
         self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
@@ -136,7 +140,7 @@ class AnchorHead(nn.Module):
         background = assigned.labels.new_full((len(assigned.negative),), self.num_classes)
         labels = torch.cat((assigned.labels, background))
         classification = self.class_loss(anchor_rows(outputs.logits, self.columns, sampled), labels)
-        references = torch.cat(self.grid(outputs))[assigned.anchors]
+        references = self.boxes(outputs)[assigned.anchors]
         deltas = anchor_rows(outputs.deltas, 4, assigned.positive)
         regression = self.box_loss.loss_from_deltas(self.coder, references, deltas, assigned.boxes)
         counts = assigned.counts
@@ -157,7 +161,7 @@ class AnchorHead(nn.Module):
             geometries: one an image.
             device: of the answer.
         """
-        anchors = torch.cat(self.anchors.grid(cells, self.strides, device))  # of all levels
+        anchors = self.anchors.boxes(cells, self.strides, device)
         valid = [self._valid(anchors, tuple(cells), geometry) for geometry in geometries]
         return anchor_targets(anchors, valid, targets, self.assigner, self.sampler)
 
@@ -192,8 +196,12 @@ def anchor_rows(levels: Sequence[Tensor], values: int, positions: Tensor) -> Ten
         values: of an anchor.
         positions: int64 (P,), among the anchors of all images and levels, one image after another.
     """
-    rows = torch.cat([flatten_anchors(x, values) for x in levels], dim=1)  # (N, M, values)
-    return rows.flatten(0, 1).index_select(0, positions)
+    return flatten_levels(levels, values).flatten(0, 1).index_select(0, positions)
+
+
+def flatten_levels(maps: Sequence[Tensor], values: int) -> Tensor:
+    """(N, A * values, H, W) a level to (N, M, values), the order of the anchors of all levels, a copy."""
+    return torch.cat([flatten_anchors(x, values) for x in maps], dim=1)
 
 
 def flatten_anchors(x: Tensor, values: int) -> Tensor:

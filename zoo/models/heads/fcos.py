@@ -89,10 +89,10 @@ class FcosHead(RetinaHead):
         hidden = self.box_tower(features)
         return FcosOutputs(logits, [F.relu(self.deltas(x)) for x in hidden], [self.centerness(x) for x in hidden])
 
-    def scores(self, outputs: Any) -> list[Tensor]:
-        """Scores (N, M, K) a level, in the order of the cells, of `FcosOutputs`."""
-        centerness = (flatten_anchors(x, 1).float().sigmoid() for x in outputs.centerness)
-        return [(score * centre).sqrt() for score, centre in zip(super().scores(outputs), centerness, strict=True)]
+    def scores(self, outputs: Any) -> Tensor:
+        """Scores (M, K) of the one image of a batch, all levels, one after another, of `FcosOutputs`."""
+        centerness = [flatten_anchors(x, 1)[0].float() for x in outputs.centerness]
+        return super().scores(outputs).mul_(torch.cat(torch._foreach_sigmoid(centerness))).sqrt_()
 
     def losses(self, outputs: Any, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Scalars `loss_cls` (of all cells and classes), `loss_bbox` and `loss_centerness` (of the positives).
@@ -104,7 +104,7 @@ class FcosHead(RetinaHead):
         """
         assigned = self.assign(outputs.cells, targets, batch.geometries, outputs.device)
         classification, regression = self.assigned_losses(outputs, assigned)
-        squares = torch.cat(self.grid(outputs))[assigned.anchors]
+        squares = self.boxes(outputs)[assigned.anchors]
         wanted = centerness_targets(self.coder.encode(squares, assigned.boxes))
         said = anchor_rows(outputs.centerness, 1, assigned.positive)[:, 0]
         centerness = sigmoid_cross_entropy(said, wanted) / self.divisor(*assigned.counts)

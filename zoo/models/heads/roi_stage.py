@@ -116,6 +116,11 @@ class RoiStage(nn.Module):
         references = regions[:, None].expand(-1, self.num_boxes, -1)
         return self.coder.decode(references, deltas.float().view(-1, self.num_boxes, 4))
 
+    def own_deltas(self, deltas: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+        """Of the deltas (R, B * 4) of all regions those of some rows (M,) for a label (M,) each, (M, 4), float32."""
+        places = torch.add(labels, rows, alpha=self.num_boxes) if self.num_boxes > 1 else rows
+        return deltas.view(-1, 4).index_select(0, places).float()  # (R * B, 4) -> (M, 4)
+
     def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
 
@@ -127,28 +132,14 @@ class RoiStage(nn.Module):
         labels = torch.cat([image.labels for image in sampled])  # (R,)
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
-        own = self._own_deltas(deltas, sampled)
+        rows = _positive_rows(sampled, labels.device)  # (O,)
+        own = self.own_deltas(deltas, rows, torch.cat([image.labels[: len(image.boxes)] for image in sampled]))
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
         positives = [len(image.boxes) for image in sampled]
         negatives = [len(image.labels) - len(image.boxes) for image in sampled]
         losses = {"loss_cls": self.class_loss(logits, labels), "loss_bbox": regression}
         divisor = self.divisor(positives, negatives)
         return {name: loss / divisor * self.loss_weight for name, loss in losses.items()}
-
-    def _own_deltas(self, deltas: Tensor, sampled: Sequence[RoiTargets]) -> Tensor:
-        """Deltas (O, 4) of the positives, float32: of the box of each one's class.
-
-        Positives come first in every image, so that the host knows where they are.
-        """
-        rows, start = [], 0
-        for image in sampled:
-            rows.append(torch.arange(start, start + len(image.boxes), device=deltas.device))
-            start += len(image.labels)
-        places = torch.cat(rows)  # (O,)
-        if self.num_boxes > 1:
-            labels = torch.cat([image.labels[: len(image.boxes)] for image in sampled])
-            places = places * self.num_boxes + labels
-        return deltas.view(-1, 4).index_select(0, places).float()  # (R, B * 4) -> (O, 4)
 
     def assign(
         self,
@@ -188,9 +179,23 @@ class RoiStage(nn.Module):
         return [image[large_enough(image, 0.0, self.coder.convention) & (was.overlaps < 1)] for image, was in refined]
 
 
+def _positive_rows(sampled: Sequence[RoiTargets], device: torch.device) -> Tensor:
+    """Where the positives (O,) of all images are among all their regions (R,); they come first in every image."""
+    rows, start = [], 0
+    for image in sampled:
+        rows.append(torch.arange(start, start + len(image.boxes), device=device))
+        start += len(image.labels)
+    return torch.cat(rows)
+
+
 def as_rois(regions: Sequence[Tensor]) -> Tensor:
     """(R, 5): the image index before each box (P, 4) of each image."""
-    return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(regions)])
+    sizes = [len(boxes) for boxes in regions]
+    rois = regions[0].new_empty((sum(sizes), 5))
+    for i, (part, boxes) in enumerate(zip(torch.split(rois, sizes), regions, strict=True)):
+        part[:, 0] = i
+        part[:, 1:] = boxes
+    return rois
 
 
 def _shared(kind: str, next_stage: Callable[[], NextStage] | None) -> NextStage:
