@@ -45,6 +45,7 @@ STEPS = (
     _step("inference", "inference", "Faster R-CNN faster than torchvision's", TESTS, 100),
     _step("speed", "yolo", "YOLOv8's post-processing fast and even", TESTS, 80),
     _step("speed", "masks", "masks pasted and encoded fast", TESTS, 60),
+    _step("evaluation", "feeding", "the loader is never the limit", (*ALL, *TESTING), 60),
     _step("speed", "training_speed", "a training step at least as fast as torchvision's", TESTS, 80),
     _step("training", "training", "a killed training goes on where it was", ALL, 120),
     _step("training", "distributed", "a step over NCCL is that of one process", BUILDING, 60),
