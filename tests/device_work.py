@@ -92,6 +92,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's 
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # what a fake tensor is asked, such as its device
+            return func(*args, **kwargs)
         with self:  # under inference mode they come whole
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:

@@ -17,7 +17,8 @@ from zoo import bench
 from zoo.measure.onnx_latency import onnx_latency
 from zoo.run import timing
 from zoo.run.onnx_export import OnnxDetector
-from zoo.run.timing import PhaseTimes, WarmUpRule
+from zoo.run.timing import PhaseTimes
+from zoo.run.warm_up import WarmUpRule
 from zoo.runtime.hardware import fingerprint
 
 
@@ -39,7 +40,7 @@ def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -
     samples: Any = ["a", "b"]
     detector = cast(OnnxDetector, SimpleNamespace(input_shape=(640, 640), threads=3, device=torch.device("cpu")))
     rule = WarmUpRule(window=2, tolerance=None, most=2)
-    assert onnx_latency(detector, samples, warm_up=rule, rounds=10) == {
+    assert onnx_latency(detector, samples, rule=rule, rounds=10) == {
         "onnx_latency_ms": {
             "p50": pytest.approx(10.5),
             "p90": pytest.approx(18.1),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +19,13 @@ from subjects import SMALL, make_subject
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.measure.measurement import measurement
-from zoo.measure.speed import Round, Speed, notes, percentiles, summary, take_turns
+from zoo.measure.speed import Round, Speed, clock_of, notes, percentiles_ms, take_turns
+from zoo.measure.speed_values import DiscardedRound, SpeedValues
 from zoo.models.detectors.base import Detector
-from zoo.run.timing import PhaseTimes, WarmUp, WarmUpRule
+from zoo.run.timing import PhaseTimes
+from zoo.run.warm_up import WarmUp, WarmUpRule
 from zoo.runtime.monitor import Monitor, Watch
+from zoo.schema import build, plain
 
 RULE = WarmUpRule(window=20, tolerance=0.01, most=100)
 POWER_CAP = {"throttle_bits": 4.0}
@@ -40,23 +45,36 @@ class MadeUpMonitor:
     def watching(self) -> Iterator[Watch]:
         yield Watch(readings=next(self.passes), seconds=1.0, foreign_load=0.0)
 
-    def description(self) -> dict[str, Any]:
-        return {"interval_s": 0.5, "unread": {}}
+    interval = 0.5
+    unread: Mapping[str, str] = MappingProxyType({"power_w": "NVML: Not Supported"})
+
+
+class MadeUpDetector(torch.nn.Linear):
+    """Has a device, and is never run."""
+
+    device = torch.device("cpu")
 
 
 def speed_of(monitor: Any, *samples: Any) -> Speed:
-    detector = cast(Detector, torch.nn.Linear(1, 1))
+    detector = cast(Detector, MadeUpDetector(1, 1))
     return Speed(detector, samples, "fp32", cast(Monitor, monitor))
 
 
 def test_worked_numbers() -> None:
-    rounds = [a_round(0.1, 0.3), a_round(0.2, 0.2), a_round(0.5, 0.5)]
-    phases = [PhaseTimes(pre=0.01, model=0.1, post=0.04), PhaseTimes(pre=0.03, model=0.3, post=0.02)]
-    found: dict[str, Any] = summary(rounds, phases)
-    assert found["fps"] == pytest.approx(5.0)  # rounds of 5, 5 and 2 images a second
-    assert found["fps_rounds"] == {"lowest": pytest.approx(2.0), "highest": pytest.approx(5.0)}
-    assert found["latency_ms"] == {"p50": pytest.approx(250.0), "p90": None, "p95": None, "p99": None, "n": 6}
-    assert found["phases_ms"] == {name: pytest.approx(ms) for name, ms in (("pre", 20), ("model", 200), ("post", 30))}
+    sample = SimpleNamespace(device_size=None)
+    speed = speed_of(MadeUpMonitor(), sample, sample)
+    speed.rounds += [a_round(0.1, 0.3), a_round(0.2, 0.2), a_round(0.5, 0.5)]
+    speed.phases += [PhaseTimes(pre=0.01, model=0.1, post=0.04), PhaseTimes(pre=0.03, model=0.3, post=0.02)]
+    found = speed.result()
+    assert found.fps == pytest.approx(5.0)  # rounds of 5, 5 and 2 images a second
+    assert asdict(found.fps_rounds) == pytest.approx({"lowest": 2.0, "highest": 5.0})
+    assert found.latency_ms.p50 == pytest.approx(250.0)
+    assert (found.latency_ms.n, found.latency_ms.p90) == (6, None)
+    assert asdict(found.phases_ms) == pytest.approx({"pre": 20.0, "model": 200.0, "post": 30.0})
+    assert (found.timed.images, found.timed.rounds, found.timed.note) == (2, 3, "")
+    assert [one.fps for one in found.timed.each] == pytest.approx([5.0, 5.0, 2.0])
+    assert found.timed.monitor is not None
+    assert found.timed.monitor.unread == {"power_w": "NVML: Not Supported"}
 
 
 @pytest.mark.parametrize(
@@ -65,13 +83,21 @@ def test_worked_numbers() -> None:
      (99, ["p50", "p90", "p95"]), (100, ["p50", "p90", "p95", "p99"])],
 )  # fmt: skip
 def test_no_percentile_is_told_that_so_few_times_cannot_carry(n: int, told: list[str]) -> None:
-    found = percentiles(np.arange(n, dtype=float).tolist())
+    found = asdict(percentiles_ms([0.1] * n))
     assert found.pop("n") == n
     assert [name for name, value in found.items() if value is not None] == told
 
 
 def test_percentiles_lie_between_two_values() -> None:
-    assert percentiles([float(i) for i in range(101)]) == {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "n": 101}
+    found = percentiles_ms([i / 1e3 for i in range(101)])
+    assert asdict(found) == pytest.approx({"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "n": 101})
+
+
+def test_resizing_is_inside_where_the_device_does_it() -> None:
+    samples: list[Any] = [SimpleNamespace(device_size=size) for size in (None, (800, 1333))]
+    assert clock_of(samples[:1]).outside == ("reading", "decoding", "resizing")
+    assert clock_of(samples).outside == ("reading", "decoding")
+    assert clock_of(samples).begins == "decoded pixels in pageable memory of the host"
 
 
 def test_compared_detectors_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +125,8 @@ def test_a_throttled_round_is_repeated_once_and_then_flagged(monkeypatch: pytest
     assert [one.discarded and one.discarded.seconds for one in speed.rounds] == [None, [0.4], [0.4]]
     assert [one.watch.throttled_by for one in speed.rounds] == [{}, {}, {"power_cap": 1.0, "hardware_thermal": 1.0}]
     assert notes(speed.rounds, None) == ["throttled in 1 of 3 rounds (power_cap, hardware_thermal)"]
-    found = speed.rounds[1].as_json()
-    assert cast(dict[str, Any], found["discarded"])["throttled_by"] == {"power_cap": 0.5}, "the idle bit is none"
+    found = speed.rounds[1].values()
+    assert found.discarded == DiscardedRound(fps=2.5, throttled_by={"power_cap": 0.5}), "the idle bit is none"
 
 
 def test_notes_tell_of_others_and_of_what_was_not_warm() -> None:
@@ -128,12 +154,13 @@ def test_a_whole_measurement_on_the_cpu(tiny_coco: Path, tmp_path: Path) -> None
     assert found["timed"]["images"] == 2
     assert found["timed"]["clock"]["outside"] == ["reading", "decoding", "resizing"]
     assert found["timed"]["monitor"]["interval_s"] > 0
-    rounds = found["timed"]["rounds"]
+    rounds = found["timed"]["each"]
+    assert found["timed"]["rounds"] == 3
     assert [one["throttled_by"] for one in rounds] == [{}] * 3, "a CPU says nothing of it"
     assert sorted(one["fps"] for one in rounds)[1] == found["fps"]
     assert found["latency_ms"]["n"] == 6
     assert all(value > 0 for value in found["phases_ms"].values())
-    assert list(found) == ["fps", "fps_rounds", "latency_ms", "phases_ms", "timed"]
+    assert plain(build(SpeedValues, found, "", "")) == found, "as the schema of a record has it"
 
 
 def test_several_detectors_can_share_images() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import multiprocessing
 import threading
 import weakref
@@ -17,6 +16,7 @@ import torch
 from device_work import counted
 from subjects import SMALL, make_subject
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.data.detections import Detections
 from zoo.data.loader import image_loader
@@ -100,6 +100,18 @@ def test_sums_are_made_without_a_wait(subject: Subject, batches: list[list[Sampl
     assert summed == plain + count, "whether the sums are finite, which is asked where they have arrived"
 
 
+def test_an_operator_a_part() -> None:
+    with FakeTensorMode(), torch.device("cuda"):
+        levels = [torch.empty(1, 8, side, side, dtype=torch.float16) for side in (8, 4, 0)]
+        with counted() as work:
+            sums = OutputSums()
+            sums.add((levels, torch.empty(3, dtype=torch.int64)))
+            sums.add(levels[:2])
+            taken = sums.take()
+    assert dict(work.kernels) == {"aten::_foreach_norm": 2, "aten::stack": 1}
+    assert (work.waits, taken.shape, taken.dtype, taken.device.type) == (0, (4,), torch.float32, "cuda")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("summed", [False, True])
 def test_no_number_in_the_third_batch(
@@ -172,12 +184,13 @@ def test_an_interruption_leaves_no_thread_and_no_process(subject: Subject, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Accuracy, "update", interrupt)
-    threads = set(threading.enumerate())
+    threads, processes = set(threading.enumerate()), set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         accuracy(replace(subject, workers=1))
-    gc.collect()
-    assert set(threading.enumerate()) <= threads
-    assert not multiprocessing.active_children()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=10)  # those of queues end by themselves
+        assert not thread.is_alive()
+    assert set(multiprocessing.active_children()) <= processes
     assert not any(part._forward_hooks for part in subject.detector.children())
 
 
@@ -193,3 +206,22 @@ def test_two_batches_at_most(subject: Subject, batches: list[list[Sample]], monk
 
     monkeypatch.setattr(type(subject.detector), "prepare", recorded)
     assert len(list(Stages(subject.detector, "fp32").overlapped(batches))) == len(batches) == len(prepared)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_on_a_gpu(subject: Subject, precision: str) -> None:
+    detector, device = subject.detector.to("cuda"), torch.device("cuda")
+    loaded = list(image_loader(subject.dataset, subject.batches, 1, device=device))
+    assert all(sample.pixels.is_pinned() for samples in loaded for sample in samples)
+    found = list(Stages(detector, precision).overlapped(loaded))
+    assert [ids for ids, _ in found] == [[sample.image_id for sample in samples] for samples in loaded]
+    for samples, (_, (image,)) in zip(loaded, found, strict=True):
+        (expected,) = detect(detector, samples, precision)
+        assert image.scores.device.type == "cpu"
+        assert not image.scores.is_pinned()
+        torch.testing.assert_close(image.scores, expected.scores)
+        torch.testing.assert_close(image.boxes, expected.boxes, rtol=1e-4, atol=1e-2)
+    break_output(subject, 2, float("nan"))
+    with pytest.raises(ZooError, match=f"in rpn_head, precision={precision}"):
+        list(Stages(detector, precision).overlapped(loaded))

@@ -1,4 +1,4 @@
-"""The clocks of an image, what warms a padded shape up, and which images are timed."""
+"""The clocks of an image, and which images are timed."""
 
 from __future__ import annotations
 
@@ -16,75 +16,12 @@ from subjects import SMALL
 from zoo.config.build import build_model
 from zoo.config.compose import compose
 from zoo.models.detectors.base import Detector
-from zoo.run.timing import (
-    WARM_UP,
-    PhaseTimes,
-    WarmUp,
-    WarmUpRule,
-    by_padded_shape,
-    seconds_between,
-    time_image,
-    time_phases,
-    timed_samples,
-    warm_up,
-    warm_up_rule,
-)
-
-RULE = WarmUpRule(window=3, tolerance=0.01, most=9)
+from zoo.run.timing import PhaseTimes, by_padded_shape, mark, seconds_between, time_image, time_phases, timed_samples
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return build_model(compose(ENTRY, SMALL), class_names(80)).eval()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "met"),
-    [
-        ([1.0] * 5, False),  # too few for two windows
-        ([1.0] * 6, True),
-        ([9.0, 1.0, 1.0, 1.0, 1.0, 1.0], True),  # one slow image moves no median
-        ([1.1, 1.1, 1.1, 1.0, 1.0, 1.0], False),
-        ([5.0, 1.0, 1.0, 1.0, 1.009, 1.009, 1.009], True),  # the last six count
-        ([1.0, 1.0, 1.0, 1.01, 1.01, 1.01], False),
-    ],
-)
-def test_a_shape_is_warm_when_the_median_of_a_window_does_not_move(seconds: list[float], met: bool) -> None:
-    assert RULE.is_met(seconds) is met
-
-
-def test_warm_up_repeats_one_image_of_a_shape_and_then_runs_the_others_once() -> None:
-    clock = {"a": itertools.chain([9.0, 5.0, 3.0], itertools.repeat(1.0)), "b": itertools.count(1.0, 1.0)}
-    ran: list[str] = []
-
-    def seconds_of(sample: Any) -> float:
-        ran.append(sample)
-        return float(next(clock.get(sample, itertools.repeat(1.0))))
-
-    shapes: Any = [["a", "c", "d"], ["b"]]
-    found = warm_up(seconds_of, shapes, RULE)
-    # medians of 3.0, 1.0, 1.0 and of the three after them; the second shape never settles
-    assert "".join(ran) == "a" * 8 + "cd" + "b" * 9
-    assert found == WarmUp(rule=RULE, shapes=2, images=19, unsettled=1)
-
-
-@pytest.mark.parametrize(("asked", "ran"), [(0, ""), (1, "ab"), (3, "aaab")])
-def test_a_number_of_warm_up_images_looks_at_no_times(asked: int, ran: str) -> None:
-    seen: list[Any] = []
-
-    def seconds_of(sample: Any) -> float:
-        seen.append(sample)
-        return float(len(seen))
-
-    shapes: Any = ["ab"]
-    found = warm_up(seconds_of, shapes, warm_up_rule(torch.device("cpu"), asked))
-    assert ("".join(seen), found.images, found.unsettled) == (ran, len(ran), 0)
-
-
-def test_each_kind_of_device_has_its_rule() -> None:
-    assert warm_up_rule(torch.device("cuda", 1), "auto") == WarmUpRule(window=20, tolerance=0.01, most=100)
-    assert warm_up_rule(torch.device("cpu"), "auto") == WARM_UP["cpu"]
-    assert WARM_UP["cpu"].most < 5, "make reproduce stays quick"
 
 
 def test_samples_are_grouped_by_the_shape_that_the_network_gets(detector: Detector) -> None:
@@ -129,13 +66,25 @@ def test_nothing_waits_for_the_device_between_phases(detector: Detector, monkeyp
     assert torch.is_inference_mode_enabled() is False
 
 
-def test_events_count_in_milliseconds() -> None:
+def test_marks_of_a_gpu_are_events_on_its_current_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     class Event:
-        def elapsed_time(self, _: object) -> float:
-            return 250.0
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
 
-    first: Any = Event()
-    assert seconds_between(first, Event()) == 0.25  # type: ignore[arg-type]
+        def record(self, stream: str) -> None:
+            self.stream = stream
+
+        def elapsed_time(self, later: Event) -> float:
+            assert later is not self
+            return 250.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    device = torch.device("cuda", 1)
+    first, second = mark(device), mark(device)
+    assert isinstance(first, Event)
+    assert first.stream == "stream of cuda:1"
+    assert seconds_between(first, second) == 0.25
     assert seconds_between(1.0, 3.5) == 2.5
 
 

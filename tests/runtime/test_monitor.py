@@ -101,7 +101,7 @@ def test_a_card_that_nvml_does_not_know(refused: str) -> None:
 def test_without_the_package_the_description_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     found = Monitor(torch.device("cuda", 0), interval=60.0)
-    assert found.description()["unread"]["gpu"] == "the package nvidia-ml-py is not installed"  # type: ignore[index]
+    assert found.unread["gpu"] == "the package nvidia-ml-py is not installed"
     with found.watching() as watch:
         pass
     assert len(watch.readings) == 2, "the processor is read all the same"
@@ -166,3 +166,7 @@ def test_a_clock_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = CpuProbe()
     assert probe.read() == {}
     assert probe.unread == {"cpu_clock_mhz": "no such file"}
+    monitor = Monitor(torch.device("cpu"), interval=60.0)
+    with monitor.watching():
+        pass
+    assert monitor.unread == {"cpu_clock_mhz": "no such file"}

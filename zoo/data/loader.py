@@ -21,9 +21,10 @@ from zoo.types import Sample, Size, Transform
 
 T = TypeVar("T")
 
-MAX_WORKERS = 8
-"""Processes that decode images for a GPU where a run does not say: each core gives some 200 images a second, and a GPU
-takes a few hundred of the smallest network's."""
+MAX_WORKERS = 6
+"""Processes that decode images for a GPU where a run does not say. Each gives over a hundred images a second, and a GPU
+takes a few hundred of the smallest network's; what they have ready must fit 64 MB of shared memory, all that many a
+container has."""
 
 _CPU = torch.device("cpu")
 

@@ -12,14 +12,14 @@ from zoo.types import Json, Sample
 
 if TYPE_CHECKING:
     from zoo.run.onnx_export import OnnxDetector
-    from zoo.run.timing import WarmUpRule
+    from zoo.run.warm_up import WarmUpRule
 
 FILE = "model.onnx"
 """The exported network, in a run's folder."""
 
 
 def onnx_latency(
-    detector: OnnxDetector, samples: Sequence[Sample], *, warm_up: WarmUpRule, rounds: int
+    detector: OnnxDetector, samples: Sequence[Sample], *, rule: WarmUpRule, rounds: int
 ) -> dict[str, Json]:
     """Time real images one by one, float32, the network by onnxruntime.
 
@@ -29,24 +29,26 @@ def onnx_latency(
     Args:
         detector: of the exported network.
         samples: preprocessed images, held in memory.
-        warm_up: how long the first of them is repeated before.
+        rule: how long the first of them is repeated before.
         rounds: passes over all samples.
 
     Returns:
-        onnx_latency_ms: p50 to p99 and n (`zoo.measure.speed.percentiles` of the network, over all images and rounds);
-        phases_ms (medians of what comes before the network, of it, and of what comes after it); how much was timed;
-        shape of the input; and what it ran on.
+        onnx_latency_ms: p50 to p99 and n (`zoo.measure.speed_values.Percentiles` of the network, over all images and
+        rounds); phases_ms (medians of what comes before the network, of it, and of what comes after it); how much was
+        timed; shape of the input; and what it ran on.
     """
-    from zoo.measure.speed import median_phases, percentiles
+    from zoo.measure.speed import medians_ms, percentiles_ms
     from zoo.run import timing
+    from zoo.run.warm_up import warm_up
     from zoo.runtime.hardware import fingerprint
+    from zoo.schema import plain
 
-    timing.warm_up(lambda sample: timing.time_image(detector, sample, "fp32"), [samples], warm_up)
+    warm_up(lambda sample: timing.time_image(detector, sample, "fp32"), [samples], rule)
     phases = [timing.time_phases(detector, sample, "fp32") for _ in range(rounds) for sample in samples]
     return {
         "onnx_latency_ms": {
-            **percentiles([times.model * 1e3 for times in phases]),
-            "phases_ms": median_phases(phases),
+            **plain(percentiles_ms([times.model for times in phases])),
+            "phases_ms": plain(medians_ms(phases)),
             "timed": {"rounds": rounds, "images": len(samples)},
             "input": [1, 3, *detector.input_shape],
             "cpu": fingerprint(detector.device).device,
@@ -71,14 +73,15 @@ def _run(subject: Subject) -> dict[str, Json]:
     import copy
 
     from zoo.run.onnx_export import OnnxDetector, export_network, exportable
-    from zoo.run.timing import timed_samples, warm_up_rule
+    from zoo.run.timing import timed_samples
+    from zoo.run.warm_up import warm_up_rule
 
     detector = exportable(copy.deepcopy(subject.detector).cpu())
     path, options = subject.run_dir / FILE, subject.options["speed"]
     export_network(detector, path)
     samples = timed_samples(subject.dataset, detector.device, options.images)
-    rule = warm_up_rule(detector.device, options.warmup)
-    return onnx_latency(OnnxDetector(detector, path).eval(), samples, warm_up=rule, rounds=options.rounds)
+    rule = warm_up_rule(detector.device.type, options.warmup)
+    return onnx_latency(OnnxDetector(detector, path).eval(), samples, rule=rule, rounds=options.rounds)
 
 
 MEASUREMENT = Measurement(

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json
 
 if TYPE_CHECKING:
+    from zoo.measure.speed_values import Clock, Percentiles, PhasesMs, RoundValues, SpeedValues
     from zoo.models.detectors.base import Detector
-    from zoo.run.timing import PhaseTimes, WarmUp, WarmUpRule
+    from zoo.run.timing import PhaseTimes
+    from zoo.run.warm_up import WarmUp, WarmUpRule
     from zoo.runtime.monitor import Monitor, Watch
     from zoo.types import Sample
 
 log = logging.getLogger(__name__)
 
-CLOCK = {
-    "from": "resized pixels in pageable memory of the host",
-    "to": "detections in the host's memory",
-    "outside": ["reading", "decoding", "resizing"],
-}
-"""What the clock sees; a size rule of the device resizes inside."""
-
-PERCENTILES = (50, 90, 95, 99)
-"""Those of the latency."""
+PHASES = ("pre", "model", "post")
+"""Of an image, in their order."""
 
 FOREIGN_LOAD = 0.25
 """Share of the machine's CPU cores that other processes may keep busy in a round before a note says so."""
@@ -58,18 +54,23 @@ class Round:
         """Images a second."""
         return len(self.seconds) / sum(self.seconds)
 
-    def as_json(self) -> dict[str, Json]:
+    def values(self) -> RoundValues:
         """What a record holds of it."""
-        return {
-            "started": self.started,
-            "fps": self.fps,
-            "readings": len(self.watch.readings),
-            **{name: asdict(spread) for name, spread in self.watch.spreads.items()},
-            "throttled_by": self.watch.throttled_by,
-            "foreign_processes": self.watch.foreign_processes,
-            "foreign_load": self.watch.foreign_load,
-            "discarded": self.discarded and self.discarded.as_json(),
-        }
+        from zoo.measure.speed_values import DiscardedRound, RoundValues
+
+        watch, before = self.watch, self.discarded
+        return RoundValues(
+            started=self.started,
+            fps=self.fps,
+            readings=len(watch.readings),
+            machine=watch.spreads,
+            throttled_by=watch.throttled_by,
+            foreign_processes=watch.foreign_processes,
+            foreign_load=watch.foreign_load,
+            discarded=None
+            if before is None
+            else DiscardedRound(fps=before.fps, throttled_by=before.watch.throttled_by),
+        )
 
 
 @dataclass(slots=True)
@@ -93,16 +94,18 @@ class Speed:
 
     def warm_up(self, rule: WarmUpRule) -> None:
         """Run every padded shape until it is warm."""
-        from zoo.run.timing import by_padded_shape, warm_up
+        from zoo.run.timing import by_padded_shape
+        from zoo.run.warm_up import warm_up
 
-        self._warmth = warm_up(self._seconds_of, by_padded_shape(self.detector, self.samples), rule)
+        with self._weights_cast():
+            self._warmth = warm_up(self._seconds_of, by_padded_shape(self.detector, self.samples), rule)
 
     def take_round(self) -> None:
         """Time every image once; a round in which the card was throttled is repeated, once."""
-        taken = self._pass()
-        if taken.watch.throttled_by:
-            again = self._pass()
-            taken = Round(started=again.started, seconds=again.seconds, watch=again.watch, discarded=taken)
+        with self._weights_cast():
+            taken = self._pass()
+            if taken.watch.throttled_by:
+                taken = replace(self._pass(), discarded=taken)
         self.rounds.append(taken)
 
     def take_phases(self) -> None:
@@ -110,7 +113,7 @@ class Speed:
         from zoo.run.timing import time_phases
         from zoo.runtime.progress import Progress
 
-        with Progress("phases", total=len(self.samples), unit="img") as progress:
+        with self._weights_cast(), Progress("phases", total=len(self.samples), unit="img") as progress:
             for sample in self.samples:
                 self.phases.append(time_phases(self.detector, sample, self.precision))
                 progress.update()
@@ -120,14 +123,37 @@ class Speed:
         """What has to be said besides the numbers; see `notes`."""
         return notes(self.rounds, self._warmth)
 
-    def result(self) -> dict[str, Json]:
-        """What a record holds: see `summary`, with how the clock was read and what ran before it."""
-        values = summary(self.rounds, self.phases)
-        note = "; ".join(self.notes)
-        warmth = None if self._warmth is None else asdict(self._warmth)
-        timed: dict[str, Json] = {"images": len(self.samples), "rounds": [one.as_json() for one in self.rounds]}
-        timed |= {"note": note, "clock": CLOCK, "warm_up": warmth, "monitor": self.monitor.description()}
-        return values | {"timed": timed}
+    def result(self) -> SpeedValues:
+        """What a record holds.
+
+        fps is the median of the rounds; the percentiles are of all images and rounds.
+        """
+        import numpy as np
+
+        from zoo.measure.speed_values import FpsRange, MonitorValues, SpeedValues, Timed
+
+        per_round = [one.fps for one in self.rounds]
+        return SpeedValues(
+            fps=float(np.median(per_round)),
+            fps_rounds=FpsRange(lowest=min(per_round), highest=max(per_round)),
+            latency_ms=percentiles_ms([seconds for one in self.rounds for seconds in one.seconds]),
+            phases_ms=medians_ms(self.phases),
+            timed=Timed(
+                images=len(self.samples),
+                rounds=len(self.rounds),
+                each=tuple(one.values() for one in self.rounds),
+                note="; ".join(self.notes),
+                clock=clock_of(self.samples),
+                warm_up=self._warmth,
+                monitor=MonitorValues(interval_s=self.monitor.interval, unread=self.monitor.unread),
+            ),
+        )
+
+    def _weights_cast(self) -> AbstractContextManager[None]:
+        """Weights are cast before the clock starts, once for many images; those that take turns may differ in it."""
+        from zoo.run.precision import inference_precision
+
+        return inference_precision(self.detector, self.detector.device, self.precision)
 
     def _seconds_of(self, sample: Sample) -> float:
         from zoo.run.timing import time_image
@@ -163,47 +189,40 @@ def take_turns(speeds: Sequence[Speed], rule: WarmUpRule, rounds: int) -> None:
         speed.take_phases()
 
 
-def summary(rounds: Sequence[Round], phases: Sequence[PhaseTimes]) -> dict[str, Json]:
-    """The numbers of all rounds.
+def clock_of(samples: Sequence[Sample]) -> Clock:
+    """What the clock of these images sees: where the device resizes them, that is inside."""
+    from zoo.measure.speed_values import Clock
 
-    Args:
-        rounds: at least one.
-        phases: of each image.
+    resized = all(sample.device_size is None for sample in samples)
+    return Clock(
+        begins=f"{'resized' if resized else 'decoded'} pixels in pageable memory of the host",
+        ends="detections in the host's memory",
+        outside=("reading", "decoding", "resizing") if resized else ("reading", "decoding"),
+    )
 
-    Returns:
-        fps (median of the rounds), fps_rounds (lowest, highest), latency_ms (`percentiles` over all images and rounds,
-        n of them) and phases_ms (medians).
-    """
+
+def percentiles_ms(seconds: Sequence[float]) -> Percentiles:
+    """The percentiles of times, in milliseconds: those that so many times can tell."""
     import numpy as np
 
-    per_round = [one.fps for one in rounds]
-    return {
-        "fps": float(np.median(per_round)),
-        "fps_rounds": {"lowest": min(per_round), "highest": max(per_round)},
-        "latency_ms": percentiles([seconds * 1e3 for one in rounds for seconds in one.seconds]),
-        "phases_ms": median_phases(phases),
-    }
+    from zoo.measure.speed_values import Percentiles
+
+    n = len(seconds)
+
+    def told(percent: int) -> float | None:
+        beyond = n * (100 - percent) / 100
+        return float(np.percentile(seconds, percent)) * 1e3 if beyond >= 1 else None
+
+    return Percentiles(p50=told(50), p90=told(90), p95=told(95), p99=told(99), n=n)
 
 
-def median_phases(phases: Sequence[PhaseTimes]) -> dict[str, float]:
-    """The medians of pre, model and post over images, in milliseconds."""
-    import numpy as np
+def medians_ms(phases: Sequence[PhaseTimes]) -> PhasesMs:
+    """The median of each phase over images, in milliseconds."""
+    from statistics import median
 
-    names = ("pre", "model", "post")
-    return {name: float(np.median([getattr(times, name) for times in phases]) * 1e3) for name in names}
+    from zoo.measure.speed_values import PhasesMs
 
-
-def percentiles(values: Sequence[float]) -> dict[str, float | int | None]:
-    """p50, p90, p95 and p99 (linear between two values), and n, how many values there are.
-
-    One that so few values cannot tell is None: at least one of them must lie beyond it, so that p90 takes 10 of them,
-    p95 takes 20 and p99 takes 100.
-    """
-    import numpy as np
-
-    n = len(values)
-    told = {f"p{q}": float(np.percentile(values, q)) if n * (100 - q) >= 100 else None for q in PERCENTILES}
-    return {**told, "n": n}
+    return PhasesMs(**{name: median(getattr(times, name) for times in phases) * 1e3 for name in PHASES})
 
 
 def notes(rounds: Sequence[Round], warmth: WarmUp | None) -> list[str]:
@@ -226,18 +245,19 @@ def notes(rounds: Sequence[Round], warmth: WarmUp | None) -> list[str]:
 
 def _run(subject: Subject) -> dict[str, Json]:
     """Time the first images of the evaluation one by one."""
-    from zoo.run.precision import inference_precision
-    from zoo.run.timing import timed_samples, warm_up_rule
+    from zoo.run.timing import timed_samples
+    from zoo.run.warm_up import warm_up_rule
     from zoo.runtime.monitor import Monitor
+    from zoo.schema import plain
 
     options, device = subject.options["speed"], subject.device
     samples = timed_samples(subject.dataset, device, options.images)
     speed = Speed(subject.detector, samples, subject.precision, Monitor(device))
-    with inference_precision(subject.detector, device, subject.precision):
-        take_turns([speed], warm_up_rule(device, options.warmup), options.rounds)
+    take_turns([speed], warm_up_rule(device.type, options.warmup), options.rounds)
     for note in speed.notes:
         log.warning("warning: speed: %s", note)
-    return speed.result()
+    values: dict[str, Json] = plain(speed.result())
+    return values
 
 
 MEASUREMENT = Measurement(

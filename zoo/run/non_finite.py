@@ -14,6 +14,9 @@ from zoo.checkpoints.finite import is_finite
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
 
+_NOT_LOOKED_AT = ("normalizer", "backbone")
+"""Parts of a detector whose outputs are finite, or make those of the next part what they are."""
+
 
 @contextmanager
 def refusing_non_finite(detector: Detector, precision: str) -> Iterator[None]:
@@ -78,10 +81,10 @@ class OutputSums:
 
 @contextmanager
 def _looking_at_parts(detector: Detector, look: Callable[[str, Any], None]) -> Iterator[None]:
-    """Have the name and the outputs of every part but the backbone looked at, once it has run."""
+    """Have the name and the outputs of the neck and every head looked at, once it has run."""
     hooks = []
     for name, part in detector.named_children():
-        if name != "backbone":
+        if name not in _NOT_LOOKED_AT:
 
             def hook(_part: nn.Module, _inputs: Any, outputs: Any, name: str = name) -> None:
                 look(name, outputs)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -16,7 +15,6 @@ from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
 from zoo.run.evaluate import detect
 from zoo.run.precision import inference_precision
-from zoo.runtime.progress import Progress
 from zoo.types import Sample, Size
 
 Mark: TypeAlias = torch.cuda.Event | float
@@ -38,55 +36,8 @@ class PhaseTimes:
     post: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmUpRule:
-    """How long an image is repeated until its padded shape is warm.
-
-    Attributes:
-        window: times whose median is held against that of as many before them.
-        tolerance: by which share of the latter the two may differ; None looks at none: the first `window` are enough.
-        most: images of one shape after which it is given up.
-    """
-
-    window: int
-    tolerance: float | None
-    most: int
-
-    def is_met(self, seconds: Sequence[float]) -> bool:
-        """Whether a shape of these times, in order, is warm."""
-        if self.tolerance is None or self.window == 0:
-            return len(seconds) >= self.window
-        if len(seconds) < 2 * self.window:
-            return False
-        before = statistics.median(seconds[-2 * self.window : -self.window])
-        return abs(statistics.median(seconds[-self.window :]) - before) < self.tolerance * before
-
-
-WARM_UP = {
-    "cuda": WarmUpRule(window=20, tolerance=0.01, most=100),
-    "cpu": WarmUpRule(window=1, tolerance=0.25, most=4),
-}
-"""Kind of device -> its rule. A CPU has no clock to raise, no kernels to load and no graphs to capture."""
-
 _IMAGES = {"cuda": 200, "cpu": 7}
 """Kind of device -> images of a round; three rounds of seven are the fewest that a 95th percentile takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmUp:
-    """What ran before the clock started.
-
-    Attributes:
-        rule: until when each padded shape ran.
-        shapes: number of padded shapes.
-        images: number of images that ran.
-        unsettled: number of shapes whose times still moved when they were given up.
-    """
-
-    rule: WarmUpRule
-    shapes: int
-    images: int
-    unsettled: int
 
 
 def timed_samples(dataset: ImageDataset, device: torch.device, images: int | str) -> list[Sample]:
@@ -99,36 +50,6 @@ def timed_samples(dataset: ImageDataset, device: torch.device, images: int | str
     """
     wanted = images if isinstance(images, int) else _IMAGES[device.type]
     return [dataset.sample(index) for index in range(min(wanted, len(dataset)))]
-
-
-def warm_up_rule(device: torch.device, asked: int | str) -> WarmUpRule:
-    """The rule of a device for "auto"; a number is that many images of each padded shape, without a look at times."""
-    return WARM_UP[device.type] if isinstance(asked, str) else WarmUpRule(window=asked, tolerance=None, most=asked)
-
-
-def warm_up(seconds_of: Callable[[Sample], float], shapes: Sequence[Sequence[Sample]], rule: WarmUpRule) -> WarmUp:
-    """Run images until the clock may start.
-
-    The first image of each padded shape is repeated until the rule is met, so that work of one kind is compared; then
-    every other image of the shape runs once, for what depends on the image: numbers of boxes, and with them memory.
-
-    Args:
-        seconds_of: runs an image, and says how long it took.
-        shapes: images of each padded shape.
-        rule: until when.
-    """
-    images = unsettled = 0
-    with Progress("warm-up", total=len(shapes) * rule.most, unit="img") as progress:
-        for first, *others in shapes:
-            seconds: list[float] = []
-            while not (warm := rule.is_met(seconds)) and len(seconds) < rule.most:
-                seconds.append(seconds_of(first))
-                progress.update()
-            progress.update(rule.most - len(seconds))
-            unsettled += not warm
-            seconds += [seconds_of(other) for other in others if rule.most]
-            images += len(seconds)
-    return WarmUp(rule=rule, shapes=len(shapes), images=images, unsettled=unsettled)
 
 
 @torch.inference_mode()

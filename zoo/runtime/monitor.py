@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.runtime.hardware import THROTTLE_REASONS
-from zoo.types import Json
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.5
 """Seconds between two readings."""
 
-SHORTEST_LOAD = 0.5
+SHORTEST_LOAD = 0.2
 """Seconds that a watch takes at least before its load is told: the system counts in hundredths."""
 
 _THROTTLE_BITS = "throttle_bits"
@@ -114,20 +113,22 @@ class Monitor:
 
     def __init__(self, device: torch.device, interval: float = INTERVAL) -> None:
         self.interval = interval
-        self.unread: dict[str, str] = {}
+        self._unread: dict[str, str] = {}
         self._probes: list[Probe] = [CpuProbe()]
         if device.type == "cuda":
             try:
                 self._probes.append(gpu_probe(device))
             except ProbeError as error:
-                self.unread["gpu"] = str(error)
+                self._unread["gpu"] = str(error)
 
-    def description(self) -> dict[str, Json]:
-        """How often readings are taken, and what could not be read, with the reason."""
-        unread = dict(self.unread)
-        for probe in self._probes:
-            unread |= probe.unread
-        return {"interval_s": self.interval, "unread": unread}
+    @property
+    def unread(self) -> dict[str, str]:
+        """Quantity, or "gpu" for all of the card -> why it could not be read."""
+        return {
+            name: reason
+            for found in (self._unread, *(probe.unread for probe in self._probes))
+            for name, reason in found.items()
+        }
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:

@@ -137,8 +137,8 @@ class RpnHead(AnchorHead):
             geometries: one an image.
         """
         objects = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
-        classification, regression = self.level_losses(outputs, objects, geometries)
-        return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
+        classification, regression = self.sampled_losses(outputs, objects, geometries)
+        return {"loss_rpn_cls": classification, "loss_rpn_bbox": regression}
 
 
 def _hidden(in_channels: int, channels: int, depth: int) -> nn.Module:
