@@ -3,11 +3,11 @@
     python benchmarks/mask_rle.py [--device cuda]
 
 100 grids of 28 x 28 on boxes of all sizes in an image of 480 x 640; one thread, alternating, CPU
-seconds, median; on a GPU the time until the encodings are on the host. Peers: mmdetection's way on CPUs (each window sampled by itself, laid into an image,
-the image encoded by pycocotools), its way on GPUs (every mask sampled over the whole image), and
-torchvision's `paste_masks_in_image` with the same encoder. The strings must equal those of
-mmdetection's two ways first; torchvision pastes by another rule, so that its masks only resemble
-them.
+seconds, median; on a GPU the time until the encodings are on the host. Peers: mmdetection's way on
+CPUs (each window sampled by itself, laid into an image, the image encoded by pycocotools), its way on
+GPUs (every mask sampled over the whole image), and torchvision's `paste_masks_in_image` with the same
+encoder. The strings must equal those of mmdetection's ways first (on a GPU, which rounds otherwise,
+nearly all); torchvision pastes by another rule, so that its masks only resemble them.
 """
 
 from __future__ import annotations
