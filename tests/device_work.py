@@ -92,6 +92,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's 
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # what a fake tensor is asked, such as its device
+            return func(*args, **kwargs)
         with self:  # under inference mode they come whole
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
@@ -124,7 +126,8 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in _TO_HOST or (name == "to" and "cpu" in (*args[1:], *kwargs.values())):
+        copied = name == "to" and "cpu" in (*args[1:], *kwargs.values()) and not kwargs.get("non_blocking")
+        if copied or name in _TO_HOST:
             self.work.waited[name] += 1
         self.operators.on_host = name in ("tensor", "as_tensor") and kwargs.get("device") == "cpu"
         try:

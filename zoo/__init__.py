@@ -110,7 +110,7 @@ def evaluate(
     annotations: str | None = None,
     images: str | None = None,
     limit: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """COCO's numbers of a model on a folder of data of your own, in AP points.
 
@@ -124,7 +124,7 @@ def evaluate(
         annotations: annotation file, relative to the root; None finds it.
         images: folder of images, relative to the root; None finds it.
         limit: number of images, the first by id; None for all.
-        workers: processes that decode images; 0 decodes in this one.
+        workers: processes that decode images; 0 decodes in this one, None leaves it to the device.
 
     Returns:
         box_AP, box_AP50, box_AP75, box_AP_small, _medium, _large, box_AR_1, _10, _100, _small, _medium, _large, from 0

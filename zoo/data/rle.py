@@ -11,7 +11,7 @@ Legend: D masks, R runs of all of them, one mask after another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -154,17 +154,37 @@ def from_segmentation(segmentation: Any, size: Size) -> Rle:
         segmentation: polygons, which are rasterised and united; runs; or an encoding, which stays as it is.
         size: of the image.
     """
+    return from_segmentations([segmentation], size)[0]
+
+
+def from_segmentations(segmentations: Sequence[Any], size: Size) -> list[Rle]:
+    """The encodings of several segmentations of one image, see `from_segmentation`.
+
+    Their polygons, which have at least three points, are rasterised together: a call costs as much as a polygon.
+    """
     from pycocotools import mask
 
-    if isinstance(segmentation, list):
-        if not segmentation:
-            return encode_windows([np.zeros((0, 0), dtype=np.bool_)], [(0, 0)], size)[0]
-        encoded: Any = mask.merge(mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        encoded = mask.frPyObjects(segmentation, *size)
-    else:
-        return cast(Rle, segmentation)
-    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+    polygons = [polygon for one in segmentations if isinstance(one, list) for polygon in one]
+    drawn = iter(mask.frPyObjects(polygons, *size) if polygons else ())
+    encodings: list[Rle] = []
+    for one in segmentations:
+        if isinstance(one, list):
+            parts = list(islice(drawn, len(one)))
+            encodings.append(_as_text(parts[0] if len(parts) == 1 else mask.merge(parts)) if parts else _empty(size))
+        elif isinstance(one["counts"], list):
+            encodings.append(_as_text(mask.frPyObjects(one, *size)))
+        else:
+            encodings.append(cast(Rle, one))
+    return encodings
+
+
+def _as_text(encoded: Any) -> Rle:
+    encoded["counts"] = encoded["counts"].decode("ascii")
+    return cast(Rle, encoded)
+
+
+def _empty(size: Size) -> Rle:
+    return encode_window(np.zeros((0, 0), dtype=np.bool_), (0, 0), size)
 
 
 def areas(masks: Sequence[Rle]) -> Floats:

@@ -69,7 +69,7 @@ class Candidates:
             return box_pairs(detections.bbox[found], ground_truth.boxes[objects], self.is_crowd, *groups)
         if iou_type == "segm":
             given = detections.masks()
-            masks, targets = [given[i] for i in found.tolist()], [ground_truth.rle(i) for i in objects.tolist()]
+            masks, targets = [given[i] for i in found.tolist()], ground_truth.rles(objects.tolist())
             return mask_pairs(masks, targets, self.is_crowd, *groups)
         known = ground_truth.require_keypoints()[objects]
         poses = Poses.of(known, ground_truth.boxes[objects], ground_truth.areas[objects])

@@ -122,16 +122,18 @@ def mask_pairs(
         count: (E,), how many objects that group has, at least 1.
         min_iou: overlap from which a pair is kept, above 0.
     """
-    begins = np.flatnonzero(np.diff(first, prepend=-1))
+    begins = np.flatnonzero(np.diff(first, prepend=-1))  # (N,), of the groups
     ends = np.append(begins, len(first))[1:]
-    found: list[tuple[Ints, Ints, Floats]] = []
-    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        lowest = int(first[begin])
-        objects = slice(lowest, lowest + int(count[begin]))
-        iou = pairwise_iou(masks[begin:end], targets[objects], is_crowd[objects])
-        detection, target = np.nonzero(iou >= min_iou)
-        found.append((begin + detection, lowest + target, iou[detection, target]))
-    return _concatenate(found)
+    lowest = first[begins]
+    highest = lowest + count[begins]
+    places = zip(*(column.tolist() for column in (begins, ends, lowest, highest)), strict=True)
+    found = [pairwise_iou(masks[b:e], targets[low:high], is_crowd[low:high]).ravel() for b, e, low, high in places]
+    iou = np.concatenate([np.empty(0), *found])  # of all groups, in each detection after detection
+    stops = np.cumsum((ends - begins) * (highest - lowest))
+    enough = np.flatnonzero(iou >= min_iou)
+    group = np.searchsorted(stops, enough, side="right")
+    detection, target = np.divmod(enough - stops[group], (highest - lowest)[group])  # counted from the group's end
+    return Pairs(detection=ends[group] + detection, target=lowest[group] + target, iou=iou[enough])
 
 
 def keypoint_pairs(
