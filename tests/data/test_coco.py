@@ -245,9 +245,12 @@ def test_polygons_are_float64_with_the_values_of_the_file(tmp_path: Path) -> Non
 
 def test_masks_of_an_image_are_made_together_as_one_by_one(tmp_path: Path) -> None:
     several: Any = [[[1, 1, 8, 1, 8, 9]], [[0, 0, 3, 0, 3, 3], [2, 2, 9, 2, 9, 9]], {"size": [20, 40], "counts": [800]}]
-    document = edited(lambda d: None)
-    first = document["annotations"][0]
-    document["annotations"] = [{**first, "id": i + 1, "segmentation": one} for i, one in enumerate(several)]
+
+    def three(document: dict[str, Any]) -> None:
+        first = document["annotations"][0]
+        document["annotations"] = [{**first, "id": i + 1, "segmentation": one} for i, one in enumerate(several)]
+
+    document = edited(three)
     together, alone = load(tmp_path, document), load(tmp_path, document)
     assert together.rles([2, 0, 1]) == [alone.rle(2), alone.rle(0), alone.rle(1)]
     assert together.rle(1) is together.rles([1])[0]
