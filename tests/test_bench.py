@@ -29,7 +29,7 @@ from zoo.measure.measurement import Measurement, measurement
 SMALL = ["protocol.transform.size_rule={long:128,short:96}"]
 """Makes the network's input small, and thereby the run one of a changed composition."""
 
-QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1", "speed.rounds=2"]
+QUICK = ["device=cpu", "speed.warmup=0", "speed.images=1"]
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +104,9 @@ def test_the_row_itself(strip_coco: Path, faster_rcnn_pth: Path, capsys: pytest.
     measured = record["measured"]
     assert 0 <= measured["box_AP"] <= 100
     assert measured["fps"] > 0
-    assert measured["latency_ms"]["p95"] >= measured["latency_ms"]["p50"] > 0
-    assert measured["timed"] == {"rounds": 2, "images": 1}
+    assert measured["latency_ms"]["p50"] > 0
+    assert (measured["latency_ms"]["n"], measured["latency_ms"]["p95"]) == (3, None)
+    assert (measured["timed"]["images"], measured["timed"]["rounds"]) == (1, 3)
     assert measured["memory"]["kind"] == "host"
     assert measured["memory"]["peak_allocated_bytes"] > 4 * 41_753_056, "the weights, and more"
     assert measured["params"] == 41_753_056
@@ -214,6 +215,7 @@ def test_checkpoint_of_another_model_fails(tiny_coco: Path, capsys: pytest.Captu
         (["checkpoint.path=absent.pth"], "absent.pth"),
         (["data.root=nowhere"], "nowhere"),
         (["device=cuda:99"], "cuda:99"),
+        (["device=cpu", "mode=graph"], "mode=graph: cpu has no CUDA graphs"),
     ],
 )
 def test_what_is_missing_blocks(
@@ -273,7 +275,7 @@ def test_what_the_device_has_no_memory_for_leaves_the_rest(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
 
     replace_measurement(monkeypatch, "complexity", too_large)
-    one = ["speed.rounds=1", "measure=[complexity,speed]", *SMALL]
+    one = ["measure=[complexity,speed]", *SMALL]
     status, record = run(f"data.root={tiny_coco}", f"checkpoint.path={faster_rcnn_pth}", *one)
     assert (status, record["status"]) == (0, "measured")
     assert list(record["parts"]) == ["speed"]
@@ -311,6 +313,7 @@ def test_ctrl_c_leaves_a_record(
         ([f"entry={ENTRY}", "backbone=resnet51"], "no option 'resnet51' of backbone (closest: resnet50"),
         ([f"entry={ENTRY}", "precision=fp8"], "'fp8' is not fp32"),
         ([f"entry={ENTRY}", "batch_size=0"], "batch_size: 0"),
+        ([f"entry={ENTRY}", "mode=compiled"], "mode=compiled is not offered: torch.compile took longer"),
         ([f"entry={ENTRY}", "measure=[acuracy]"], "closest: accuracy"),
         ([f"entry={ENTRY}", "device='"], "device="),
     ],

@@ -24,7 +24,7 @@ from zoo import bench
 ENTRIES = ("shapes_yolov8_p", "shapes_retinanet_r10_fpn")
 SETTINGS = (
     *("device=cpu", "resume=true", "results.dir=results"),
-    *("speed.warmup=0", "speed.images=1", "speed.rounds=1"),
+    *("speed.warmup=0", "speed.images=1"),
 )
 SWEEP = ("--multirun", f"entry={','.join(ENTRIES)}", "hydra.sweep.dir=sweep", *SETTINGS)
 KILLS = 50

@@ -26,7 +26,7 @@ from zoo.sweep.process import run_apart
 from zoo.sweep.sweep import Sweep
 
 ENTRY = "shapes_yolov8_p"
-ONCE = ["speed.warmup=0", "speed.images=2", "speed.rounds=1"]
+ONCE = ["speed.warmup=0", "speed.images=2"]
 RUNS = {
     "plain": ["measure=[accuracy]"],
     "precision": ["measure=[accuracy]", "precision=bf16"],

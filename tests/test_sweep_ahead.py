@@ -23,7 +23,7 @@ from zoo.config.compose import compose
 from zoo.config.run_settings import RunSettings, is_of_the_row, row_config
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.record import Record
-from zoo.runtime.hardware import Hardware, fingerprint, resolve_device
+from zoo.runtime.hardware import Gpu, Hardware, fingerprint, resolve_device
 from zoo.schema import build
 from zoo.sweep import ahead, machine
 from zoo.sweep.ahead import look_up, settled
@@ -153,6 +153,19 @@ def test_a_lost_row_is_blocked_without_a_process(monkeypatch: pytest.MonkeyPatch
     assert filed.name == f"{ENTRY}+blocked.json"
     assert settled(job(), {}) is None
     assert settled(job(), {ANOTHER: "gone"}) is None
+
+
+def test_graphs_where_there_is_no_gpu_are_refused_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "machine", lambda _: make_hardware("epyc"))
+    assert settled(job("mode=graph"), {}) == 1
+    record = Record.read(Path("run/record.json"))
+    assert (record.status, record.reason) == ("blocked", "mode=graph: cpu has no CUDA graphs")
+    assert record.next_step == "use device=cuda, or mode=eager"
+    assert record.label == f"{ENTRY} (mode=graph)"
+    assert settled(job("mode=eager"), {}) is None
+    card = Gpu(name="H100", memory_bytes=80 * 2**30, compute_capability="9.0")
+    monkeypatch.setattr(ahead, "machine", lambda _: dataclasses.replace(make_hardware("h100"), gpu=card))
+    assert settled(job("mode=graph"), {}) is None
 
 
 def test_a_device_that_is_not_there_is_for_the_run_to_say(monkeypatch: pytest.MonkeyPatch) -> None:

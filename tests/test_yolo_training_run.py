@@ -70,7 +70,7 @@ def test_named_losses_and_rates(whole: Path) -> None:
 
 def test_masks_are_trained_on(tiny_coco: Path, tmp_path: Path) -> None:
     # Accuracy would need the masks of the annotations, which have none: their boxes are trained on as masks.
-    quick = ["measure=[speed]", "speed.images=1", "speed.warmup=0", "speed.rounds=1"]
+    quick = ["measure=[speed]", "speed.images=1", "speed.warmup=0"]
     run(tiny_coco, tmp_path / "run", "run.max_steps=1", *quick, entry="ultralytics_yolov8n_seg")
     (line,) = rows(tmp_path / "run")
     assert list(line)[4:] == ["loss_box", "loss_cls", "loss_dfl", "loss_seg"]

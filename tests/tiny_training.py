@@ -59,8 +59,8 @@ class TinyDetector(Detector):
         self.logits = nn.Linear(8, classes)
         self.box = nn.Linear(8, 4)
 
-    def network(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        pooled = self.backbone(batch.images).mean(dim=(2, 3))
+    def dense(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = self.backbone(images).mean(dim=(2, 3))
         pooled = F.dropout(pooled, 0.2, self.training)
         return self.logits(pooled), self.box(pooled)
 
@@ -70,7 +70,7 @@ class TinyDetector(Detector):
         return [Detections(boxes[i : i + 1], scores[i : i + 1], labels[i : i + 1]) for i in range(len(scores))]
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
-        logits, boxes = self.network(batch)
+        logits, boxes = self.dense(batch.images)
         labels = torch.stack([target.labels[0] for target in targets])
         wanted = torch.stack([target.boxes[0] for target in targets]) / 64
         return {

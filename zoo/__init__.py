@@ -51,7 +51,12 @@ def build(name: str, overrides: Sequence[str] = (), *, classes: Sequence[str] | 
 
 
 def load(
-    name: str, checkpoint: str | Path | None = None, device: str = "cpu", *, classes: Sequence[str] | None = None
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str = "cpu",
+    *,
+    checkpoint_classes: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Detector:
     """The detector of an entry with its published weights, in eval mode.
 
@@ -59,6 +64,8 @@ def load(
         name: an entry, or its name without the zoo.
         checkpoint: a file of your own; None fetches the published one and checks its hash.
         device: "cpu", "cuda", "cuda:1" or "auto".
+        checkpoint_classes: names of the classes of your own file in label order, where it does not say them itself;
+            None for those that it names, or the entry's.
         classes: names of the object classes in label order; None for those of the file. Where they are others, the
             layers that depend on them begin with fresh weights, ready to be trained; that is logged.
 
@@ -83,8 +90,15 @@ def load(
     entry = read_entry(resolve(name)[0])
     config = compose(entry.name)
     stored = fetch_checkpoint(entry.checkpoint, results_dir(), path=None if checkpoint is None else Path(checkpoint))
-    own = stored.is_own
-    detector, _ = load_detector(config, entry, _classes(config), stored.path, own=own, classes=classes)
+    detector, _ = load_detector(
+        config,
+        entry,
+        _classes(config),
+        stored.path,
+        own=stored.is_own,
+        own_classes=checkpoint_classes,
+        classes=classes,
+    )
     return detector.to(target)
 
 
@@ -96,7 +110,7 @@ def evaluate(
     annotations: str | None = None,
     images: str | None = None,
     limit: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """COCO's numbers of a model on a folder of data of your own, in AP points.
 
@@ -110,7 +124,7 @@ def evaluate(
         annotations: annotation file, relative to the root; None finds it.
         images: folder of images, relative to the root; None finds it.
         limit: number of images, the first by id; None for all.
-        workers: processes that decode images; 0 decodes in this one.
+        workers: processes that decode images; 0 decodes in this one, None leaves it to the device.
 
     Returns:
         box_AP, box_AP50, box_AP75, box_AP_small, _medium, _large, box_AR_1, _10, _100, _small, _medium, _large, from 0

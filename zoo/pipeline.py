@@ -21,7 +21,7 @@ from zoo.results.record import CheckpointRecord, DataRecord, Record
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
 from zoo.runtime.distributed import DistributedContext, init_distributed, is_main_process, local_device
-from zoo.runtime.hardware import fingerprint, resolve_device, use_true_float32
+from zoo.runtime.hardware import fingerprint, refuse_mode, resolve_device, use_true_float32
 from zoo.runtime.seeding import seed_everything
 from zoo.train.config import TrainConfig
 from zoo.train.training import train, trained_weights
@@ -50,6 +50,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
     seed_everything(settings.asked.seed)
     use_true_float32()
     device = local_device(resolve_device(settings.asked.device))
+    refuse_mode(settings.asked.mode, device.type)
     record.hardware, record.identity = fingerprint(device), record.identity.on(device.type)
     with init_distributed(device) as context:
         with stage(record, "checkpoint"):
@@ -67,7 +68,7 @@ def _measure(settings: RunSettings, record: Record) -> None:
         if settings.train is not None:
             with stage(record, "training"):
                 _train(settings.train, settings, subject, weights, record)
-        prepare(detector, subject.protocol)
+        prepare(detector, subject.protocol, settings.asked.mode)
         for part in (part for part in asked if part.collective or context.is_main):
             measure(part, subject, record, standing=settings.standing)
 

@@ -6,7 +6,8 @@ in pixels. torch is imported for type checking only, so that the quick commands 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
@@ -20,6 +21,9 @@ Size: TypeAlias = tuple[int, int]
 
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16"]
 """Of convolutions and matrix products; fp32 is true float32, without TF32."""
+
+Mode: TypeAlias = Literal["eager", "graph"]
+"""How a network is run: kernel by kernel, or its dense part as a CUDA graph."""
 
 Evaluator: TypeAlias = Literal["vectorized", "pycocotools"]
 """Our own evaluator, and the reference; both give the same bits."""
@@ -72,6 +76,10 @@ class Sample:
         """(height, width) that it has in a network's input, without padding."""
         return self.device_size or (self.pixels.shape[0], self.pixels.shape[1])
 
+    def pin_memory(self) -> Sample:
+        """The same in pinned memory, of which a GPU copies while the host goes on; PyTorch's loader asks for it."""
+        return replace(self, pixels=self.pixels.pin_memory())
+
 
 @dataclass(slots=True)
 class Target:
@@ -95,10 +103,17 @@ class Target:
     keypoints: Tensor | None = None
 
     def to(self, device: torch.device) -> Target:
-        """The same target on a device."""
-        masks = None if self.masks is None else self.masks.to(device)
-        keypoints = None if self.keypoints is None else self.keypoints.to(device)
-        return Target(self.boxes.to(device), self.labels.to(device), masks, self.polygons, keypoints)
+        """The same target on a device; the host does not wait for what is in pinned memory."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Target:
+        """The same in pinned memory, but for polygons, which stay on the host; PyTorch's loader asks for it."""
+        return self._with_tensors(lambda tensor: tensor.pin_memory())
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Target:
+        masks = None if self.masks is None else change(self.masks)
+        keypoints = None if self.keypoints is None else change(self.keypoints)
+        return Target(change(self.boxes), change(self.labels), masks, self.polygons, keypoints)
 
 
 @dataclass(frozen=True, slots=True)

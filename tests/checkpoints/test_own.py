@@ -188,6 +188,33 @@ def test_what_another_framework_says_of_classes_is_told(
     assert "its labels are read as the model's" in caplog.text
 
 
+def test_a_file_that_names_no_classes_is_told_them(tmp_path: Path) -> None:
+    """What torchvision's scripts write of one's own classes: a state dict, whose shapes alone tell their number."""
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+    original = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
+    torch.save(original.state_dict(), tmp_path / "w.pth")
+    name = "torchvision_ssdlite320_mobilenet_v3_large"
+    for told in (None, ["helmet", "vest"]):
+        with pytest.raises(ConversionError, match=rf"made for 3 classes, not for {90 if told is None else 2}") as error:
+            zoo.load(name, tmp_path / "w.pth", checkpoint_classes=told)
+        assert "checkpoint.classes=[NAME,...]" in error.value.next_step
+
+    loaded = zoo.load(name, tmp_path / "w.pth", checkpoint_classes=["helmet", "vest", "boot"])
+    assert loaded.classes == ("helmet", "vest", "boot")
+    theirs = original.head.classification_head.module_list[0][1].weight  # of each of 6 boxes: background, 3 classes
+    ours = loaded.get_parameter("dense_head.logits.0.1.weight")
+    assert torch.equal(ours.view(6, 4, -1)[:, [3, 0, 1, 2]], theirs.view(6, 4, -1))
+
+
+def test_a_file_that_differs_in_more_than_its_classes(tmp_path: Path) -> None:
+    config, detector, classes = fresh("shapes_retinanet_r10_fpn")
+    state = {key: tensor for key, tensor in detector.state_dict().items() if "backbone.stem" not in key}
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    with pytest.raises(ConversionError, match="the checkpoint lacks model keys"):
+        load_detector(config, read_entry("shapes_retinanet_r10_fpn"), classes[1:], tmp_path / "w.pth", own=True)
+
+
 def test_older_spellings_are_the_same_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from zoo.checkpoints.own import tell_other_classes
 

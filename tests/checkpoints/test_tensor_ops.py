@@ -68,8 +68,8 @@ def test_background_of_boxes_and_of_anchors_last() -> None:
     assert background_box_last.apply(torch.arange(12)).tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3]
     with pytest.raises(ValueError, match="6 rows, which are no boxes"):
         background_box_last.apply(torch.zeros(6))
-    op = background_last_of(3)
-    assert op.name == "background_last_of(3)"
+    op = background_last_of(2)
+    assert op.name == "background_last_of(2)"
     assert op.apply(torch.arange(6)).tolist() == [1, 2, 0, 4, 5, 3]
     assert op.apply(torch.arange(12).view(6, 2, 1, 1)).flatten(1).tolist() == [
         [2, 3],
@@ -79,5 +79,5 @@ def test_background_of_boxes_and_of_anchors_last() -> None:
         [10, 11],
         [6, 7],
     ]
-    with pytest.raises(ValueError, match="no anchors of 3 labels"):
-        op.apply(torch.zeros(4))
+    with pytest.raises(ValueError, match="3 rows, which are not as many for each of 2 anchors"):
+        op.apply(torch.zeros(3))

@@ -34,6 +34,7 @@ def test_defaults() -> None:
     assert asked.entry.parts["backbone"] == "resnet50"
     assert asked.measure == ("accuracy", "speed", "memory", "complexity")
     assert asked.batch_size == 1
+    assert asked.asked.mode == "eager"
     assert asked.asked.data.root is None
     assert asked.results_dir == Path("results")
     assert len(asked.classes) == 80
@@ -49,6 +50,8 @@ def test_defaults() -> None:
         ("measure", [], "measure: \\[\\] names nothing"),
         ("precision", "fp8", "precision: 'fp8' is not fp32"),
         ("evaluator", "cocoapi", "evaluator: no 'cocoapi'"),
+        ("mode", "graphs", "mode: no 'graphs' \\(closest: graph\\)"),
+        ("mode", "compiled", "mode=compiled is not offered: torch.compile took longer than eager mode"),
         ("device", "gpu", "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
         ("device", "cpu:1", "device: 'cpu:1'"),
         ("batch_size", 0, "batch_size: 0 is not a whole number, 1 or more"),
@@ -56,7 +59,7 @@ def test_defaults() -> None:
         ("batch_size", True, "batch_size: True"),
         ("workers", -1, "workers: -1"),
         ("data__limit", 0, "data.limit: 0"),
-        ("speed__rounds", 0, "speed.rounds: 0"),
+        ("speed__rounds", 2, "speed.rounds: 2 is not a whole number, 3 or more"),
         ("seed", 1.5, "seed: 1.5"),
     ],
 )
@@ -86,6 +89,7 @@ def test_one_measurement_needs_no_list() -> None:
         "device=cpu",
         "precision=bf16",
         "batch_size=8",
+        "mode=graph",
         "evaluator=pycocotools",
         "protocol.fold_batch_norm=true",
         "run=train",
@@ -131,7 +135,7 @@ def test_the_seed_of_a_training_is_repeated() -> None:
 def test_a_record_names_no_folder_of_the_machine(given: str, recorded: str) -> None:
     asked = settings(checkpoint__path=given, data__root=given, results__dir=given)
     config = asked.new_record().protocol.config
-    assert config["checkpoint"] == {"path": recorded, "url": None}
+    assert config["checkpoint"] == {"path": recorded, "url": None, "classes": None}
     assert config["results"] == {"dir": recorded}
     assert config["data"] == {**CONFIG["data"], "root": recorded}, "what is relative to the root stays"
     assert asked.config["checkpoint"]["path"] == given

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,32 +18,45 @@ from zoo.measure.onnx_latency import onnx_latency
 from zoo.run import timing
 from zoo.run.onnx_export import OnnxDetector
 from zoo.run.timing import PhaseTimes
+from zoo.run.warm_up import WarmUpRule
 from zoo.runtime.hardware import fingerprint
 
 
 def test_percentiles_are_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+    networks = iter(range(1, 21))  # milliseconds of ten rounds of two images
+    asked = []
 
-    def time_phases(*_: object, **options: object) -> Iterator[tuple[int, PhaseTimes]]:
-        asked.update(options)
-        for i, milliseconds in enumerate((10, 20, 30, 40)):
-            yield i // 2, PhaseTimes(pre=0.001, model=milliseconds / 1e3, post=0.5)
+    def time_phases(_: object, sample: object, precision: str) -> PhaseTimes:
+        asked.append((sample, precision))
+        return PhaseTimes(pre=0.001, model=next(networks) / 1e3, post=0.5)
 
+    def time_image(_: object, sample: object, precision: str) -> float:
+        warmed.append((sample, precision))
+        return 1.0
+
+    warmed: list[object] = []
     monkeypatch.setattr(timing, "time_phases", time_phases)
+    monkeypatch.setattr(timing, "time_image", time_image)
+    samples: Any = ["a", "b"]
     detector = cast(OnnxDetector, SimpleNamespace(input_shape=(640, 640), threads=3, device=torch.device("cpu")))
-    assert onnx_latency(detector, [], warmup=2, rounds=2) == {
+    rule = WarmUpRule(window=2, tolerance=None, most=2)
+    assert onnx_latency(detector, samples, rule=rule, rounds=10) == {
         "onnx_latency_ms": {
-            "p50": pytest.approx(25.0),
-            "p95": pytest.approx(38.5),
-            "phases_ms": {"pre": pytest.approx(1.0), "model": pytest.approx(25.0), "post": pytest.approx(500.0)},
-            "timed": {"rounds": 2, "images": 2},
+            "p50": pytest.approx(10.5),
+            "p90": pytest.approx(18.1),
+            "p95": pytest.approx(19.05),
+            "p99": None,
+            "n": 20,
+            "phases_ms": {"pre": pytest.approx(1.0), "model": pytest.approx(10.5), "post": pytest.approx(500.0)},
+            "timed": {"rounds": 10, "images": 2},
             "input": [1, 3, 640, 640],
             "cpu": fingerprint(torch.device("cpu")).device,
             "onnxruntime": version("onnxruntime"),
             "threads": 3,
         }
     }
-    assert asked == {"warmup": 2, "rounds": 2, "precision": "fp32"}
+    assert asked == [("a", "fp32"), ("b", "fp32")] * 10
+    assert warmed == [("a", "fp32"), ("a", "fp32"), ("b", "fp32")]
 
 
 @pytest.fixture
@@ -76,7 +88,8 @@ def test_a_whole_run_leaves_the_file_and_its_latency(tiny_coco: Path) -> None:
     assert (status, record["reason"]) == (0, None)
     assert Path("run/model.onnx").stat().st_size > 1_000_000
     found = record["measured"]["onnx_latency_ms"]
-    assert 0 < found["p50"] <= found["p95"]
+    assert found["p50"] > 0
+    assert (found["n"], found["p95"]) == (6, None), "of six times"
     assert found["input"] == [1, 3, 64, 64]
     assert found["timed"] == {"rounds": 3, "images": 2}
     assert found["cpu"] == record["hardware"]["cpu"]["name"]

@@ -94,6 +94,30 @@ def test_grid_exists_when_built_on_the_meta_device() -> None:
     assert grid.tolist() == [[-16, -16, 16, 16]]
 
 
+def test_all_levels_are_one_tensor_and_its_parts_made_once() -> None:
+    anchors, cells, strides = CentredAnchors(RATIOS, scales=[8]), [(4, 6), (2, 3)], [4, 8]
+    with torch.inference_mode():
+        boxes = anchors.boxes(cells, strides, CPU)
+    assert anchors.boxes(cells, strides, CPU) is boxes
+    assert not boxes.is_inference()  # it may be trained with
+    levels = anchors.grid(cells, strides, CPU)
+    assert [len(level) for level in levels] == [72, 18]
+    assert torch.equal(torch.cat(levels), boxes)
+    assert levels[1].data_ptr() == boxes[72].data_ptr()
+
+
+def test_the_grids_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.models.anchors.MOST_ANCHORS", 7)
+    anchors = CentredAnchors([1.0], scales=[1])
+    first, second = (anchors.boxes([(1, width)], [4], CPU) for width in (3, 4))
+    assert anchors.boxes([(1, 3)], [4], CPU) is first
+    assert len(anchors.boxes([(1, 2)], [4], CPU)) == 2  # with which there are too many: the second goes
+    assert anchors.boxes([(1, 3)], [4], CPU) is first
+    assert anchors.boxes([(1, 4)], [4], CPU) is not second
+    assert len(anchors.boxes([(2, 9)], [4], CPU)) == 18  # more than are kept, and the one that is asked for
+    assert anchors.boxes([(1, 3)], [4], CPU) is not first
+
+
 def test_cells_within_a_size_begin_before_its_end() -> None:
     within = cells_within([(3, 4), (1, 1)], [8, 16], (17, 16), CPU)
     assert within.tolist() == [True, True, False, False] * 3 + [True]

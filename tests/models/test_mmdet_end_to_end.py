@@ -31,6 +31,9 @@ OFTEN = {
 """The images that every test run looks at; the others are `nightly`: of C4 every region costs a stage, and FPG is
 dear; caffe's stages have a test of their own; masks from end to end are looked at with Res2Net."""
 
+MASK_AREA = 1e-3
+"""Share of a mask's pixels that may be others on another device than a CPU."""
+
 pytestmark = [pytest.mark.long, needs_shared, needs_coco]
 
 
@@ -62,8 +65,11 @@ def assert_end_to_end(detector: Detector, name: str, image: str) -> None:
     assert len(found) == len(answers["boxes"])
     pairs = pair_detections(answers, found, nms_iou=0.5)
     if found.masks is not None:
-        areas = np.array([decode(found.masks[i]).sum() for i in pairs.values()])
-        assert np.abs(areas - answers["mask_area"][list(pairs)]).max() <= 2
+        areas = np.array([decode(found.masks[i]).sum() for i in pairs.values()], dtype=np.int64)
+        expected = answers["mask_area"][list(pairs)]
+        # Another device adds in another order, which moves a pixel here and there along a border that is nearly flat.
+        allowed = 2 if detector.device.type == "cpu" else np.maximum(2, MASK_AREA * expected)
+        assert (np.abs(areas - expected) <= allowed).all(), f"areas of masks: {areas - expected}"
 
 
 @torch.inference_mode()

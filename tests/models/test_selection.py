@@ -27,11 +27,11 @@ def propose(
 ) -> list[Proposals]:
     """Proposals of images with these scores of each level's anchors, which are not moved."""
     selector = ProposalSelector(**{"pre_nms_top_n": 100, "post_nms_top_n": 100, **settings})
-    levels = [torch.tensor(level) for level in scores]
-    deltas = [torch.zeros(*level.shape, 4) for level in levels]
-    convention = settings.get("convention", BoxConvention())
-    places = places or [geometry((32, 32))] * len(scores[0])
-    return selector(levels, deltas, anchors, DeltaCoder(convention=convention), places)
+    ranked = torch.cat([torch.tensor(level) for level in scores], dim=1)
+    coder = DeltaCoder(convention=settings.get("convention", BoxConvention()))
+    places = places or [geometry((32, 32))] * len(ranked)
+    sizes = [len(level) for level in anchors]
+    return selector(ranked, torch.zeros(*ranked.shape, 4), torch.cat(anchors), sizes, coder, places)
 
 
 def found_scores(found: list[Proposals]) -> list[list[float]]:

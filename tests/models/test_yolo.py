@@ -22,7 +22,7 @@ from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
 from zoo.models.heads.yolo import YoloHead
-from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks, _axis, _stretch
+from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
@@ -193,22 +193,11 @@ def test_masks_are_those_of_the_plain_way(method: MaskMethod, original_size: Siz
     boxes[2] = torch.tensor([90.0, 60.0, 95.0, 63.0])  # in the border
     top, left = letterbox_offset(input_shape, size)
     placed = ImageGeometry(size, size, (1.0, 1.0), original_size, input_shape, offset=(left, top))
-    masks = branch.paste(coefficients, prototypes, boxes, input_shape, placed)
+    masks = branch.paste(coefficients, prototypes, boxes, placed)
     sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
     expected = the_plain_way(sums, boxes, input_shape, size, original_size, method)
     assert masks == encode(expected)
     assert expected.any(axis=(1, 2)).sum() > 30
-
-
-@pytest.mark.parametrize(
-    ("size", "other"), [((427, 640), (333, 500)), ((640, 428), (640, 427)), ((480, 640), (960, 1280))]
-)
-def test_a_stretched_mask_is_torchs_to_the_bit(size: Size, other: Size) -> None:
-    mask = np.random.default_rng(0).random(size) < 0.9
-    stretched, place = _stretch(mask, (0, 0), _axis(other[0], size[0]), _axis(other[1], size[1]))
-    expected = F.interpolate(torch.from_numpy(mask)[None, None].float(), other, mode="bilinear")[0, 0]
-    assert place == (0, 0)
-    assert np.array_equal(stretched, expected.to(torch.uint8).numpy().astype(np.bool_))
 
 
 def test_methods_have_names() -> None:

@@ -172,7 +172,7 @@ def test_versions_of_one_measurement_are_not_mixed() -> None:
     assert "45.00" in render_diff(diff_rows([old, timed], ENTRIES)), "its speed is of the one version that speed has"
     other = record_of(R101, 0.0, measured={"fps": 45.0}, versions={"speed": 7})
     assert "45.00" in render_diff(diff_rows([old, other], ENTRIES)), "the first has no speed"
-    with pytest.raises(UsageError, match=r"speed in 2 versions .* 1 \(mmdet_r50\), 7 \(mmdet_r101\)"):
+    with pytest.raises(UsageError, match=r"speed in 2 versions .* 2 \(mmdet_r50\), 7 \(mmdet_r101\)"):
         render_diff(diff_rows([record_of(R50, 37.4, 60.0), other], ENTRIES))
 
 

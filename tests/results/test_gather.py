@@ -167,6 +167,33 @@ def test_other_conditions_and_machines_are_no_reference() -> None:
     assert judge(records[2], entries[names[2]], evidence)["fps"].reason == "measured with precision=fp16"
 
 
+def test_numbers_of_another_version_are_no_reference() -> None:
+    names = [f"mmdet_{i}" for i in range(10)]
+    entries = {name: make_entry(cell("20.0", metric="fps", hardware="V100"), name=name) for name in names}
+    before = [make_record(name, measured={"fps": 30.0}, versions={"speed": 1}) for name in names[:5]]
+    today = [make_record(name, measured={"fps": 60.0}) for name in names[5:]]
+    evidence = gather_evidence([*before, *today], entries)
+    for records, ratio in ((before, "1.50"), (today, "3.00")):
+        found = judge(records[0], entries[records[0].entry], evidence)["fps"]
+        assert found.verdict == "NUMERIC"
+        assert f"the median of the zoo's 5 rows on h200-sxm is {ratio}: 1.00 of it" in str(found.reason)
+    evidence = gather_evidence([*before, *today[:4]], entries)
+    assert judge(today[0], entries[names[5]], evidence)["fps"].verdict == "NOT-COMPARED", "four rows of its version"
+
+
+def test_what_was_amiss_stands_in_the_reason_of_a_speed() -> None:
+    published = (cell("37.4"), cell("20.0", metric="fps", hardware="V100"))
+    note = "throttled in 1 of 3 rounds (power_cap)"
+    measured = {"box_AP": 37.4, "fps": 60.0, "timed": {"images": 200, "note": note}}
+    found = judge(make_record(measured=measured), make_entry(*published))
+    assert found["fps"].reason == f"published for V100, measured on h200-sxm; {note}"
+    assert found["box_AP"].reason is None
+    measured["timed"] = {"images": 200, "note": ""}
+    assert judge(make_record(measured=measured), make_entry(*published))["fps"].reason == (
+        "published for V100, measured on h200-sxm"
+    )
+
+
 def lying(deltas: list[float]) -> tuple[list[Record], dict[str, Entry]]:
     entries = {f"mmdet_{i:02}": make_entry(cell("37.4"), name=f"mmdet_{i:02}") for i in range(len(deltas))}
     records = [

@@ -14,18 +14,23 @@ import yaml
 from zoo.catalog.entry import conf_dir
 from zoo.config.compose import PART_GROUPS, compose
 from zoo.config.run_settings import RunSettings
+from zoo.files import PROJECT
 from zoo.results.identity import (
     ROLES,
     SCHEME,
     Identity,
     Role,
     bare_leaves,
+    changed_keys,
     digest,
     file_stem,
     identify,
     role_of,
     slug,
 )
+from zoo.results.record import Record
+
+RECORDS = PROJECT / "results" / "records"
 
 R50 = "mmdet_faster_rcnn_r50_fpn_1x"
 YOLO = "shapes_yolov8_p"
@@ -70,9 +75,11 @@ ROW = {
     "protocol.complexity.counter",
 }
 CONDITION = {
+    "checkpoint.classes",
     "device",
     "precision",
     "batch_size",
+    "mode",
     "evaluator",
     "protocol.fold_batch_norm",
     "protocol.channels_last",
@@ -175,8 +182,8 @@ def test_every_part_makes_the_row(group: str) -> None:
 
 
 def test_a_key_without_a_role_is_an_error() -> None:
-    with pytest.raises(KeyError, match="mode"):
-        role_of("mode.of_a_kind")
+    with pytest.raises(KeyError, match="tempo"):
+        role_of("tempo.of_a_kind")
 
 
 # --- a run next to its row ------------------------------------------------------------------------
@@ -222,6 +229,7 @@ def test_the_row_itself() -> None:
         "neck=fpn",
         "precision=fp32",
         "batch_size=1",
+        "mode=eager",
         "evaluator=vectorized",
         "data=coco2017",
         "data.split=val2017",
@@ -250,6 +258,7 @@ def test_what_makes_no_difference(override: str) -> None:
     [
         ("precision=bf16", "precision=bf16"),
         ("batch_size=8", "batch_size=8"),
+        ("mode=graph", "mode=graph"),
         ("data.split=train2017", "data.split=train2017"),
         ("data.limit=20", "data.limit=20"),
         ("evaluator=pycocotools", "evaluator=pycocotools"),
@@ -264,6 +273,32 @@ def test_a_condition_leaves_the_row_as_it_is(override: str, condition: str) -> N
     assert other.condition != own.condition
     compared = condition.startswith("evaluator")
     assert other.unlike_published == (() if compared else (condition,))
+
+
+def test_a_run_from_before_the_mode_was_a_setting_is_one_in_eager_mode() -> None:
+    """Its identity, and so its name and its place, are what they were."""
+    own = compose(R50)
+    before = {key: value for key, value in own.items() if key != "mode"}
+    assert own["mode"] == "eager"
+    assert identify(own, own) == identify(before, before) == identify(own, before)
+    assert "mode" not in identify(own, own).condition
+    assert changed_keys(before, own) == ()
+    graphs = identify({**own, "mode": "graph"}, before)
+    assert (graphs.conditions, graphs.condition["mode"]) == (("mode=graph",), "graph")
+    assert file_stem(R50, graphs.conditions) == f"{R50}+mode-graph"
+    assert changed_keys(before, {**own, "mode": "graph"}) == ("mode",)
+    assert identify(own, {**own, "mode": "graph"}).conditions == ("mode=eager",)
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*/*.json")), ids=lambda path: path.stem)
+def test_the_identity_of_every_committed_record_is_that_of_its_row_today(path: Path) -> None:
+    recorded = Record.read(path).identity
+    assert recorded == identity(path.stem).on("cpu")
+
+
+def test_what_a_training_is_evaluated_in_leaves_its_recipe_as_it_is() -> None:
+    graphs = identity(YOLO, "run=train", "mode=graph")
+    assert (graphs.trials, graphs.conditions) == ((), ("mode=graph",))
 
 
 def test_what_is_the_rows_own_is_no_condition() -> None:

@@ -9,11 +9,14 @@ import pytest
 from made_up import ANNOTATIONS, ROW, WEIGHTS, make_record
 
 from zoo.fetch.hashes import ExpectedFile
+from zoo.measure.measurement import measurement
 from zoo.results import staleness
 from zoo.results.identity import Identity
 from zoo.results.origin import code_of, environment
 from zoo.results.record import Record
 from zoo.results.staleness import MISSING, Present, stale, summed_up, unfinished
+
+SPEED = measurement("speed").version
 
 CONFIG: dict[str, Any] = {"protocol": {"name": "mmdet", "version": 1}, "neck": {"channels": 256}}
 MEASURED = {"box_AP": 37.4, "fps": 60.0}
@@ -77,7 +80,7 @@ def test_another_subject_leaves_nothing(now: dict[str, Any], reason: str) -> Non
 def test_each_measurement_has_code_libraries_and_a_version_of_its_own() -> None:
     then = record()
     then.parts["speed"].version = 0
-    assert stale(then, present(), ["accuracy", "speed"]) == {"speed": "speed version 0 -> 1"}
+    assert stale(then, present(), ["accuracy", "speed"]) == {"speed": f"speed version 0 -> {SPEED}"}
     then = record()
     then.parts["accuracy"].code_hash = "0" * 64
     assert stale(then, present(), ["accuracy", "speed"]) == {"accuracy": "code of accuracy"}
@@ -107,7 +110,7 @@ def test_what_is_left_to_measure() -> None:
     then = record(skipped={"memory": "other runs of the sweep were on the device (1)"})
     assert unfinished(then, present(), asked) == {"memory": MISSING}, "it may be alone now"
     then.parts["speed"].version = 0
-    assert unfinished(then, present(), asked) == {"speed": "speed version 0 -> 1", "memory": MISSING}
+    assert unfinished(then, present(), asked) == {"speed": f"speed version 0 -> {SPEED}", "memory": MISSING}
     assert unfinished(then, present(), ["accuracy"]) == {}
 
 
@@ -122,7 +125,7 @@ def test_a_training_is_done_whole_or_anew() -> None:
     other = dataclasses.replace(now, training_annotations="4" * 64)
     assert unfinished(then, other, both) == dict.fromkeys(both, "training annotations")
     then.parts["speed"].version = 0
-    assert unfinished(then, now, both) == dict.fromkeys(both, "speed version 0 -> 1")
+    assert unfinished(then, now, both) == dict.fromkeys(both, f"speed version 0 -> {SPEED}")
     assert unfinished(record(trained=True, training=begun), now, [*both, "memory"]).keys() == {*both, "memory"}
 
 

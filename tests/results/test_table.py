@@ -28,6 +28,7 @@ MEASURED: dict[str, Any] = {
     "box_AP_large": 48.1,
     "fps": 61.25,
     "latency_ms": {"p50": 16.04, "p95": 19.96},
+    "timed": {"images": 200, "note": "throttled in 1 of 3 rounds (power_cap)"},
     "memory": {"kind": "device", "peak_allocated_bytes": 1_234_567_890, "peak_reserved_bytes": 2_000_000_000},
     "params": 41_532_886,
     "macs": 207_070_000_000,
@@ -98,6 +99,7 @@ def test_cells_have_fixed_decimals(results: Path) -> None:
         "fps": "61.25",
         "latency_p50_ms": "16.0",
         "latency_p95_ms": "20.0",
+        "speed_note": "throttled in 1 of 3 rounds (power_cap)",
         "published_onnx_ms": "",
         "onnx_p50_ms": "",
         "onnx_on": "",
@@ -165,7 +167,8 @@ def test_each_condition_has_a_row_of_its_own(results: Path) -> None:
 
 def test_each_number_has_the_date_and_the_commit_of_its_own_measurement(results: Path) -> None:
     code = Code(version="1", commit="b" * 40)
-    timed = make_record("mmdet_a", measured={"fps": 99.0}, code=code, finished="2026-02-03T00:00:00+00:00")
+    speed = {"fps": 99.0, "timed": {"images": 200, "note": ""}}
+    timed = make_record("mmdet_a", measured=speed, code=code, finished="2026-02-03T00:00:00+00:00")
     Ledger(results).file(timed)
     write_tables(results)
     row = read_csv(results).loc["mmdet_a"]

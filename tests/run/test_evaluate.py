@@ -8,10 +8,9 @@ import pytest
 import torch
 from subjects import SMALL, make_subject
 
-from zoo.errors import DeviceError, ZooError
+from zoo.errors import ZooError
 from zoo.measure.accuracy import accuracy
 from zoo.measure.measurement import Subject
-from zoo.run.evaluate import autocast
 
 
 @pytest.fixture
@@ -38,8 +37,3 @@ def test_an_overflow_in_a_head(subject: Subject, head: str) -> None:
 def test_afterwards_nothing_is_looked_at(subject: Subject) -> None:
     accuracy(subject)
     assert not any(part._forward_hooks for part in subject.detector.children())
-
-
-def test_no_tf32_without_a_gpu() -> None:
-    with pytest.raises(DeviceError, match="precision=tf32: cpu has no TF32"):
-        autocast(torch.device("cpu"), "tf32")

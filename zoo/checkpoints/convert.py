@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zoo.checkpoints.contents import Contents
 from zoo.checkpoints.tensor_ops import TensorOp
@@ -18,6 +18,9 @@ from zoo.errors import ConversionError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Shape: TypeAlias = tuple[int | None, ...]
+"""Of a tensor; None for a side that may have any length."""
 
 MAX_LISTED = 8
 """Keys listed in full in an error; the rest is counted."""
@@ -144,7 +147,7 @@ class LoadReport:
 
 
 def convert(
-    tensors: Mapping[str, Tensor], key_map: KeyMap, expected: Mapping[str, tuple[int, ...]]
+    tensors: Mapping[str, Tensor], key_map: KeyMap, expected: Mapping[str, Shape]
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """A checkpoint's tensors under the model's keys.
 
@@ -208,7 +211,7 @@ class _Conversion:
         expected: shape of every key of the model.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> None:
         self._tensors = tensors
         self._expected = expected
         self.converted: dict[str, Tensor] = {}
@@ -268,7 +271,7 @@ def _refuse_foreign(tensors: Mapping[str, Tensor], key_map: KeyMap) -> None:
 
 
 def _zeros(
-    keys: Sequence[str], key_map: KeyMap, expected: Mapping[str, tuple[int, ...]], report: LoadReport
+    keys: Sequence[str], key_map: KeyMap, expected: Mapping[str, Shape], report: LoadReport
 ) -> dict[str, Tensor]:
     """The keys that are 0 where the checkpoint lacks them, which are reported."""
     import torch
@@ -277,14 +280,14 @@ def _zeros(
     for rule in key_map:
         if isinstance(rule, Zeros):
             pattern = _pattern(rule.target)
-            found = {key: torch.zeros(expected[key]) for key in keys if pattern.fullmatch(key)}
+            found = {key: torch.zeros([side or 0 for side in expected[key]]) for key in keys if pattern.fullmatch(key)}
             if found:
                 report.fresh[rule.reason] = report.fresh.get(rule.reason, 0) + len(found)
             zeros |= found
     return zeros
 
 
-def _target(rule: Rename, match: re.Match[str], expected: Mapping[str, tuple[int, ...]]) -> str:
+def _target(rule: Rename, match: re.Match[str], expected: Mapping[str, Shape]) -> str:
     """The model key of a checkpoint key."""
     target = _fill(rule.target, match)
     if rule.otherwise is not None and target not in expected:
@@ -305,17 +308,15 @@ def _count_fresh(keys: Sequence[str], key_map: KeyMap, report: LoadReport) -> li
     return missing
 
 
-def _problem(
-    target: str, tensor: Tensor, converted: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
-) -> str | None:
+def _problem(target: str, tensor: Tensor, converted: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> str | None:
     """Why a tensor cannot go where its rule sends it; None where it can."""
     if target not in expected:
         return "the model has no place for"
     if target in converted:
         return "two checkpoint keys for one model key"
-    if tuple(tensor.shape) != expected[target]:
-        return f"shape {list(tensor.shape)} where the model has {list(expected[target])}"
-    return None
+    wanted = expected[target]
+    fits = len(tensor.shape) == len(wanted) and all(b in (a, None) for a, b in zip(tensor.shape, wanted, strict=True))
+    return None if fits else f"shape {list(tensor.shape)} where the model has {list(wanted)}"
 
 
 def _equal(tensor: Tensor, other: Tensor) -> bool:

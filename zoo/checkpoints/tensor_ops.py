@@ -69,15 +69,15 @@ In a pair the object comes first: background is the last class here.
 """
 
 
-def background_last_of(labels: int) -> TensorOp:
-    """`background_last` of several anchors, each with so many labels. (A (1 + K), ...) -> (A (K + 1), ...)"""
+def background_last_of(anchors: int) -> TensorOp:
+    """`background_last` of each of so many anchors. (A (1 + K), ...) -> (A (K + 1), ...)"""
 
     def reorder(logits: Tensor) -> Tensor:
-        if len(logits) % labels:
-            raise ValueError(f"{len(logits)} rows, which are no anchors of {labels} labels")
-        return logits.view(-1, labels, *logits.shape[1:]).roll(-1, dims=1).reshape(logits.shape)
+        if len(logits) % anchors:
+            raise ValueError(f"{len(logits)} rows, which are not as many for each of {anchors} anchors")
+        return logits.view(anchors, -1, *logits.shape[1:]).roll(-1, dims=1).reshape(logits.shape)
 
-    return TensorOp(f"background_last_of({labels})", reorder)
+    return TensorOp(f"background_last_of({anchors})", reorder)
 
 
 def take_rows(start: int, stop: int | None = None) -> TensorOp:

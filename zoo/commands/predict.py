@@ -23,7 +23,8 @@ def _predict(options: argparse.Namespace) -> int:
     targets = {} if options.out is None else _targets(options.out, images)
     import zoo
 
-    model = zoo.load(options.entry, checkpoint=options.checkpoint, device=options.device)
+    classes = options.classes and options.classes.split(",")
+    model = zoo.load(options.entry, options.checkpoint, options.device, checkpoint_classes=classes)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -85,6 +86,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw into this folder, a picture an image")
     parser.add_argument("--score", type=float, default=0.5, help="lowest score; default: %(default)s")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights of your own; default: the published")
+    parser.add_argument(
+        "--classes", metavar="NAME,...", help="of these weights, in label order, where the file has none"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     add_format(parser)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zoo.data.batching import Batching, PlannedBatch
     from zoo.data.splits import Split
     from zoo.models.detectors.base import Detector
-    from zoo.types import Transform
+    from zoo.types import Mode, Transform
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +153,7 @@ def load_detector(
     path: Path,
     *,
     own: bool = False,
+    own_classes: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """An eval-mode detector with the weights of a file, on the CPU.
@@ -167,6 +168,7 @@ def load_detector(
         row_classes: names of the row's object classes, in label order.
         path: the file.
         own: whether it is the user's own, and known by its content: its format, names and classes.
+        own_classes: names of that file's classes, in label order, where the user says them; None for those it names.
         classes: names of the classes that the detector is to have, in label order; None for those of the file.
 
     Raises:
@@ -178,16 +180,21 @@ def load_detector(
 
     published = entry.checkpoint
     contents = read_own(path, published) if own else read_contents(path, published.format)
-    detector = _without_storage(parts, row_classes)
+    detector = _without_storage(parts, own_classes or row_classes)
     keymap = recognise_keymap(contents.tensors, detector.state_dict(), published) if own else published.keymap
-    if own and contents.classes is not None:
+    if own and own_classes is None and contents.classes is not None:
         other = _without_storage(parts, contents.classes)
         # This code's own class lists are true; those of other frameworks are believed where nothing else fits.
         if keymap == OWN_NAMES or (not _fits(detector, contents, keymap) and _fits(other, contents, keymap)):
             detector = other
         else:
             tell_other_classes(contents.classes, row_classes, path)
-    report = load_weights(detector, contents.tensors, keymap)
+    try:
+        report = load_weights(detector, contents.tensors, keymap)
+    except ConversionError:
+        if own:
+            _refuse_other_number(parts, detector.classes, contents, keymap, path)
+        raise
     report.include(contents)
     if classes is not None and tuple(classes) != detector.classes:
         detector, report = _with_classes(parts, detector, classes, report)
@@ -215,6 +222,39 @@ def _fits(detector: Detector, contents: Contents, keymap: str) -> bool:
     return True
 
 
+def _refuse_other_number(
+    parts: Mapping[str, Any], classes: Sequence[str], contents: Contents, keymap: str, path: Path
+) -> None:
+    """Say so where a file differs from a detector in the number of its classes alone.
+
+    Raises:
+        ConversionError: it does.
+    """
+    from zoo.checkpoints.convert import convert
+    from zoo.checkpoints.keymaps import key_map
+
+    fewer, more = (_shapes(_without_storage(parts, names)) for names in (classes, [*classes, "another"]))
+    unsaid = {
+        key: tuple(None if length != other else length for length, other in zip(shape, more[key], strict=True))
+        for key, shape in fewer.items()
+    }
+    try:
+        converted, _ = convert(contents.tensors, key_map(keymap), unsaid)
+    except ConversionError:
+        return  # it differs in more than that
+    # So many rows of a layer belong to a class: that tells the number of classes.
+    counts = {
+        len(classes) + (len(converted[key]) - shape[0]) / (more[key][0] - shape[0])
+        for key, shape in fewer.items()
+        if None in unsaid[key]
+    }
+    count = counts.pop()
+    if not counts and count >= 1 and count.is_integer():
+        message = f"{path}: its layers are made for {count:.0f} classes, not for {len(classes)}"
+        step = "name its classes in label order with checkpoint.classes=[NAME,...]"
+        raise ConversionError(message, next_step=f"{step}, or `zoo predict --classes NAME,...`")
+
+
 def _with_classes(
     parts: Mapping[str, Any], known: Detector, classes: Sequence[str], report: LoadReport
 ) -> tuple[Detector, LoadReport]:
@@ -236,8 +276,12 @@ def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}
 
 
-def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
-    """Set, fold and lay out an eval-mode detector as its protocol says, in place."""
+def prepare(detector: Detector, protocol: Mapping[str, Any], mode: Mode = "eager") -> Detector:
+    """Set, fold and lay out an eval-mode detector as its protocol says, in place, and have it run in a mode.
+
+    Raises:
+        DeviceError: its device does not know the mode.
+    """
     from zoo.models.layers.conv import fold_batch_norm, norms
 
     if (eps := protocol.get("norm_eps")) is not None:
@@ -247,6 +291,10 @@ def prepare(detector: Detector, protocol: Mapping[str, Any]) -> Detector:
         fold_batch_norm(detector)
     if protocol["channels_last"]:
         detector.use_channels_last()
+    if mode == "graph":
+        from zoo.run.graphs import use_graphs
+
+        use_graphs(detector)
     return detector
 
 

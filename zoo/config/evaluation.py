@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.build import plan_batches, prepare
 from zoo.data.folder import find_split, no_annotations
-from zoo.data.loader import ImageDataset, image_loader
+from zoo.data.loader import ImageDataset, default_workers, image_loader
 from zoo.data.splits import open_split
 from zoo.errors import UsageError
 from zoo.measure.accuracy import make_metric
@@ -27,7 +28,7 @@ def evaluate_on_folder(
     annotations: str | None = None,
     images: str | None = None,
     limit: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """COCO's numbers of a detector on a folder of data, as its protocol says; the detector itself is left alone.
 
@@ -62,5 +63,8 @@ def evaluate_on_folder(
     dataset = ImageDataset(opened.files, truth.image_ids.tolist(), truth.sizes, working.transform)
     batches = plan_batches({"protocol": detector.protocol}, working.transform, opened, 1)
     metric = make_metric(working, truth, detector.protocol)
-    evaluate(working, image_loader(dataset, batches, workers), [metric], images=len(dataset), precision="fp32")
+    device = working.device
+    decoding = default_workers(device.type) if workers is None else workers
+    with closing(image_loader(dataset, batches, decoding, device=device)) as samples:
+        evaluate(working, samples, [metric], images=len(dataset), precision="fp32")
     return metric.result()

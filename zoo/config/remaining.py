@@ -107,7 +107,7 @@ def _prospect(settings: RunSettings, hardware: Hardware) -> tuple[Record, Expect
     """
     record = settings.new_record()
     record.status, record.hardware = "measured", hardware
-    record.identity = record.identity.on("cpu" if hardware.gpu is None else "cuda")
+    record.identity = record.identity.on(hardware.kind)
     weights = _expected(settings)
     own = settings.asked.checkpoint
     if own.path is not None or own.url is not None:

@@ -63,6 +63,7 @@ class Weights:
                 settings.row_classes,
                 self._stored.path,
                 own=self._stored.is_own,
+                own_classes=settings.asked.checkpoint.classes,
                 classes=None if settings.train is None else settings.classes,
             )
         except ConversionError as error:

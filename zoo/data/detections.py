@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -125,10 +125,18 @@ class Detections:
         return self[self.scores >= score]
 
     def cpu(self) -> Detections:
-        """The same with every tensor on the CPU."""
-        keypoints = None if self.keypoints is None else self.keypoints.cpu()
+        """The same with every tensor on the CPU; a device is waited for once."""
+        if not self.scores.is_cuda:
+            return self.with_tensors(Tensor.cpu)
+        copies = self.with_tensors(start_copy)
+        torch.cuda.current_stream(self.scores.device).synchronize()
+        return copies.with_tensors(Tensor.clone)  # pinned memory is scarce, and used again
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Detections:
+        """The same with every tensor changed."""
+        keypoints = None if self.keypoints is None else change(self.keypoints)
         return replace(
-            self, boxes=self.boxes.cpu(), scores=self.scores.cpu(), labels=self.labels.cpu(), keypoints=keypoints
+            self, boxes=change(self.boxes), scores=change(self.scores), labels=change(self.labels), keypoints=keypoints
         )
 
     def draw(self, image: Image | None = None) -> Picture:
@@ -214,6 +222,11 @@ class Detections:
         except (KeyError, IndexError):
             message = f"category_ids has no id for {found.name!r} (label {found.label})"
             raise DataError(message, next_step="give one for each class of the model, in label order") from None
+
+
+def start_copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU; from a GPU into pinned memory, to be read once the current stream has come that far."""
+    return tensor.to("cpu", non_blocking=True)
 
 
 def _index(chosen: slice | Tensor | Sequence[int] | Sequence[bool]) -> Any:

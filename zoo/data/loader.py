@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -15,9 +15,18 @@ from zoo.data.augment.training_set import Example
 from zoo.data.batching import PlannedBatch
 from zoo.data.sampler import BatchSampler
 from zoo.errors import ZooError
+from zoo.runtime.distributed import processes_on_this_machine
+from zoo.runtime.hardware import usable_cores
 from zoo.types import Sample, Size, Transform
 
 T = TypeVar("T")
+
+MAX_WORKERS = 6
+"""Processes that decode images for a GPU where a run does not say. Each gives over a hundred images a second, and a GPU
+takes a few hundred of the smallest network's; what they have ready must fit 64 MB of shared memory, all that many a
+container has."""
+
+_CPU = torch.device("cpu")
 
 
 class ImageDataset(Dataset[Sample | ZooError]):
@@ -58,8 +67,14 @@ class ImageDataset(Dataset[Sample | ZooError]):
 
 
 def image_loader(
-    dataset: ImageDataset, batches: Sequence[PlannedBatch], workers: int, *, rank: int = 0, world_size: int = 1
-) -> Iterator[list[Sample]]:
+    dataset: ImageDataset,
+    batches: Sequence[PlannedBatch],
+    workers: int,
+    *,
+    device: torch.device = _CPU,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Generator[list[Sample]]:
     """Batches as lists of samples, in the order they were planned.
 
     Bytes, not floats, travel between the processes: a quarter of the traffic.
@@ -67,7 +82,8 @@ def image_loader(
     Args:
         dataset: the images.
         batches: which images go together, and in what shape.
-        workers: processes that decode them; 0 decodes in this one.
+        workers: processes that decode them; 0 decodes in this one. They end when the iterator is closed.
+        device: that the images go to.
         rank: of this process: it gets every `world_size`-th batch, beginning with this.
         world_size: number of processes that share the batches; those are the same however many share them.
 
@@ -75,14 +91,8 @@ def image_loader(
         DataError: an image is missing or damaged, or is not of the size that its annotations were made for.
     """
     own = batches[rank::world_size]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=[list(batch.indices) for batch in own],
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=_single_threaded,
-    )
-    for planned, loaded in zip(own, loader, strict=True):
+    loaded_batches = _loaded(dataset, [list(batch.indices) for batch in own], workers, device)
+    for planned, loaded in zip(own, loaded_batches, strict=True):
         samples = _unwrap(loaded)
         for sample in samples:
             sample.batch_shape = planned.batch_shape or sample.batch_shape
@@ -96,6 +106,7 @@ class TrainLoader:
         dataset: views of the training images.
         sampler: which of them each step is trained on.
         workers: processes that make them; 0 makes them in this one.
+        device: that they go to.
         rank: number of this process: it gets every `world_size`-th micro-batch of a step, beginning with this.
         world_size: number of processes that share the micro-batches of a step.
     """
@@ -106,12 +117,14 @@ class TrainLoader:
         sampler: BatchSampler,
         *,
         workers: int = 0,
+        device: torch.device = _CPU,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
         self.workers = workers
+        self.device = device
         self.rank = rank
         self.world_size = world_size
 
@@ -122,15 +135,8 @@ class TrainLoader:
             DataError: an image is missing or damaged.
         """
         own = (indices for step in range(start, stop) for indices in self._own(self.sampler.step(step)))
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=own,
-            num_workers=self.workers,
-            collate_fn=list,
-            worker_init_fn=_single_threaded,
-            generator=torch.Generator(),  # the loader draws a number: not from the stream the model draws from
-        )
-        micro_batches = iter(loader)
+        # the loader draws a number: not from the stream the model draws from
+        micro_batches = _loaded(self.dataset, own, self.workers, self.device, torch.Generator())
         count = len(self._own(range(self.sampler.micro_batches_per_step)))
         for _ in range(start, stop):
             yield [_unwrap(next(micro_batches)) for _ in range(count)]
@@ -142,8 +148,33 @@ class TrainLoader:
 
 def default_workers(device: str) -> int:
     """How many processes decode images where a run does not say, by the kind of device that waits for them."""
-    # A GPU outruns one decoding process; a CPU that runs the network has no core to spare for another.
-    return min(4, os.cpu_count() or 1) if device == "cuda" else 0
+    if device != "cuda":
+        return 0  # a CPU that runs the network has no core to spare for another process
+    share = usable_cores() // processes_on_this_machine()
+    return max(1, min(MAX_WORKERS, share - 1))  # one is for the process that waits for them
+
+
+def _loaded(
+    dataset: Dataset[T],
+    batches: Iterable[list[Any]],
+    workers: int,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> Iterator[list[T]]:
+    """The items of each batch of indices, from a loader of PyTorch's; for a GPU in pinned memory."""
+    on_gpu = device.type == "cuda"
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=_single_threaded,
+        pin_memory=on_gpu,
+        generator=generator,
+    )
+    # The thread that pins works for the GPU that is the current one now, and would wake another.
+    with torch.cuda.device(device) if on_gpu else nullcontext():
+        return iter(loader)
 
 
 def _unwrap(loaded: Sequence[T | ZooError]) -> list[T]:

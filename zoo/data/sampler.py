@@ -6,10 +6,14 @@ Legend: I images of the set, B images a step, M images of a micro-batch: those t
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import abstractmethod
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+Images: TypeAlias = npt.NDArray[np.int64]
+"""Positions in the training set."""
 
 
 class SampleIndex(NamedTuple):
@@ -44,7 +48,51 @@ class BatchSampler(Protocol):
         ...
 
 
-class AspectRatioBatchSampler(BatchSampler):
+class EpochSampler(BatchSampler):
+    """Every epoch has an order of its own, which the seed and its number decide.
+
+    Args:
+        batch_size: B.
+        micro_batch_size: M; divides B.
+        seed: seed of the order.
+
+    Attributes:
+        micro_batch_size: M.
+        micro_batches_per_step: B / M.
+        steps_per_epoch: number of steps of an epoch; the subclass knows it.
+
+    Raises:
+        ValueError: B is no multiple of M.
+    """
+
+    def __init__(self, *, batch_size: int, micro_batch_size: int, seed: int) -> None:
+        if batch_size % micro_batch_size:
+            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        self.micro_batch_size = micro_batch_size
+        self.micro_batches_per_step = batch_size // micro_batch_size
+        self.seed = seed
+        self._current: tuple[int, Images] | None = None
+
+    def step(self, index: int) -> list[list[SampleIndex]]:
+        """The micro-batches of a step, counted from 0 over all epochs."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._current is None or self._current[0] != epoch:
+            generator = np.random.default_rng((self.seed, epoch))
+            shape = (self.steps_per_epoch, self.micro_batches_per_step, self.micro_batch_size)
+            self._current = epoch, self._epoch(generator).reshape(shape)
+        micro_batches: list[list[int]] = self._current[1][step].tolist()
+        size, first = self.micro_batch_size, step * self.micro_batches_per_step
+        return [
+            [SampleIndex(image, epoch, (first + row) * size + i) for i, image in enumerate(images)]
+            for row, images in enumerate(micro_batches)
+        ]
+
+    @abstractmethod
+    def _epoch(self, generator: np.random.Generator) -> Images:
+        """The images of an epoch, of one step after another, of each its micro-batches one after another."""
+
+
+class AspectRatioBatchSampler(EpochSampler):
     """Images of one orientation in every micro-batch (mmdetection's group sampler).
 
     Every epoch goes through the set in a new order. The images of a micro-batch are all landscape or all portrait,
@@ -59,11 +107,6 @@ class AspectRatioBatchSampler(BatchSampler):
         repeat: times the set is gone through in an epoch.
         drop_last: whether the last images of an epoch are left out that fill no whole micro-batch of a GPU's share,
             which is the set divided by the micro-batches of a step and rounded up (PaddleDetection).
-
-    Attributes:
-        micro_batch_size: M.
-        micro_batches_per_step: B / M.
-        steps_per_epoch: number of steps of an epoch.
     """
 
     def __init__(
@@ -76,35 +119,18 @@ class AspectRatioBatchSampler(BatchSampler):
         repeat: int = 1,
         drop_last: bool = False,
     ) -> None:
-        if batch_size % micro_batch_size:
-            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        super().__init__(batch_size=batch_size, micro_batch_size=micro_batch_size, seed=seed)
         images = np.tile(np.arange(len(is_landscape)), repeat)
         groups = (images[is_landscape[images]], images[~is_landscape[images]])
         self.groups = [group for group in groups if len(group)]
-        self.micro_batch_size = micro_batch_size
-        self.micro_batches_per_step = batch_size // micro_batch_size
-        self.seed = seed
         micro_batches = sum(-(-len(group) // micro_batch_size) for group in self.groups)
         self.steps_per_epoch = -(-micro_batches // self.micro_batches_per_step)
         if drop_last:
             share = -(-len(images) // self.micro_batches_per_step)
             self.steps_per_epoch = max(share // micro_batch_size, 1)
-        self._current: tuple[int, npt.NDArray[np.int64]] | None = None
 
-    def step(self, index: int) -> list[list[SampleIndex]]:
-        """The micro-batches of a step, counted from 0 over all epochs."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        if self._current is None or self._current[0] != epoch:
-            self._current = epoch, self._epoch(epoch)
-        size, first = self.micro_batch_size, step * self.micro_batches_per_step
-        return [
-            [SampleIndex(int(image), epoch, row * size + i) for i, image in enumerate(self._current[1][row])]
-            for row in range(first, first + self.micro_batches_per_step)
-        ]
-
-    def _epoch(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The images of every micro-batch of an epoch, (steps * micro-batches a step, M)."""
-        generator = np.random.default_rng((self.seed, epoch))
+    def _epoch(self, generator: np.random.Generator) -> Images:
+        """The micro-batches of each orientation, mixed; see `EpochSampler`."""
         size = self.micro_batch_size
         micro_batches = [
             np.resize(generator.permutation(group), (-(-len(group) // size), size)) for group in self.groups
@@ -113,7 +139,7 @@ class AspectRatioBatchSampler(BatchSampler):
         return np.resize(order, (self.steps_per_epoch * self.micro_batches_per_step, size))
 
 
-class RatioBinSampler(BatchSampler):
+class RatioBinSampler(EpochSampler):
     """Images of about one ratio in every micro-batch, in the order in which they are dealt out (torchvision).
 
     Every epoch shuffles the set and deals it out to as many processes as a step has micro-batches, whose shares are
@@ -132,35 +158,20 @@ class RatioBinSampler(BatchSampler):
     def __init__(
         self, ratios: npt.NDArray[np.float64], *, factor: int, batch_size: int, micro_batch_size: int, seed: int
     ) -> None:
-        if batch_size % micro_batch_size:
-            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        super().__init__(batch_size=batch_size, micro_batch_size=micro_batch_size, seed=seed)
         edges = 2 ** np.linspace(-1, 1, 2 * factor + 1) if factor else np.ones(1)
         self.bins = np.searchsorted(edges, ratios, side="right")  # (I,)
-        self.micro_batch_size = micro_batch_size
-        self.micro_batches_per_step = batch_size // micro_batch_size
-        self.seed = seed
         share = -(-len(ratios) // self.micro_batches_per_step)
         # A set too small for one micro-batch of each process still makes a step.
         self.steps_per_epoch = max(share // micro_batch_size, 1)
-        self._current: tuple[int, list[list[list[int]]]] | None = None
 
-    def step(self, index: int) -> list[list[SampleIndex]]:
-        """The micro-batches of a step; see `BatchSampler`."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        if self._current is None or self._current[0] != epoch:
-            self._current = epoch, self._epoch(epoch)
-        size, first = self.micro_batch_size, step * self.micro_batches_per_step
-        return [
-            [SampleIndex(image, epoch, (first + row) * size + i) for i, image in enumerate(batches[step])]
-            for row, batches in enumerate(self._current[1])
-        ]
-
-    def _epoch(self, epoch: int) -> list[list[list[int]]]:
-        """The micro-batches of each process in an epoch."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.bins))
+    def _epoch(self, generator: np.random.Generator) -> Images:
+        """What each process makes of its share; see `EpochSampler`."""
+        order = generator.permutation(len(self.bins))
         processes = self.micro_batches_per_step
         dealt = np.resize(order, (-(-len(order) // processes), processes))
-        return [self._micro_batches(share.tolist()) for share in dealt.T]
+        shares = np.array([self._micro_batches(share.tolist()) for share in dealt.T])  # (processes, steps, M)
+        return shares.swapaxes(0, 1)
 
     def _micro_batches(self, share: list[int]) -> list[list[int]]:
         """The micro-batches of one process, as many as an epoch has steps."""
@@ -180,7 +191,7 @@ class RatioBinSampler(BatchSampler):
         return batches + [(waiting[ratio_bin] + seen[ratio_bin] * size)[:size] for ratio_bin in last]
 
 
-class FixedGroupSampler(BatchSampler):
+class FixedGroupSampler(EpochSampler):
     """A group of images every step, all groups once an epoch in a new order (faster-rcnn.pytorch).
 
     What is in a group never changes; its images are dealt out in order.
@@ -193,21 +204,9 @@ class FixedGroupSampler(BatchSampler):
 
     def __init__(self, groups: npt.NDArray[np.int64], *, micro_batch_size: int, seed: int) -> None:
         self.steps_per_epoch, batch_size = groups.shape
-        if batch_size % micro_batch_size:
-            raise ValueError(f"a batch of {batch_size} images does not split into micro-batches of {micro_batch_size}")
+        super().__init__(batch_size=batch_size, micro_batch_size=micro_batch_size, seed=seed)
         self.groups = groups
-        self.micro_batch_size = micro_batch_size
-        self.micro_batches_per_step = batch_size // micro_batch_size
-        self.seed = seed
-        self._current: tuple[int, npt.NDArray[np.int64]] | None = None
 
-    def step(self, index: int) -> list[list[SampleIndex]]:
-        """The micro-batches of a step; see `BatchSampler`."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        if self._current is None or self._current[0] != epoch:
-            generator = np.random.default_rng((self.seed, epoch))
-            self._current = epoch, generator.permutation(self.steps_per_epoch)
-        group = self.groups[self._current[1][step]].tolist()
-        first, size = step * len(group), self.micro_batch_size
-        places = [SampleIndex(image, epoch, first + i) for i, image in enumerate(group)]
-        return [places[i : i + size] for i in range(0, len(places), size)]
+    def _epoch(self, generator: np.random.Generator) -> Images:
+        """The groups in another order; see `EpochSampler`."""
+        return self.groups[generator.permutation(self.steps_per_epoch)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from zoo.coco_tasks import TASKS, IouType
@@ -71,11 +72,17 @@ def evaluated(subject: Subject) -> Accuracy | None:
 
     detector, context = subject.detector, subject.context
     metric = make_metric(detector, subject.ground_truth, subject.protocol, subject.options["evaluator"])
-    samples = image_loader(
-        subject.dataset, subject.batches, subject.workers, rank=context.rank, world_size=context.world_size
+    loader = image_loader(
+        subject.dataset,
+        subject.batches,
+        subject.workers,
+        device=subject.device,
+        rank=context.rank,
+        world_size=context.world_size,
     )
     images = len(subject.dataset)
-    detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
+    with closing(loader) as samples:
+        detect_all(detector, samples, [metric], images=images, precision=subject.precision, context=context)
     return metric if context.is_main else None
 
 

@@ -12,44 +12,44 @@ from zoo.types import Json, Sample
 
 if TYPE_CHECKING:
     from zoo.run.onnx_export import OnnxDetector
+    from zoo.run.warm_up import WarmUpRule
 
 FILE = "model.onnx"
 """The exported network, in a run's folder."""
 
 
-def onnx_latency(detector: OnnxDetector, samples: Sequence[Sample], *, warmup: int, rounds: int) -> dict[str, Json]:
+def onnx_latency(
+    detector: OnnxDetector, samples: Sequence[Sample], *, rule: WarmUpRule, rounds: int
+) -> dict[str, Json]:
     """Time real images one by one, float32, the network by onnxruntime.
 
-    p50 and p95 are of the network alone, as the published figure seems to be: the column beside it, of the same
+    The percentiles are of the network alone, as the published figure seems to be: the column beside it, of the same
     caption, is below a millisecond, which leaves no room for suppression.
 
     Args:
         detector: of the exported network.
         samples: preprocessed images, held in memory.
-        warmup: untimed images first.
+        rule: how long the first of them is repeated before.
         rounds: passes over all samples.
 
     Returns:
-        onnx_latency_ms: p50, p95 (of the network, over all images and rounds); phases_ms (medians of what comes
-        before, the network, and what comes after it); how much was timed; shape of the input; and what it ran on.
+        onnx_latency_ms: p50 to p99 and n (`zoo.measure.speed_values.Percentiles` of the network, over all images and
+        rounds); phases_ms (medians of what comes before the network, of it, and of what comes after it); how much was
+        timed; shape of the input; and what it ran on.
     """
-    import numpy as np
-
-    from zoo.measure.speed import Speed
-    from zoo.run.timing import time_phases
+    from zoo.measure.speed import medians_ms, percentiles_ms
+    from zoo.run import timing
+    from zoo.run.warm_up import warm_up
     from zoo.runtime.hardware import fingerprint
+    from zoo.schema import plain
 
-    speed, networks_ms = Speed(), []
-    for index, times in time_phases(detector, samples, warmup=warmup, rounds=rounds, precision="fp32"):
-        speed.update(index, times)
-        networks_ms.append(times.model * 1e3)
-    spent = speed.result()
+    warm_up(lambda sample: timing.time_image(detector, sample, "fp32"), [samples], rule)
+    phases = [timing.time_phases(detector, sample, "fp32") for _ in range(rounds) for sample in samples]
     return {
         "onnx_latency_ms": {
-            "p50": float(np.median(networks_ms)),
-            "p95": float(np.percentile(networks_ms, 95)),
-            "phases_ms": spent["phases_ms"],
-            "timed": spent["timed"],
+            **plain(percentiles_ms([times.model for times in phases])),
+            "phases_ms": plain(medians_ms(phases)),
+            "timed": {"rounds": rounds, "images": len(samples)},
             "input": [1, 3, *detector.input_shape],
             "cpu": fingerprint(detector.device).device,
             "onnxruntime": version("onnxruntime"),
@@ -74,12 +74,14 @@ def _run(subject: Subject) -> dict[str, Json]:
 
     from zoo.run.onnx_export import OnnxDetector, export_network, exportable
     from zoo.run.timing import timed_samples
+    from zoo.run.warm_up import warm_up_rule
 
     detector = exportable(copy.deepcopy(subject.detector).cpu())
     path, options = subject.run_dir / FILE, subject.options["speed"]
     export_network(detector, path)
-    samples, warmup = timed_samples(subject.dataset, detector.device, options.images, options.warmup)
-    return onnx_latency(OnnxDetector(detector, path), samples, warmup=warmup, rounds=options.rounds)
+    samples = timed_samples(subject.dataset, detector.device, options.images)
+    rule = warm_up_rule(detector.device.type, options.warmup)
+    return onnx_latency(OnnxDetector(detector, path).eval(), samples, rule=rule, rounds=options.rounds)
 
 
 MEASUREMENT = Measurement(

@@ -16,6 +16,10 @@ Order = Literal["ratio_major", "size_major"]
 """Which of an anchor's two numbers changes last along the anchors of a cell."""
 
 
+MOST_ANCHORS = 4_000_000
+"""Anchors that are kept of all sizes of images together, 64 MB: fifteen sizes of some 800 x 1333 pixels."""
+
+
 class Anchors(ABC):
     """Anchors of several aspect ratios and sizes on every cell. Strides come from the maps that they lie on.
 
@@ -26,7 +30,10 @@ class Anchors(ABC):
     per_cell: int
 
     def __init__(self) -> None:
-        self._grids: dict[tuple[tuple[Size, ...], tuple[int, ...], torch.device], tuple[Tensor, ...]] = {}
+        self._cells: dict[tuple[tuple[int, ...], torch.device], list[Tensor]] = {}
+        self._grids: dict[
+            tuple[tuple[Size, ...], tuple[int, ...], torch.device], tuple[Tensor, tuple[Tensor, ...]]
+        ] = {}
 
     @abstractmethod
     def bases(self, strides: Sequence[int]) -> list[Tensor]:
@@ -43,20 +50,41 @@ class Anchors(ABC):
     def grid(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> tuple[Tensor, ...]:
         """All anchors of each level, (H * W * A, 4).
 
-        The last few answers are kept: neighbouring images often have equal sizes.
+        They are made on the device, and the last answers are kept there: images often have equal sizes.
 
         Args:
             cells: (H, W) of each level's feature map.
             strides: of each level, in input pixels.
             device: of the answer.
         """
+        return self._grid(cells, strides, device)[1]
+
+    def boxes(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> Tensor:
+        """The same of all levels, one after another, (M, 4)."""
+        return self._grid(cells, strides, device)[0]
+
+    def _grid(
+        self, cells: Sequence[Size], strides: Sequence[int], device: torch.device
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All anchors, and the parts of them that are each level's."""
         key = (tuple(cells), tuple(strides), device)
-        if key not in self._grids:
-            if len(self._grids) >= 8:
-                self._grids.pop(next(iter(self._grids)))
-            levels = zip(cells, self.steps(cells, strides), self.bases(strides), strict=True)
-            self._grids[key] = tuple(_tiled(*level).to(device) for level in levels)
-        return self._grids[key]
+        grid = self._grids.pop(key, None) or self._tile(*key)
+        self._grids[key] = grid  # the last is the one used last
+        while len(self._grids) > 1 and sum(len(boxes) for boxes, _ in self._grids.values()) > MOST_ANCHORS:
+            self._grids.pop(next(iter(self._grids)))
+        return grid
+
+    @torch.inference_mode(mode=False)
+    def _tile(
+        self, cells: tuple[Size, ...], strides: tuple[int, ...], device: torch.device
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """A new answer of `_grid`, which may be trained with even if inference was the first to ask."""
+        if (strides, device) not in self._cells:
+            self._cells[strides, device] = [base.to(device) for base in self.bases(strides)]
+        levels = zip(cells, self.steps(cells, strides), self._cells[strides, device], strict=True)
+        tiled = [_tiled(*level) for level in levels]
+        boxes = torch.cat(tiled)
+        return boxes, torch.split(boxes, [len(level) for level in tiled])
 
 
 class StrideAnchors(Anchors):
@@ -195,7 +223,7 @@ def cells_within(cells: Sequence[Size], strides: Sequence[int], size: Size, devi
 
 def _tiled(size: Size, step: Size, base: Tensor) -> Tensor:
     """A cell's anchors (A, 4) on every cell of a map (H, W), a step (rows, columns) apart, (H * W * A, 4)."""
-    rows, columns = (torch.arange(count, device="cpu") * apart for count, apart in zip(size, step, strict=True))
+    rows, columns = (torch.arange(count, device=base.device) * apart for count, apart in zip(size, step, strict=True))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     shifts = torch.stack((x, y, x, y), dim=-1).to(torch.float32)  # (H, W, 4)
     return (shifts[:, :, None] + base).reshape(-1, 4)  # (H, W, A, 4) -> (H * W * A, 4)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
+from zoo.models.device_constants import constant
 
 LARGEST_GROWTH = math.log(1000 / 16)
 """Where detectors limit the log of a size ratio: no box of an image grows further than from 16 to 1000 pixels."""
@@ -48,6 +49,7 @@ class DeltaCoder:
         decoded: BoxConvention | None = None,
     ) -> None:
         self.stds = tuple(stds)
+        self.scales = any(std != 1 for std in self.stds)
         self.min_growth = min_growth
         self.max_growth = max_growth
         self.convention = convention
@@ -59,14 +61,16 @@ class DeltaCoder:
         centre, size = self.convention.centre_size(boxes)
         shift = (centre - reference_centre) / reference_size
         growth = (size / reference_size).log()
-        return torch.cat((shift, growth), dim=-1) / references.new_tensor(self.stds)
+        deltas = torch.cat((shift, growth), dim=-1)
+        return deltas / constant(self.stds, deltas.dtype, deltas.device) if self.scales else deltas
 
     def decode(self, references: Tensor, deltas: Tensor) -> Tensor:
         """Boxes (..., 4) from references (..., 4) and deltas (..., 4); not clipped to any image.
 
         dw and dh are limited, dx and dy are not.
         """
-        deltas = deltas * deltas.new_tensor(self.stds)
+        if self.scales:
+            deltas = deltas * constant(self.stds, deltas.dtype, deltas.device)
         centre, size = self.convention.centre_size(references)
         centre = centre + size * deltas[..., :2]
         growth = deltas[..., 2:]

@@ -6,6 +6,8 @@ strictly. They differ in how groups are kept apart, on which borderline overlaps
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -14,22 +16,29 @@ from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
+from zoo.models.device_constants import constant
 
 SPLIT_FROM = 10_000
 """From this many boxes on mmcv suppresses groups one by one instead of in one shifted call."""
+
+TOGETHER, TOGETHER_ON_CPU = 100_000, 4_000
+"""Up to this many coordinates torchvision moves groups apart instead of suppressing them one by one."""
 
 
 class GroupedNms(Protocol):
     """Greedy suppression among the boxes of each group."""
 
-    def __call__(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    def __call__(
+        self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor | None = None
+    ) -> Tensor:
         """Indices of the survivors, best score first.
 
         Args:
-            boxes: (N, 4).
+            boxes: (N, 4); where not all are eligible, none of them left of 0 or above it.
             scores: (N,).
-            groups: integer (N,).
+            groups: integer (N,), from 0 on.
             iou_threshold: overlap above which the lower score falls.
+            eligible: bool (N,): those that take part; None: all. It is as if there were no others.
         """
         ...
 
@@ -42,16 +51,16 @@ class OffsetNms:
     boxes on each group is suppressed by itself, still shifted.
     """
 
-    def __call__(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    def __call__(
+        self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor | None = None
+    ) -> Tensor:
         """Indices of the survivors; see `GroupedNms`."""
-        if boxes.numel() == 0:
-            return torch.empty(0, dtype=torch.int64, device=boxes.device)
         threshold = float(np.float32(iou_threshold))
-        shifted = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
         if len(boxes) < SPLIT_FROM:
-            keep: Tensor = nms(shifted, scores, threshold)
-            return keep
-        kept = _survivors(shifted, scores, groups, threshold)
+            return _shifted_nms(boxes, scores, groups, threshold, eligible)
+        if eligible is not None:
+            return _of_eligible(self, boxes, scores, groups, iou_threshold, eligible)
+        kept = _survivors(boxes + _shifts(boxes, groups), scores, groups, threshold)
         return kept[scores[kept].argsort(descending=True)]  # as mmcv sorts: not stably, so that ties come as its do
 
 
@@ -65,10 +74,14 @@ class ExactNms:
     def __init__(self, convention: BoxConvention = EXCLUSIVE) -> None:
         self.convention = convention
 
-    def __call__(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    def __call__(
+        self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor | None = None
+    ) -> Tensor:
         """Indices of the survivors; see `GroupedNms`."""
+        if eligible is not None:
+            return _of_eligible(self, boxes, scores, groups, iou_threshold, eligible)
         if self.convention.inclusive:
-            boxes = boxes + boxes.new_tensor((0, 0, 1, 1))
+            boxes = boxes + constant((0, 0, 1, 1), boxes.dtype, boxes.device)
         kept = _survivors(boxes, scores, groups, iou_threshold)
         return kept[scores[kept].argsort(descending=True, stable=True)]
 
@@ -83,16 +96,62 @@ class BatchedNms:
     def __init__(self, first: int = 0) -> None:
         self.first = first
 
-    def __call__(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    def __call__(
+        self, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor | None = None
+    ) -> Tensor:
         """Indices of the survivors; see `GroupedNms`."""
-        keep: Tensor = batched_nms(boxes, scores, groups + self.first, iou_threshold)
+        groups = groups + self.first if self.first else groups
+        if boxes.numel() <= (TOGETHER_ON_CPU if boxes.device.type == "cpu" else TOGETHER):
+            return _shifted_nms(boxes, scores, groups, iou_threshold, eligible)
+        if eligible is not None:
+            return _of_eligible(BatchedNms(), boxes, scores, groups, iou_threshold, eligible)
+        keep: Tensor = batched_nms(boxes, scores, groups, iou_threshold)
         return keep
+
+
+def _of_eligible(
+    nms_of_all: GroupedNms, boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor
+) -> Tensor:
+    """Indices of what a suppression leaves of the boxes that take part."""
+    chosen = eligible.nonzero()[:, 0]
+    return chosen[nms_of_all(boxes[chosen], scores[chosen], groups[chosen], iou_threshold)]
+
+
+def _shifted_nms(
+    boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, eligible: Tensor | None
+) -> Tensor:
+    """Indices of what is left of groups moved apart; the host waits once, however many boxes take part."""
+    if not len(boxes):
+        return torch.empty(0, dtype=torch.int64, device=boxes.device)
+    if eligible is None:
+        keep: Tensor = nms(boxes + _shifts(boxes, groups), scores, iou_threshold)
+        return keep
+    # The others go where nothing else lies, and one more with them, all scored last: one of these is left, the last.
+    nowhere = constant((-2, -2, -1, -1), boxes.dtype, boxes.device)
+    last = constant((-math.inf,), scores.dtype, scores.device)
+    boxes = torch.where(eligible[:, None], boxes, nowhere)
+    boxes = torch.cat((boxes + _shifts(boxes, groups * eligible), nowhere[None]))
+    scores = torch.cat((torch.where(eligible, scores, last), last))
+    keep = nms(boxes, scores, iou_threshold)
+    return keep[:-1]
+
+
+def _shifts(boxes: Tensor, groups: Tensor) -> Tensor:
+    """How far each of boxes (N, 4) is moved to lie apart from those of other groups (N,): (N, 1), in float32."""
+    return (groups * (boxes.max() + 1))[:, None]
 
 
 def _survivors(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     """Indices, ascending, of what each group by itself leaves."""
-    survives = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    for group in torch.unique(groups):
-        members = (groups == group).nonzero()[:, 0]
-        survives[members[nms(boxes[members], scores[members], iou_threshold)]] = True
-    return survives.nonzero()[:, 0]
+    if not len(boxes):
+        return torch.empty(0, dtype=torch.int64, device=boxes.device)
+    groups, order = groups.sort(stable=True)
+    boxes, scores = boxes[order], scores[order]
+    starts = np.flatnonzero(np.diff(groups.cpu().numpy())) + 1  # the host waits once for all groups' sizes
+    kept = []
+    for start, stop in pairwise([0, *starts.tolist(), len(order)]):
+        group = order[start:stop]
+        if len(group) > 1:
+            group = group[nms(boxes[start:stop], scores[start:stop], iou_threshold)]
+        kept.append(group)
+    return torch.cat(kept).sort().values

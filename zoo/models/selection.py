@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data.detections import Detections
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.coders import BoxCoder
+from zoo.models.device_constants import constant, kept_on_device
 from zoo.models.nms import GroupedNms, OffsetNms
 from zoo.types import ImageGeometry
 
@@ -66,69 +69,77 @@ class ProposalSelector:
 
     def __call__(
         self,
-        scores: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        anchors: Sequence[Tensor],
+        scores: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        level_sizes: Sequence[int],
         coder: BoxCoder,
         geometries: Sequence[ImageGeometry],
     ) -> list[Proposals]:
         """Proposals of each image.
 
         Args:
-            scores: (N, M) a level, by which anchors are ranked.
-            deltas: (N, M, 4) a level.
-            anchors: (M, 4) a level.
+            scores: (N, M), by which anchors are ranked: those of all levels, one after another.
+            deltas: (N, M, 4), of any precision.
+            anchors: (M, 4).
+            level_sizes: number of anchors of each level.
             coder: of the deltas.
             geometries: one an image; boxes are clipped to its extent.
         """
+        scores, places = self._best_of_levels(scores, level_sizes)  # (N, K) each
+        levels = _level_numbers(tuple(min(size, self.pre_nms_top_n) for size in level_sizes), scores.device)  # (K,)
+        chosen = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()  # (N, K, 4)
+        boxes = coder.decode(anchors[places], chosen)
         found = [
-            self._of_image([x[i] for x in scores], [x[i] for x in deltas], anchors, coder, geometry)
-            for i, geometry in enumerate(geometries)
+            self._of_image(*image, levels, len(level_sizes)) for image in zip(scores, boxes, geometries, strict=True)
         ]
         if self.over == "batch":
             return _best_of_batch(found, self.post_nms_top_n)
         best = [Proposals(boxes[: self.post_nms_top_n], best[: self.post_nms_top_n]) for boxes, best in found]
         return [_filled(image, self.post_nms_top_n) for image in best] if self.fill else best
 
+    def _best_of_levels(self, scores: Tensor, level_sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The best of scores (N, M) of each level, and their places among all anchors: (N, K) each, level by level.
+
+        A level that is taken as a whole stays in its order.
+        """
+        best, places = [], []
+        first = 0
+        for level in torch.split(scores, list(level_sizes), dim=1):
+            if level.shape[1] > self.pre_nms_top_n:
+                score, place = level.topk(self.pre_nms_top_n)
+                place = place + first if first else place
+            else:
+                score = level
+                place = torch.arange(first, first + level.shape[1], device=level.device).expand_as(level)
+            best.append(score)
+            places.append(place)
+            first += level.shape[1]
+        return torch.cat(best, dim=1), torch.cat(places, dim=1)
+
     def _of_image(
-        self,
-        scores: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        anchors: Sequence[Tensor],
-        coder: BoxCoder,
-        geometry: ImageGeometry,
+        self, scores: Tensor, boxes: Tensor, geometry: ImageGeometry, levels: Tensor, num_levels: int
     ) -> Proposals:
-        """Scores (M,), deltas (M, 4) and anchors (M, 4), a level each, to all that survive the suppression."""
-        kept_scores, kept_boxes, kept_levels = [], [], []
-        for level, (score, delta, anchor) in enumerate(zip(scores, deltas, anchors, strict=True)):
-            if len(score) > self.pre_nms_top_n:
-                score, best = score.topk(self.pre_nms_top_n)
-                delta, anchor = delta[best], anchor[best]
-            kept_scores.append(score)
-            kept_boxes.append(self.convention.clip(coder.decode(anchor, delta), geometry.extent))
-            kept_levels.append(torch.full_like(score, level, dtype=torch.int64))
-        scored, boxes, levels = torch.cat(kept_scores), torch.cat(kept_boxes), torch.cat(kept_levels)
+        """Scores (K,), boxes (K, 4) and levels (K,) of one image to all that survive the suppression."""
+        boxes = self.convention.clip(boxes, geometry.extent)
         if self.probabilities:
-            scored = scored.sigmoid()
-        if self.min_size is not None or self.score_threshold is not None:
-            kept = self._eligible(boxes, scored)
-            scored, boxes, levels = scored[kept], boxes[kept], levels[kept]
-        keep = self.nms(boxes, scored, levels, self.iou_threshold)
+            scores = scores.sigmoid()
+        keep = self.nms(boxes, scores, levels, self.iou_threshold, self._eligible(boxes, scores))
         if self.level_top_n is not None:
-            keep = keep[_rank_in_group(levels[keep]) < self.level_top_n]
-        found = Proposals(boxes[keep], scored[keep])
+            keep = keep[_rank_in_group(levels[keep], num_levels) < self.level_top_n]
+        found = Proposals(boxes[keep], scores[keep])
         if self.stand_in is None:
             return found
-        return _with_stand_ins(found, len(scores) - len(torch.unique(levels[keep])), self.stand_in)
+        present = _membership(levels[keep], num_levels).any(dim=0)  # (L,)
+        return _with_stand_ins(found, num_levels - int(present.sum()), self.stand_in)
 
-    def _eligible(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """Which of boxes (M, 4) and their scores (M,) enter the suppression, bool (M,)."""
-        kept = torch.ones_like(scores, dtype=torch.bool)
-        if self.min_size is not None:
-            kept &= large_enough(boxes, self.min_size, self.convention)
-        if self.score_threshold is not None:
-            kept &= scores >= self.score_threshold
-        return kept
+    def _eligible(self, boxes: Tensor, scores: Tensor) -> Tensor | None:
+        """Which of boxes (K, 4) and their scores (K,) enter the suppression, bool (K,); None where all do."""
+        large = None if self.min_size is None else large_enough(boxes, self.min_size, self.convention)
+        if self.score_threshold is None:
+            return large
+        certain = scores >= self.score_threshold
+        return certain if large is None else large & certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +186,33 @@ class DetectionSelector:
         if self.rescale not in get_args(Rescale):
             raise ValueError(f"rescale: {self.rescale!r} is none of {', '.join(get_args(Rescale))}")
 
-    def candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept."""
+    def candidates(self, scores: Tensor, level_sizes: Sequence[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (M,), labels (M,) and scores (M,) of the pairs among scores (R, K) that may be kept.
+
+        Args:
+            scores: (R, K).
+            level_sizes: rows of each level, one after another, where a head has levels.
+        """
         if self.class_top_n is not None:
             best, rows = scores.t().topk(min(self.class_top_n, len(scores)))  # (K, class_top_n) each
             label, place = (best > self.score_threshold).nonzero(as_tuple=True)
-            row, scores = rows[label, place], best[label, place]
-        else:
-            pair = (scores > self.score_threshold).flatten().nonzero()[:, 0]
-            classes, scores = scores.shape[1], scores.flatten()[pair]
-            if self.pre_nms_top_n is not None:
-                scores, best = _best(scores, self.pre_nms_top_n)
-                pair = pair[best]
-            row, label = pair // classes, pair % classes
+            return rows[label, place], label, best[label, place]
+        row, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+        scores = scores[row, label]
+        if self.pre_nms_top_n is not None:
+            stops = [len(row)]
+            if level_sizes is not None:
+                ends = constant(tuple(accumulate(level_sizes)), row.dtype, row.device)
+                stops = torch.searchsorted(row, ends).tolist()
+            best = _best_of_parts(scores, stops, self.pre_nms_top_n)
+            row, label, scores = row[best], label[best], scores[best]
         return row, label, scores
 
     def references(self, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
         """Proposals (P, 4) of input pixels in the frame that they are decoded in."""
-        return boxes / boxes.new_tensor(geometry.scale).repeat(2) if self.decode_frame == "original" else boxes
+        if self.decode_frame == "input":
+            return boxes
+        return (_corners(boxes) / _point(geometry.scale, boxes)).flatten(-2)
 
     def clip(self, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
         """Decoded boxes (..., 4) cut to the image."""
@@ -200,19 +220,26 @@ class DetectionSelector:
         return self.convention.clip(boxes, geometry.original_size if original else geometry.extent)
 
     def decode_candidates(
-        self, scores: Tensor, deltas: Tensor, anchors: Tensor, coder: BoxCoder, geometry: ImageGeometry
+        self,
+        scores: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        coder: BoxCoder,
+        geometry: ImageGeometry,
+        level_sizes: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (P, 4), clipped, scores (P,) and labels (P,) of the pairs that may be kept.
 
         Args:
             scores: (M, K).
-            deltas: (M, 4).
+            deltas: (M, 4), of any precision.
             anchors: (M, 4).
             coder: of the deltas.
             geometry: of the image.
+            level_sizes: anchors of each level, one after another, where a head has levels.
         """
-        row, labels, scores = self.candidates(scores)
-        boxes = coder.decode(self.references(anchors[row], geometry), deltas[row])
+        row, labels, scores = self.candidates(scores, level_sizes)
+        boxes = coder.decode(self.references(anchors[row], geometry), deltas[row].float())
         return self.clip(boxes, geometry), scores, labels
 
     def select(self, boxes: Tensor, scores: Tensor, labels: Tensor, geometry: ImageGeometry) -> Detections:
@@ -225,15 +252,15 @@ class DetectionSelector:
             geometry: of the image.
         """
         if self.nms_frame != self.decode_frame:
-            boxes = boxes * (1 / boxes.new_tensor(geometry.scale)).repeat(2)
-        if self.min_size is not None:
-            # An empty box overlaps nothing, so nothing would ever suppress it.
-            large = large_enough(boxes, self.min_size, self.convention)
-            boxes, scores, labels = boxes[large], scores[large], labels[large]
-        keep = self.nms(boxes, scores, labels, self.iou_threshold)
+            factors = [_ratio(1, factor) for factor in geometry.scale]
+            boxes = (_corners(boxes) * _point(factors, boxes)).flatten(-2)
+        # An empty box overlaps nothing, so nothing would ever suppress it.
+        large = None if self.min_size is None else large_enough(boxes, self.min_size, self.convention)
+        keep = self.nms(boxes, scores, labels, self.iou_threshold, large)
         count = self.max_detections
         if self.keep_ties and len(keep) > count:
-            count = int((scores[keep] >= scores[keep[count - 1]]).sum())
+            best = scores[keep]
+            count = int((best >= best[count - 1]).sum())
         keep = keep[:count]
         return Detections(boxes=boxes[keep], scores=scores[keep], labels=labels[keep])
 
@@ -241,7 +268,7 @@ class DetectionSelector:
         """What `select` found in original pixels, where it did so in the input's; see `reported` for the last step."""
         boxes, keypoints = found.boxes, found.keypoints
         if self.nms_frame != "original":
-            boxes = self._rescaled(boxes.view(len(boxes), 2, 2), geometry).flatten(1)  # two corners, x and y each
+            boxes = self._rescaled(_corners(boxes), geometry).flatten(-2)
             if keypoints is not None:
                 keypoints = torch.cat((self._rescaled(keypoints[..., :2], geometry), keypoints[..., 2:]), dim=-1)
         if self.clip_original:
@@ -251,8 +278,9 @@ class DetectionSelector:
     def _rescaled(self, points: Tensor, geometry: ImageGeometry) -> Tensor:
         """Points (..., 2) of input pixels in those of the original."""
         if self.rescale == "by_scale":
-            return points / points.new_tensor(geometry.scale)
-        return points * (points.new_tensor(geometry.original_size[::-1]) / points.new_tensor(geometry.size[::-1]))
+            return points / _point(geometry.scale, points)
+        ratios = [_ratio(*sides) for sides in zip(geometry.original_size[::-1], geometry.size[::-1], strict=True)]
+        return points * _point(ratios, points)
 
     def reported(self, found: Detections) -> Detections:
         """Of what was found, in original pixels, that which is reported."""
@@ -262,22 +290,57 @@ class DetectionSelector:
 def large_enough(boxes: Tensor, min_size: float, convention: BoxConvention) -> Tensor:
     """Which of boxes (N, 4) have both sides of at least a size, and above 0."""
     size = convention.size(boxes)
-    return ((size >= min_size) & (size > 0)).all(dim=1)
+    return (size >= min_size if min_size > 0 else size > 0).all(dim=1)
 
 
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The best so many of scores (M,), descending, and their positions; among equals the first come first."""
-    if len(scores) <= count:
-        return scores.sort(descending=True, stable=True)
-    kept = (scores >= scores.topk(count, sorted=False).values.min()).nonzero()[:, 0]  # a few more where the last ties
-    best, order = scores[kept].sort(descending=True, stable=True)
-    return best[:count], kept[order[:count]]
+def _corners(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) as two points each (..., 2, 2)."""
+    return boxes.view(*boxes.shape[:-1], 2, 2)
 
 
-def _rank_in_group(groups: Tensor) -> Tensor:
-    """How many of the same group come before each of groups (N,), int64 (N,)."""
-    same = groups[:, None] == torch.unique(groups)  # (N, G)
-    return (same.cumsum(dim=0) * same).amax(dim=1) - 1 if len(groups) else groups
+def _point(values: Sequence[float], like: Tensor) -> Tensor:
+    """x and y (2,), written on the device of another tensor: for a copy the host would wait."""
+    point = like.new_full((2,), values[0])
+    if values[1] != values[0]:
+        point[1] = values[1]
+    return point
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """A quotient of two float32 in float32."""
+    return float(np.float32(numerator) / np.float32(denominator))
+
+
+def _best_of_parts(scores: Tensor, stops: Sequence[int], count: int) -> Tensor:
+    """Positions of the best so many of each part of scores (M,), which end at `stops`; see `_best`."""
+    return torch.cat([_best(scores[start:stop], count) + start for start, stop in pairwise([0, *stops])])
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    """Positions of the best so many of scores (M,), descending; among equals the first come first."""
+    if len(scores) > count and scores.device.type == "cpu":  # a GPU sorts all of them sooner than it tells which tie
+        kept = (scores >= scores.topk(count, sorted=False).values.min()).nonzero()[:, 0]  # more where the last ties
+        return kept[scores[kept].argsort(descending=True, stable=True)[:count]]
+    return scores.argsort(descending=True, stable=True)[:count]
+
+
+def _group_numbers(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """The group (N,) of each box where the groups, one after another, have so many."""
+    return torch.cat([torch.full((size,), group, device=device) for group, size in enumerate(sizes)])
+
+
+_level_numbers = kept_on_device(_group_numbers)
+
+
+def _membership(groups: Tensor, count: int) -> Tensor:
+    """Which of so many groups G each of groups (N,) is, bool (N, G)."""
+    return groups[:, None] == torch.arange(count, device=groups.device)
+
+
+def _rank_in_group(groups: Tensor, count: int) -> Tensor:
+    """How many of the same group, of so many, come before each of groups (N,), int64 (N,)."""
+    same = _membership(groups, count)
+    return (same.cumsum(dim=0) * same).amax(dim=1) - 1
 
 
 def _with_stand_ins(found: Proposals, count: int, score: float) -> Proposals:
@@ -300,7 +363,11 @@ def _filled(found: Proposals, count: int) -> Proposals:
 def _best_of_batch(found: Sequence[Proposals], top_n: int) -> list[Proposals]:
     """The best-scored of all images together, each again with its own."""
     scores = torch.cat([image.scores for image in found])
-    best = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    best[scores.argsort(descending=True, stable=True)[:top_n]] = True
-    kept = best.split([len(image.scores) for image in found])  # type: ignore[no-untyped-call] # torch's own
-    return [Proposals(image.boxes[mask], image.scores[mask]) for image, mask in zip(found, kept, strict=True)]
+    boxes = torch.cat([image.boxes for image in found])
+    images = _group_numbers(tuple(len(image.scores) for image in found), scores.device)
+    best = scores.argsort(descending=True, stable=True)[:top_n].sort().values  # each image's are side by side
+    counts = _membership(images[best], len(found)).sum(dim=0).tolist()
+    return [
+        Proposals(*image)
+        for image in zip(torch.split(boxes[best], counts), torch.split(scores[best], counts), strict=True)
+    ]

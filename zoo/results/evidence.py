@@ -16,6 +16,7 @@ from zoo.results.published import (
     hardware_bound,
     measured_on,
     measured_value,
+    measured_version,
     published_cells,
     unlike_apart_from_data,
 )
@@ -35,12 +36,20 @@ class RatioKey(NamedTuple):
         zoo: published collection.
         metric: published metric.
         hardware: what theirs were measured on.
+        version: version of the measurement that ours are of: other versions measure something else.
     """
 
     machine: str
     zoo: str
     metric: str
     hardware: str | None
+    version: int | None
+
+    @classmethod
+    def of(cls, record: Record, metric: str, cell: PublishedCell) -> RatioKey:
+        """Where the ratio of a record's number to a published one belongs."""
+        place = measured_on(record, metric)
+        return cls(place, record.zoo, metric, cell.hardware, measured_version(record, metric))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +75,7 @@ class Evidence:
 
     def usual_ratio(self, record: Record, metric: str, cell: PublishedCell) -> tuple[float, int] | None:
         """The median ratio of the zoo's rows, and how many there are; None where there are too few."""
-        found = self.ratios.get(RatioKey(measured_on(record, metric), record.zoo, metric, cell.hardware), ())
+        found = self.ratios.get(RatioKey.of(record, metric, cell), ())
         return (statistics.median(found), len(found)) if len(found) >= FEWEST_ROWS else None
 
 
@@ -97,8 +106,8 @@ def zoo_ratios(records: Iterable[Record], entries: Mapping[str, Entry]) -> dict[
         for metric, cells in published_cells(entry).items():
             ours = measured_value(record, metric) if hardware_bound(metric) else None
             for cell in cells if ours else ():
-                key = RatioKey(measured_on(record, metric), record.zoo, metric, cell.hardware)
-                found[key].setdefault(record.entry, (ours or 0.0) / cell.value)
+                ratios = found[RatioKey.of(record, metric, cell)]
+                ratios.setdefault(record.entry, (ours or 0.0) / cell.value)
     return {key: list(ratios.values()) for key, ratios in found.items()}
 
 

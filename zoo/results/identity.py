@@ -48,11 +48,13 @@ ROLES: Mapping[str, Role] = {
     "protocol.channels_last": Role.CONDITION,
     "precision": Role.CONDITION,
     "batch_size": Role.CONDITION,
+    "mode": Role.CONDITION,
     "evaluator": Role.CONDITION,
     "device": Role.CONDITION,  # by its kind
     "data": Role.CONDITION,
     **dict.fromkeys(("data.root", "data.annotations", "data.images"), Role.EXECUTION),
     **dict.fromkeys(("data.train.annotations", "data.train.images", "data.annotations_size"), Role.EXECUTION),
+    "checkpoint.classes": Role.CONDITION,
     "run": Role.CONDITION,
     "run.max_steps": Role.ROW,  # a training that is cut short is another recipe
     **dict.fromkeys(("run.resume", "run.checkpoint_every", "run.evaluate_every"), Role.EXECUTION),
@@ -83,8 +85,14 @@ SHOWN_CHANGES = 3
 OF_THE_SPLIT = "data.split"
 """The one condition of the data that leaves it known: any other makes a trial of its own."""
 
-AFTER_TRAINING = ("seed", "device", "evaluator", OF_THE_SPLIT, "protocol.fold_batch_norm", "protocol.channels_last")
+AFTER_TRAINING = (
+    *("seed", "device", "evaluator", "mode", OF_THE_SPLIT),
+    *("protocol.fold_batch_norm", "protocol.channels_last"),
+)
 """Conditions that leave the recipe of a training as it is."""
+
+UNSAID: Mapping[str, Scalar] = {"mode": "eager"}
+"""Key -> the value of it that is no part of an identity: what every run had before the key was there."""
 
 COMPARED_ANYWAY = ("device", "evaluator")
 """Conditions that published accuracy does not name: runs that differ in them are filed apart, and compared."""
@@ -97,7 +105,8 @@ class Identity:
     Attributes:
         scheme: version of how the values below are made.
         row: sha256 over everything that makes the row: names and values, no module paths.
-        condition: value of every key that is a condition, by its dotted name; of a list its sha256.
+        condition: value of every key that is a condition, by its dotted name, but for the mode where it is
+            eager; of a list its sha256.
         changes: keys of the row that have another value than the row's own, as `key=value`.
         conditions: keys of the condition likewise, in the order of the table.
     """
@@ -172,7 +181,7 @@ def identify(config: Mapping[str, Any], own: Mapping[str, Any]) -> Identity:
     def shown(role: Role) -> tuple[str, ...]:
         chosen = [key for key in differing if role_of(key, training=training) is role]
         chosen = [key for key in chosen if not (other_data and any(within(key, fact) for fact in FACTS_OF_THE_DATA))]
-        return tuple(f"{key}={_text(ours.get(key))}" for key in chosen)
+        return tuple(f"{key}={_text(ours.get(key, UNSAID.get(key)))}" for key in chosen)
 
     return Identity(
         row=digest(row),
@@ -216,8 +225,8 @@ def slug(item: str) -> str:
 
 
 def _relevant(config: Mapping[str, Any], training: bool) -> dict[str, Any]:
-    """Dotted key -> value, without what a run of this kind does not depend on."""
-    found = bare_leaves(config)
+    """Dotted key -> value, without what a run of this kind does not depend on, and what goes without saying."""
+    found = {key: value for key, value in bare_leaves(config).items() if key not in UNSAID or value != UNSAID[key]}
     return {key: value for key, value in found.items() if training or not within(key, OF_TRAINING)}
 
 

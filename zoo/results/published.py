@@ -49,6 +49,13 @@ def measured_value(record: Record, metric: str) -> float | None:
     return None if value is None or place is None else value * place.scale
 
 
+def measured_version(record: Record, metric: str) -> int | None:
+    """The version of the measurement that gave a record's value of a published metric; None where none did."""
+    name, _ = metrics().get(metric, (None, None))
+    part = record.parts.get(name) if name else None
+    return None if part is None else part.version
+
+
 def machine_of(record: Record) -> str:
     """The machine of a record, as tables name it."""
     return record.hardware_id or "no machine"

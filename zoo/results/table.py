@@ -111,7 +111,7 @@ def not_published(record: Record, entry: Entry | None) -> dict[str, str]:
     shown = {metrics()[metric][1].key for metric in compared if metric in metrics()}
     columns = [column for item in measurements().values() for column in item.columns if not column.published]
     cells = {column.name: cell(record, column) for column in columns if not shown & set(column.keys)}
-    return {name.replace("_", " "): text for name, text in cells.items() if text != ABSENT}
+    return {name.replace("_", " "): text for name, text in cells.items() if text not in ("", ABSENT)}
 
 
 def write_tables(results_dir: Path) -> list[Path]:

@@ -70,7 +70,8 @@ def judge(record: Record, entry: Entry, evidence: Evidence = NOTHING) -> dict[st
         noise = {metric: evidence.noise_of(record, entry, metric) for metric in cells}
         trials, further_rows = evidence.trials.get(key, ()), evidence.further_rows.get(key, {})
         outcomes = attribute(outcomes, cells, trials, noise, further_rows)
-    return {metric: _with_equivalence(outcome, record, metric) for metric, outcome in outcomes.items()}
+    noted = {metric: _with_note(outcome, record, metric) for metric, outcome in outcomes.items()}
+    return {metric: _with_equivalence(outcome, record, metric) for metric, outcome in noted.items()}
 
 
 def unattributed(record: Record, entry: Entry, evidence: Evidence = NOTHING) -> dict[str, Verdict]:
@@ -148,6 +149,13 @@ def _with_equivalence(judged: Verdict, record: Record, metric: str) -> Verdict:
         return judged
     taken = f"{data.split} is taken as {data.equivalent}: {data.evidence}"
     return replace(judged, reason="; ".join(filter(None, (judged.reason, taken))))
+
+
+def _with_note(judged: Verdict, record: Record, metric: str) -> Verdict:
+    """A verdict; where its number is a speed, the reason says what was amiss while it was measured."""
+    measurement, _ = metrics().get(metric, (None, None))
+    note = record.text("timed.note") if measurement == "speed" and judged.measured is not None else None
+    return replace(judged, reason="; ".join(filter(None, (judged.reason, note)))) if note else judged
 
 
 _Apart: TypeAlias = tuple[str, str | None]

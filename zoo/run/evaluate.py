@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 
 import torch
-from torch import Tensor, nn
 
-from zoo.checkpoints.finite import is_finite
 from zoo.data.detections import Detections
-from zoo.errors import DeviceError, ZooError
+from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
+from zoo.run.precision import inference_precision
+from zoo.run.stages import Found, Stages
 from zoo.runtime.distributed import DistributedContext
-from zoo.runtime.hardware import tf32
 from zoo.runtime.progress import Progress
 from zoo.types import Metric, Sample
-
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
-    """The context a network runs in: convolutions and matrix products in the asked-for precision.
-
-    Args:
-        device: it runs on.
-        precision: "fp32" (true float32), "tf32" (what GPUs make of float32 unless they are told otherwise), "fp16" or
-            "bf16".
-
-    Raises:
-        DeviceError: TF32 without a GPU.
-    """
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    if precision == "tf32":
-        if device.type != "cuda":
-            raise DeviceError(
-                f"precision=tf32: {device.type} has no TF32", next_step="use device=cuda, or another precision"
-            )
-        return tf32()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def evaluate(
@@ -66,19 +39,14 @@ def evaluate(
     Raises:
         ZooError: an image of any process is missing or damaged, or the network computes what is no number.
     """
-    found: Iterable[_Found] = _detect(detector, batches, images, precision, context)
-    if context.world_size > 1:
-        found = context.gather_in_order(_all(found))
-    for image_ids, detections in found:
-        for metric in metrics:
-            metric.update(image_ids, detections)
+    with closing(_detect(detector, batches, images, precision, context)) as own:
+        found: Iterable[Found] = own if context.world_size == 1 else context.gather_in_order(_all(own))
+        for image_ids, detections in found:
+            for metric in metrics:
+                metric.update(image_ids, detections)
 
 
-_Found: TypeAlias = tuple[list[int], list[Detections]]
-"""The image ids of a batch, and what was found in each."""
-
-
-def _all(found: Iterable[_Found]) -> list[_Found] | ZooError:
+def _all(found: Iterable[Found]) -> list[Found] | ZooError:
     """Everything, or why not: the other processes must not wait for one that has nothing to say."""
     try:
         return list(found)
@@ -93,57 +61,21 @@ def detect(detector: Detector, samples: Sequence[Sample], precision: str) -> lis
     Args:
         detector: in eval mode.
         samples: of one batch.
-        precision: of the network.
+        precision: of the network. Of many batches, enter `inference_precision` around all.
     """
-    with autocast(detector.device, precision):
+    with inference_precision(detector, detector.device, precision):
         return [found.cpu() for found in detector(samples)]
 
 
 def _detect(
     detector: Detector, batches: Iterable[Sequence[Sample]], images: int, precision: str, context: DistributedContext
-) -> Iterator[_Found]:
+) -> Generator[Found]:
     """The detections of this process's batches."""
     share = -(-images // context.world_size)
     with (
         Progress("evaluate", total=share, unit="img", hidden=not context.is_main) as progress,
-        refusing_non_finite(detector, precision),
+        closing(Stages(detector, precision).overlapped(batches)) as found,
     ):
-        for samples in batches:
-            yield [sample.image_id for sample in samples], detect(detector, samples, precision)
-            progress.update(len(samples))
-
-
-@contextlib.contextmanager
-def refusing_non_finite(detector: Detector, precision: str) -> Iterator[None]:
-    """Look at what the neck and every head compute: NaN finds nothing, and would count as an AP of 0.
-
-    Raises:
-        ZooError: one of them computes NaN or infinite values; the message names it.
-    """
-    looked_at = {name: part for name, part in detector.named_children() if name != "backbone"}
-
-    def look(part: nn.Module, _inputs: Any, outputs: Any) -> None:
-        if not all(map(is_finite, _floats(outputs))):
-            name = next(name for name, known in looked_at.items() if known is part)
-            message = f"the network computes NaN or infinite values (in {name}, precision={precision})"
-            step = "look for broken weights in the checkpoint, such as a negative running variance"
-            raise ZooError(message, next_step=step if precision == "fp32" else "evaluate it in precision=fp32")
-
-    hooks = [part.register_forward_hook(look) for part in looked_at.values()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _floats(value: Any) -> Iterator[Tensor]:
-    """Every floating-point tensor in what a module gives."""
-    if isinstance(value, Tensor):
-        yield from [value] if value.is_floating_point() else []
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _floats(item)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _floats(getattr(value, field.name))
+        for image_ids, detections in found:
+            yield image_ids, detections
+            progress.update(len(image_ids))

@@ -120,7 +120,7 @@ class _FlatOutputs(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.detector.network(Batch(images, [], []))
+        outputs = self.detector.dense(images)
         return tuple(value for name in OUTPUTS if (value := getattr(outputs, name)) is not None)
 
 
@@ -159,9 +159,9 @@ class OnnxDetector(Detector):
         """One sample on the exported square."""
         return super().prepare([dataclasses.replace(sample, batch_shape=self.input_shape) for sample in samples])
 
-    def network(self, batch: Batch) -> YoloOutputs:
+    def dense(self, images: Tensor) -> YoloOutputs:
         """Everything up to the box, logits and mask coefficients of each anchor point, by onnxruntime."""
-        values = self.session.run(None, {INPUT: batch.images.numpy()})
+        values = self.session.run(None, {INPUT: images.numpy()})
         found = {output.name: torch.from_numpy(v) for output, v in zip(self.session.get_outputs(), values, strict=True)}
         return YoloOutputs(found["boxes"], found["logits"], found.get("coefficients"), found.get("prototypes"))
 

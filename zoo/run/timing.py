@@ -1,21 +1,24 @@
-"""The timing loop: real images, one by one, each phase between two synchronisations."""
+"""Times of single images: whole, between two synchronisations, and by phases, between events on the device's stream."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 
 from zoo.data.loader import ImageDataset
 from zoo.models.detectors.base import Detector
-from zoo.run.evaluate import autocast
-from zoo.runtime.progress import Progress
-from zoo.types import Sample
+from zoo.run.evaluate import detect
+from zoo.run.precision import inference_precision
+from zoo.types import Sample, Size
 
-T = TypeVar("T")
+Mark: TypeAlias = torch.cuda.Event | float
+"""A point in the work of a device: an event on its stream, or on a CPU seconds of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,80 +28,102 @@ class PhaseTimes:
     Attributes:
         pre: copy to the device, normalisation, padding.
         model: the network up to raw outputs.
-        post: suppression and rescaling.
+        post: suppression, rescaling, and the copy of the detections to the host.
     """
 
     pre: float
     model: float
     post: float
 
-    @property
-    def total(self) -> float:
-        """Seconds from bytes on the host to detections."""
-        return self.pre + self.model + self.post
+
+_IMAGES = {"cuda": 200, "cpu": 7}
+"""Kind of device -> images of a round; three rounds of seven are the fewest that a 95th percentile takes."""
 
 
-@torch.inference_mode()
-def time_phases(
-    detector: Detector, samples: Sequence[Sample], *, warmup: int, rounds: int, precision: str
-) -> Iterator[tuple[int, PhaseTimes]]:
-    """Time every sample once a round, batch size 1.
-
-    Args:
-        detector: in eval mode.
-        samples: preprocessed images, held in memory.
-        warmup: untimed images first.
-        rounds: passes over all samples.
-        precision: of the network.
-
-    Yields:
-        The round (0, 1, ...) and the times of one image.
-    """
-    with Progress("speed", total=warmup + rounds * len(samples), unit="img") as progress:
-        for i in range(warmup):
-            _time_one(detector, samples[i % len(samples)], precision)
-            progress.update()
-        for index in range(rounds):
-            for sample in samples:
-                yield index, _time_one(detector, sample, precision)
-                progress.update()
-
-
-def timed_samples(
-    dataset: ImageDataset, device: torch.device, images: int | str, warmup: int | str
-) -> tuple[list[Sample], int]:
-    """The first images of an evaluation, held in memory, and how many are run through before the clock starts.
+def timed_samples(dataset: ImageDataset, device: torch.device, images: int | str) -> list[Sample]:
+    """The first images of an evaluation, held in memory.
 
     Args:
         dataset: images of the evaluation.
         device: that is timed; decides what "auto" means.
         images: number of images, or "auto".
-        warmup: number of images, or "auto".
     """
-    on_gpu = device.type == "cuda"
-    wanted = images if isinstance(images, int) else 200 if on_gpu else 5
-    first = warmup if isinstance(warmup, int) else 50 if on_gpu else 2
-    return [dataset.sample(index) for index in range(min(wanted, len(dataset)))], first
+    wanted = images if isinstance(images, int) else _IMAGES[device.type]
+    return [dataset.sample(index) for index in range(min(wanted, len(dataset)))]
 
 
-def _time_one(detector: Detector, sample: Sample, precision: str) -> PhaseTimes:
+@torch.inference_mode()
+def by_padded_shape(detector: Detector, samples: Sequence[Sample]) -> list[list[Sample]]:
+    """The samples of each shape that their batches of one have on the device, in the order of the first of each."""
+    found: dict[Size, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        height, width = detector.prepare([sample]).images.shape[-2:]
+        found[height, width].append(sample)
+    return list(found.values())
+
+
+def time_image(detector: Detector, sample: Sample, precision: str) -> float:
+    """Seconds from the pixels of one image, resized, in the host's memory, to its detections there.
+
+    The device is waited for at each end, and nowhere between unless the detector does.
+
+    Args:
+        detector: in eval mode.
+        sample: a batch of one.
+        precision: of the network.
+    """
     device = detector.device
-    with autocast(device, precision):
-        pre, batch = _timed(device, lambda: detector.prepare([sample]))
-        model, outputs = _timed(device, lambda: detector.network(batch))
-        post, _ = _timed(device, lambda: detector.postprocess(outputs, batch))
+    synchronize(device)
+    start = time.perf_counter()
+    detect(detector, [sample], precision)
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def time_phases(detector: Detector, sample: Sample, precision: str) -> PhaseTimes:
+    """The phases of one image, by events on the stream, so that nothing waits for the device between them.
+
+    Args:
+        detector: in eval mode.
+        sample: a batch of one.
+        precision: of the network.
+    """
+    device = detector.device
+    with inference_precision(detector, device, precision):
+        synchronize(device)
+        marks = [mark(device)]
+        batch = detector.prepare([sample])
+        marks.append(mark(device))
+        outputs = detector.network(batch)
+        marks.append(mark(device))
+        for found in detector.postprocess(outputs, batch):
+            found.cpu()
+        marks.append(mark(device))
+    synchronize(device)
+    pre, model, post = (seconds_between(first, second) for first, second in pairwise(marks))
     return PhaseTimes(pre, model, post)
 
 
-def _timed(device: torch.device, work: Callable[[], T]) -> tuple[float, T]:
-    """Seconds between a synchronised start and a synchronised end, and what the work gave."""
-    _synchronize(device)
-    start = time.perf_counter()
-    result = work()
-    _synchronize(device)
-    return time.perf_counter() - start, result
-
-
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has nothing left to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def mark(device: torch.device) -> Mark:
+    """The present point in the work of a device: an event recorded on its current stream; on a CPU the clock."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def seconds_between(first: Mark, second: Mark) -> float:
+    """Seconds between two marks of one device, which has been waited for."""
+    if isinstance(first, float) or isinstance(second, float):
+        assert isinstance(first, float)  # noqa: S101 - marks of one device are of one kind
+        assert isinstance(second, float)  # noqa: S101
+        return second - first
+    return float(first.elapsed_time(second)) / 1e3

@@ -149,6 +149,11 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def processes_on_this_machine() -> int:
+    """How many processes of the run share this machine, as torchrun's environment has it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def local_device(device: torch.device) -> torch.device:
     """The device of this process: of several GPUs of a machine, the one with its local rank."""
     local = os.environ.get("LOCAL_RANK")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from zoo.errors import DeviceError
 from zoo.schema import Pattern
+from zoo.types import Mode
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,20 @@ def resolve_device(name: str) -> torch.device:
         found = f"{count} GPUs, cuda:0 to cuda:{count - 1}" if count else "no GPU that PyTorch can use"
         raise DeviceError(f"device={name}: this machine has {found}", next_step="choose device=cpu or another GPU")
     return torch.device("cuda", index)
+
+
+def refuse_mode(mode: Mode, kind: str) -> None:
+    """Look whether a kind of device can run a network in a mode.
+
+    Args:
+        mode: as a run asks for it.
+        kind: "cpu" or "cuda".
+
+    Raises:
+        DeviceError: it cannot.
+    """
+    if mode == "graph" and kind != "cuda":
+        raise DeviceError(f"mode=graph: {kind} has no CUDA graphs", next_step="use device=cuda, or mode=eager")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,6 +171,16 @@ class Hardware:
     software: Software
     switches: Switches
 
+    @property
+    def kind(self) -> str:
+        """The kind of device that is measured on: "cpu" or "cuda"."""
+        return "cpu" if self.gpu is None else "cuda"
+
+
+def usable_cores() -> int:
+    """The logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 def fingerprint(device: torch.device) -> Hardware:
     """The machine, its software and the switches that change what is measured."""
@@ -167,7 +192,7 @@ def fingerprint(device: torch.device) -> Hardware:
         name=_cpu_name(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        usable_cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
     )
     name = gpu.name if gpu else f"cpu {cpu.name} {torch.get_num_threads()} threads"
@@ -194,8 +219,10 @@ def is_here(hardware: Hardware) -> bool:
 @cache
 def _card_names() -> tuple[str, ...]:
     """The graphics cards of this machine, as NVML names them; none where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return ()
     try:
         pynvml.nvmlInit()
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
@@ -246,8 +273,10 @@ def _gpu(device: torch.device) -> Gpu:
 
 def _nvml(uuid: str) -> dict[str, Any]:
     """What NVML says of a card, as the fields of `Gpu`; why not where it does not answer."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return {"nvml": "not readable: the package nvidia-ml-py is not installed"}
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")

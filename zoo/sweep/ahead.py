@@ -11,14 +11,14 @@ from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
 from zoo.config.compose import compose
 from zoo.config.remaining import remaining
 from zoo.config.run_settings import RunSettings
-from zoo.errors import UsageError, ZooError
+from zoo.errors import BlockedError, DeviceError, UsageError, ZooError
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.ledger import Ledger, results_dir
 from zoo.results.record import Record
 from zoo.results.run_folder import leave_standing, taken
 from zoo.results.seeds import with_other_seeds
 from zoo.results.verdict import judge
-from zoo.runtime.hardware import Hardware
+from zoo.runtime.hardware import Hardware, refuse_mode
 from zoo.runtime.provenance import now
 from zoo.sweep.job import Job
 from zoo.sweep.machine import machine
@@ -97,33 +97,43 @@ def settled(job: Job, lost: Mapping[str, str]) -> int | None:
         ZooError: the job's settings are those of no run, or the disk refuses.
     """
     reason = lost.get(job.config["entry"]["name"])
-    if not job.config["resume"] and reason is None:
+    if not job.config["resume"] and reason is None and job.config["mode"] == "eager":
         return None
     settings = job.settings()
     hardware = machine(settings.asked.device)
     if hardware is None:
         return None
+    refused = _refused(settings, hardware, reason)
     if settings.asked.resume:
         left = remaining(settings, hardware)
         if left.record is not None and not left.reasons:
             leave_standing(settings.run_dir, left.record)
             return 0
-    if reason is None:
+    if refused is None:
         return None
-    record = _blocked(settings, hardware, reason)
+    record = _blocked(settings, hardware, refused)
     with taken(settings.run_dir):
         record.write(settings.run_dir / "record.json")
     Ledger(settings.results_dir).file(record, settings.run_dir)
     return 1
 
 
-def _blocked(settings: RunSettings, hardware: Hardware, reason: str) -> Record:
-    """The record of a run whose checkpoint cannot be had."""
+def _refused(settings: RunSettings, hardware: Hardware, lost: str | None) -> BlockedError | None:
+    """Why a run need not be begun; None where it may."""
+    try:
+        refuse_mode(settings.asked.mode, hardware.kind)
+    except DeviceError as error:
+        return error
+    step = "check the network, or give a file you have with checkpoint.path=FILE"
+    return None if lost is None else BlockedError(lost, next_step=step)
+
+
+def _blocked(settings: RunSettings, hardware: Hardware, error: BlockedError) -> Record:
+    """The record of a run for which something cannot be had."""
     record = settings.new_record()
-    record.status, record.reason = "blocked", reason
-    record.next_step = "check the network, or give a file you have with checkpoint.path=FILE"
+    record.status, record.reason, record.next_step = error.status, error.message, error.next_step
     record.hardware = hardware
-    record.identity = record.identity.on("cpu" if hardware.gpu is None else "cuda")
+    record.identity = record.identity.on(hardware.kind)
     record.times.finished, record.times.seconds = now(), 0.0
     record.verdict = judge(with_other_seeds(record, settings.results_dir), settings.entry)
     return record

@@ -29,6 +29,9 @@ class Detector(nn.Module):
     up to raw outputs, `postprocess` (post) turns those into detections in original pixels. In
     training mode `losses` stands in the place of the last two.
 
+    The network has two parts: `dense`, all whose shapes follow from those of the images, with no value that the host
+    has to know, and `complete`, which goes on with what is found.
+
     Args:
         classes: names of the object classes, in label order.
         backbone: images to feature maps.
@@ -39,6 +42,7 @@ class Detector(nn.Module):
     Attributes:
         classes: names of the object classes, in label order.
         protocol: how its answers are judged: box convention, rounding, batches; empty where nobody has said.
+        graphed_dense: what computes `dense` in eval mode by replaying it (`zoo.run.graphs`); None computes it anew.
     """
 
     protocol: Mapping[str, Any] = MappingProxyType({})
@@ -58,6 +62,7 @@ class Detector(nn.Module):
         self.transform = transform
         self.normalizer = normalizer
         self.memory_format = torch.contiguous_format
+        self.graphed_dense: nn.Module | None = None
 
     @property
     def has_masks(self) -> bool:
@@ -81,7 +86,7 @@ class Detector(nn.Module):
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Samples to a normalised, padded batch on the detector's device."""
-        batch: Batch = self.normalizer(samples, self.device)
+        batch: Batch = self.normalizer(samples, self.device, self.memory_format)
         batch.images = batch.images.contiguous(memory_format=self.memory_format)
         return batch
 
@@ -91,8 +96,17 @@ class Detector(nn.Module):
         return features
 
     @abstractmethod
+    def dense(self, images: Tensor) -> Any:
+        """Images (N, 3, H, W) to tensors whose shapes follow from that one: in tuples, lists and dataclasses."""
+
+    def complete(self, dense: Any, batch: Batch) -> Any:  # noqa: ARG002 - two stages look at the batch
+        """What `dense` gave of a batch to raw outputs: of one stage these are the same."""
+        return dense
+
     def network(self, batch: Batch) -> Any:
         """A batch to raw outputs, of a type the detector chooses."""
+        replayed = None if self.training else self.graphed_dense
+        return self.complete((replayed or self.dense)(batch.images), batch)
 
     @abstractmethod
     def postprocess(self, outputs: Any, batch: Batch) -> list[Detections]:

@@ -44,9 +44,9 @@ class DenseDetector(Detector):
         """Whether it finds masks, not boxes alone."""
         return self.dense_head.has_masks
 
-    def network(self, batch: Batch) -> Any:
+    def dense(self, images: Tensor) -> Any:
         """Everything up to the head's raw outputs."""
-        return self.dense_head(self.extract(batch.images))
+        return self.dense_head(self.extract(images))
 
     def postprocess(self, outputs: Any, batch: Batch) -> list[Detections]:
         """Raw outputs to detections in original pixels, on the detector's device."""
@@ -54,4 +54,4 @@ class DenseDetector(Detector):
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of the dense head."""
-        return self.dense_head.losses(self.network(batch), targets, batch)
+        return self.dense_head.losses(self.dense(batch.images), targets, batch)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import Assigner
 from zoo.models.coders import DistanceCoder
-from zoo.models.heads.anchor_head import AnchorOutputs, flatten_anchors
+from zoo.models.heads.anchor_head import AnchorOutputs, anchor_rows, flatten_anchors
 from zoo.models.heads.retina import RetinaHead
 from zoo.models.losses.classification import ClassLoss, sigmoid_cross_entropy
 from zoo.models.losses.regression import BoxLoss
@@ -89,10 +89,10 @@ class FcosHead(RetinaHead):
         hidden = self.box_tower(features)
         return FcosOutputs(logits, [F.relu(self.deltas(x)) for x in hidden], [self.centerness(x) for x in hidden])
 
-    def scores(self, outputs: Any) -> list[Tensor]:
-        """Scores (N, M, K) a level, in the order of the cells, of `FcosOutputs`."""
-        centerness = (flatten_anchors(x, 1).float().sigmoid() for x in outputs.centerness)
-        return [(score * centre).sqrt() for score, centre in zip(super().scores(outputs), centerness, strict=True)]
+    def scores(self, outputs: Any) -> Tensor:
+        """Scores (M, K) of the one image of a batch, all levels, one after another, of `FcosOutputs`."""
+        centerness = [flatten_anchors(x, 1)[0].float() for x in outputs.centerness]
+        return super().scores(outputs).mul_(torch.cat(torch._foreach_sigmoid(centerness))).sqrt_()
 
     def losses(self, outputs: Any, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Scalars `loss_cls` (of all cells and classes), `loss_bbox` and `loss_centerness` (of the positives).
@@ -104,12 +104,11 @@ class FcosHead(RetinaHead):
         """
         assigned = self.assign(outputs.cells, targets, batch.geometries, outputs.device)
         classification, regression = self.assigned_losses(outputs, assigned)
-        positive = assigned.positive  # (N, M of all levels)
-        squares = torch.cat(self.grid(outputs)).expand_as(assigned.boxes)[positive]
-        wanted = centerness_targets(self.coder.encode(squares, assigned.boxes[positive]))
-        said = torch.cat([flatten_anchors(x, 1) for x in outputs.centerness], dim=1)[..., 0][positive]
+        squares = self.boxes(outputs)[assigned.anchors]
+        wanted = centerness_targets(self.coder.encode(squares, assigned.boxes))
+        said = anchor_rows(outputs.centerness, 1, assigned.positive)[:, 0]
         centerness = sigmoid_cross_entropy(said, wanted) / self.divisor(*assigned.counts)
-        return {"loss_cls": classification.sum(), "loss_bbox": regression.sum(), "loss_centerness": centerness}
+        return {"loss_cls": classification, "loss_bbox": regression, "loss_centerness": centerness}
 
 
 def centerness_targets(distances: Tensor) -> Tensor:

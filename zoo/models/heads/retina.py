@@ -17,7 +17,7 @@ from zoo.data.detections import Detections
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import Assigner
 from zoo.models.coders import BoxCoder
-from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors, flatten_anchors
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors, flatten_anchors, flatten_levels
 from zoo.models.heads.dense import DenseHead
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
@@ -149,19 +149,25 @@ class RetinaHead(AnchorHead, DenseHead):
         """
         return [self._detect_one(outputs.images(i, i + 1), geometry) for i, geometry in enumerate(batch.geometries)]
 
-    def scores(self, outputs: AnchorOutputs) -> list[Tensor]:
-        """Scores (N, M, K) a level, in the order of the anchors."""
-        return [logit.sigmoid() for logit in self.flatten(outputs)[0]]
+    def scores(self, outputs: AnchorOutputs) -> Tensor:
+        """Scores (M, K) of the one image of a batch, all levels, one after another, in the order of the anchors."""
+        sizes = outputs.level_sizes
+        scores = torch.empty((sum(sizes), self.num_classes), dtype=torch.float32, device=outputs.device)
+        for x, level in zip(outputs.logits, torch.split(scores, sizes), strict=True):
+            logits = flatten_anchors(x, self.num_classes)[0].float()
+            if logits.is_contiguous():
+                torch.sigmoid(logits, out=level)
+            else:  # in the order of its memory: on a CPU the end of a tensor is not vectorised and rounded otherwise
+                level.copy_(logits.sigmoid())
+        return scores
 
     def _detect_one(self, outputs: AnchorOutputs, geometry: ImageGeometry) -> Detections:
         """Outputs of one image to its detections."""
-        deltas = [flatten_anchors(x, 4).float() for x in outputs.deltas]
-        levels = [
-            self.detections.decode_candidates(score[0], delta[0], grid, self.coder, geometry)
-            for score, delta, grid in zip(self.scores(outputs), deltas, self.grid(outputs), strict=True)
-        ]
-        boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        found = self.detections.select(boxes, scores, labels, geometry)
+        deltas = flatten_levels(outputs.deltas, 4)[0]
+        candidates = self.detections.decode_candidates(
+            *(self.scores(outputs), deltas, self.boxes(outputs), self.coder, geometry), level_sizes=outputs.level_sizes
+        )
+        found = self.detections.select(*candidates, geometry)
         return self.detections.reported(self.detections.to_original(found, geometry))
 
     def losses(self, outputs: AnchorOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
@@ -174,8 +180,8 @@ class RetinaHead(AnchorHead, DenseHead):
         """
         count = len(targets) if self.loss_over == "batch" else 1
         shares = [
-            self.level_losses(outputs.images(i, i + count), targets[i : i + count], batch.geometries[i : i + count])
+            self.sampled_losses(outputs.images(i, i + count), targets[i : i + count], batch.geometries[i : i + count])
             for i in range(0, len(targets), count)
         ]
-        classification, regression = (torch.stack(share).mean(dim=0) for share in zip(*shares, strict=True))
-        return {"loss_cls": classification.sum(), "loss_bbox": regression.sum()}
+        classification, regression = (torch.stack(share).mean() for share in zip(*shares, strict=True))
+        return {"loss_cls": classification, "loss_bbox": regression}

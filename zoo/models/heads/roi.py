@@ -125,7 +125,7 @@ class RoiHead(nn.Module):
         pooled = last.pool(features, regions)
         votes = [stage.box_head(pooled)[0] for stage in earlier]
         logits, deltas = last.box_head(pooled)
-        return RoiOutputs(regions, torch.stack((*votes, logits)), deltas)
+        return RoiOutputs(regions, torch.stack((*votes, logits)) if votes else logits[None], deltas)
 
     @torch.no_grad()
     def detect(self, logits: Tensor, deltas: Tensor, regions: Tensor, geometry: ImageGeometry) -> Detections:
@@ -137,12 +137,12 @@ class RoiHead(nn.Module):
             regions: (P, 4), of the last stage, in input pixels.
             geometry: of the image.
         """
-        scores = logits.float().softmax(dim=-1).mean(dim=0)[:, :-1]  # (P, K)
-        boxes = self.last_stage.decode(self.detections.references(regions, geometry), deltas)  # (P, B, 4)
-        boxes = self.detections.clip(boxes[:, : self.num_classes], geometry)
-        boxes = boxes.expand(-1, self.num_classes, -1)  # (P, K, 4)
-        region, label, scores = self.detections.candidates(scores)
-        return self.detections.select(boxes[region, label], scores, label, geometry)
+        votes = logits.float().softmax(dim=-1)  # (V, P, K + 1)
+        scores = votes[0] if len(votes) == 1 else votes.mean(dim=0)
+        region, label, score = self.detections.candidates(scores[:, :-1])  # (M,) each
+        references = self.detections.references(regions[region], geometry)
+        boxes = self.last_stage.coder.decode(references, self.last_stage.own_deltas(deltas, region, label))
+        return self.detections.select(self.detections.clip(boxes, geometry), score, label, geometry)
 
     @torch.no_grad()
     def segment(self, features: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
@@ -186,7 +186,7 @@ class RoiHead(nn.Module):
         losses: dict[str, Tensor] = {}
         regions, stages = list(proposals), self._stages
         for number, stage in enumerate(stages, start=1):
-            sampled = [stage.assign(*image) for image in zip(regions, targets, geometries, strict=True)]
+            sampled = stage.assign(regions, targets, geometries, self.pad_targets)
             logits, deltas = stage(features, [image.regions for image in sampled])
             suffix = f"_{number}" if len(stages) > 1 else ""
             losses |= {f"{name}{suffix}": loss for name, loss in stage.losses(logits, deltas, sampled).items()}

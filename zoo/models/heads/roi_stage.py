@@ -116,6 +116,11 @@ class RoiStage(nn.Module):
         references = regions[:, None].expand(-1, self.num_boxes, -1)
         return self.coder.decode(references, deltas.float().view(-1, self.num_boxes, 4))
 
+    def own_deltas(self, deltas: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+        """Of the deltas (R, B * 4) of all regions those of some rows (M,) for a label (M,) each, (M, 4), float32."""
+        places = torch.add(labels, rows, alpha=self.num_boxes) if self.num_boxes > 1 else rows
+        return deltas.view(-1, 4).index_select(0, places).float()  # (R * B, 4) -> (M, 4)
+
     def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
 
@@ -127,27 +132,35 @@ class RoiStage(nn.Module):
         labels = torch.cat([image.labels for image in sampled])  # (R,)
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
-        positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own_box = labels[positive] if self.num_boxes > 1 else 0
-        own = deltas.float().view(-1, self.num_boxes, 4)[positive, own_box]  # (R, B, 4) -> (O, 4)
+        rows = _positive_rows(sampled, labels.device)  # (O,)
+        own = self.own_deltas(deltas, rows, torch.cat([image.labels[: len(image.boxes)] for image in sampled]))
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
-        positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
-        totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
+        positives = [len(image.boxes) for image in sampled]
+        negatives = [len(image.labels) - len(image.boxes) for image in sampled]
         losses = {"loss_cls": self.class_loss(logits, labels), "loss_bbox": regression}
-        divisor = self.divisor(positives, totals - positives)
+        divisor = self.divisor(positives, negatives)
         return {name: loss / divisor * self.loss_weight for name, loss in losses.items()}
 
-    def assign(self, proposals: Tensor, target: Target, geometry: ImageGeometry) -> RoiTargets:
-        """The regions of one image that are trained on; see `roi_targets`.
+    def assign(
+        self,
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        stand_ins: bool = False,
+    ) -> list[RoiTargets]:
+        """The regions of each image that are trained on; see `roi_targets`.
 
         Args:
-            proposals: (P, 4), in input pixels.
-            target: boxes (G, 4), in input pixels.
-            geometry: of the image.
+            proposals: (P, 4), in input pixels, one an image.
+            targets: boxes (G, 4), in input pixels, one an image.
+            geometries: one an image.
+            stand_ins: boxes of label K stand for no object.
         """
-        scale = geometry.scale if self.target_frame == "original" else (1.0, 1.0)
         return roi_targets(
-            *(proposals, target, self.assigner, self.sampler, self.num_classes), scale, ground_truth=self.ground_truth
+            *(proposals, targets, self.assigner, self.sampler, self.num_classes),
+            scales=[geometry.scale for geometry in geometries] if self.target_frame == "original" else None,
+            ground_truth=self.ground_truth,
+            stand_ins=stand_ins,
         )
 
     @torch.no_grad()
@@ -166,9 +179,23 @@ class RoiStage(nn.Module):
         return [image[large_enough(image, 0.0, self.coder.convention) & (was.overlaps < 1)] for image, was in refined]
 
 
+def _positive_rows(sampled: Sequence[RoiTargets], device: torch.device) -> Tensor:
+    """Where the positives (O,) of all images are among all their regions (R,); they come first in every image."""
+    rows, start = [], 0
+    for image in sampled:
+        rows.append(torch.arange(start, start + len(image.boxes), device=device))
+        start += len(image.labels)
+    return torch.cat(rows)
+
+
 def as_rois(regions: Sequence[Tensor]) -> Tensor:
     """(R, 5): the image index before each box (P, 4) of each image."""
-    return torch.cat([torch.cat((box.new_full((len(box), 1), i), box), dim=1) for i, box in enumerate(regions)])
+    sizes = [len(boxes) for boxes in regions]
+    rois = regions[0].new_empty((sum(sizes), 5))
+    for i, (part, boxes) in enumerate(zip(torch.split(rois, sizes), regions, strict=True)):
+        part[:, 0] = i
+        part[:, 1:] = boxes
+    return rois
 
 
 def _shared(kind: str, next_stage: Callable[[], NextStage] | None) -> NextStage:

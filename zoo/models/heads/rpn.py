@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors, flatten_levels
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
 from zoo.models.losses.regression import BoxLoss
@@ -104,15 +104,15 @@ class RpnHead(AnchorHead):
             outputs: of a batch.
             geometries: one an image; proposals are clipped to its extent.
         """
-        logits, deltas = self.flatten(outputs)
-        if self.scores == "softmax":
-            logits = [logit.softmax(dim=-1) for logit in logits]
-        scores = [logit[..., 0] for logit in logits]  # (N, H * W * A)
+        logits = flatten_levels(outputs.logits, self.columns).float()  # (N, M, 1), or with background (N, M, 2)
+        scores = (logits.softmax(dim=-1) if self.scores == "softmax" else logits)[..., 0]
         if self.scores == "sigmoid":
-            # Image by image: the end of a tensor is not vectorised and rounded otherwise, which decides between equals.
-            scores = [torch.stack([image.sigmoid() for image in score]) for score in scores]
+            # Each level of each image by itself, though in one call: on a CPU the end of a tensor is not vectorised and
+            # rounded otherwise, which decides between equals.
+            torch._foreach_sigmoid_([level for image in scores for level in image.split(outputs.level_sizes)])
         select = self.training_proposals if self.training else self.proposals
-        return select(scores, deltas, self.grid(outputs), self.coder, geometries)
+        deltas = flatten_levels(outputs.deltas, 4)
+        return select(scores, deltas, self.boxes(outputs), outputs.level_sizes, self.coder, geometries)
 
     def losses(
         self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
@@ -125,8 +125,8 @@ class RpnHead(AnchorHead):
             geometries: one an image.
         """
         objects = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
-        classification, regression = self.level_losses(outputs, objects, geometries)
-        return {"loss_rpn_cls": classification.sum(), "loss_rpn_bbox": regression.sum()}
+        classification, regression = self.sampled_losses(outputs, objects, geometries)
+        return {"loss_rpn_cls": classification, "loss_rpn_bbox": regression}
 
 
 def _hidden(in_channels: int, channels: int, depth: int) -> nn.Module:

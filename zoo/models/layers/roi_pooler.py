@@ -78,7 +78,7 @@ class RoiPooler:
         else:
             # Counted from stride 1, as there: float32 rounds what is added to 4 more coarsely than what is added to 0.
             level = (4 + (side / (4 * self.finest_size)).log2() + self.epsilon).floor() - 2
-        return level.floor().clamp(0, len(self.strides) - 1).to(torch.int64)
+        return level.clamp(0, len(self.strides) - 1).to(torch.int64)  # which leaves off what follows the point
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""
@@ -86,12 +86,14 @@ class RoiPooler:
         features = [feature.to(rois.dtype) for feature in features]
         if len(self.strides) == 1:
             return self._align(features[0], rois, self.strides[0])
-        levels = self.levels(rois)
-        pooled = features[0].new_zeros((len(rois), features[0].shape[1], self.output_size, self.output_size))
-        for level, (feature, stride) in enumerate(zip(features, self.strides, strict=False)):
-            chosen = (levels == level).nonzero()[:, 0]
+        levels, order = self.levels(rois).sort(stable=True)
+        counts = (levels[:, None] == torch.arange(len(self.strides), device=levels.device)).sum(dim=0)
+        sizes: list[int] = counts.tolist()  # the host waits once for all levels
+        pooled = features[0].new_empty((len(rois), features[0].shape[1], self.output_size, self.output_size))
+        parts = zip(features, self.strides, torch.split(rois[order], sizes), torch.split(order, sizes), strict=False)
+        for feature, stride, chosen, places in parts:
             if len(chosen):
-                pooled[chosen] = self._align(feature, rois[chosen], stride)
+                pooled[places] = self._align(feature, chosen, stride)
         return pooled
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
