@@ -6,10 +6,14 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from zoo.models.anchors import Anchors
-from zoo.models.assigners.max_iou import MaxIoUAssigner
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.anchor_head import ValidAnchors
+from zoo.models.heads.anchor_targets import AnchorTargets
 from zoo.models.heads.box_head import TwoFcBoxHead
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.roi_stage import RoiStage
@@ -20,6 +24,14 @@ from zoo.models.losses.regression import L1Loss
 from zoo.models.samplers import AllSampler
 from zoo.models.selection import DetectionSelector, Frame, ProposalSelector
 from zoo.types import FeatureSpec
+
+
+def labels_of(assigned: AnchorTargets, count: int) -> Tensor:
+    """What each of so many anchors of a batch is trained to say, (count,): its class, NEGATIVE or IGNORED."""
+    labels = torch.full((count,), IGNORED)
+    labels[assigned.negative] = NEGATIVE
+    labels[assigned.positive] = assigned.labels
+    return labels
 
 
 def make_rpn(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -15,12 +16,19 @@ from torch import nn
 from gpu.images import use_tests_and_benchmarks
 from gpu.lines import Session
 
+if TYPE_CHECKING:
+    from zoo.models.detectors.base import Detector
+    from zoo.types import Sample
+
 Call: TypeAlias = Callable[[], object]
 
 Edge: TypeAlias = tuple[str, bool]
 """A module's name, and whether its end is meant; else its beginning."""
 
 WARM_UP = 8
+
+CALLS = 40
+"""Timed calls of a detector whose phases are looked at."""
 
 
 @dataclass(slots=True)
@@ -111,9 +119,12 @@ def interleaved(session: Session, candidates: dict[str, Call], rounds: int) -> d
     from _timing import alternate
 
     for call in candidates.values():
-        for _ in range(WARM_UP if session.on_gpu else 0):
-            call()
-    seconds = alternate(candidates, rounds if session.on_gpu else 1, seconds_of(session))
+        warm(session, call)
+    gc.freeze()  # what is there already is not gone through before every call
+    try:
+        seconds = alternate(candidates, rounds if session.on_gpu else 1, seconds_of(session))
+    finally:
+        gc.unfreeze()
     return {name: value * 1e3 for name, value in seconds.items()}
 
 
@@ -146,3 +157,20 @@ def warm(session: Session, call: Call) -> None:
     """Calls before the clock starts."""
     for _ in range(WARM_UP if session.on_gpu else 0):
         call()
+
+
+def timed_phases(
+    session: Session, model: Detector, edges: dict[str, Edge | None], samples: list[Sample], precision: str = "fp32"
+) -> Phases:
+    """The phases of a detector on samples in turn, warm for each."""
+    from zoo.run.evaluate import detect
+    from zoo.run.precision import inference_precision
+
+    phases = Phases(model, edges)
+    with inference_precision(model, torch.device(session.device), precision):  # as an evaluation does, once for all
+        for sample in samples:
+            warm(session, lambda sample=sample: detect(model, [sample], precision))  # type: ignore[misc]
+        for i in range(CALLS if session.on_gpu else 1):
+            sample = samples[i % len(samples)]
+            phases.time(lambda sample=sample: detect(model, [sample], precision), 1)  # type: ignore[misc]
+    return phases

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpu.lines import Line, Session, check, skipped
+from gpu.lines import Line, Session, check, figure, skipped
 from gpu.packages import ROOT
+
+FED = 0.95
+"""Least share of the network's own rate that an evaluation reaches."""
 
 
 def environment() -> dict[str, str]:
@@ -71,3 +75,20 @@ def _verdicts(path: Path) -> Line:
     measured = record["measured"].get("box_AP")
     note += "" if measured is None else f"; box AP {measured:.3f}"
     return check(record["entry"], set(verdicts) == {"EXACT"}, "every published cell EXACT", note)
+
+
+def feeding(session: Session) -> Iterator[Line]:
+    """The loader against the network: benchmarks/feeding.py, which says the ratio in its last line."""
+    more = ["--images", "200", "--rounds", "2"] if session.on_gpu else ["--images", "20", "--rounds", "1"]
+    runs = {"fp32": ["--precision", "fp32"], "fp16, graph": ["--precision", "fp16", "--mode", "graph"]}
+    for name, options in runs.items() if session.on_gpu else [("a stand-in of 60 ms", [])]:
+        command = [sys.executable, str(ROOT / "benchmarks" / "feeding.py"), "--device", session.device, *more, *options]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        reached = re.search(r"reached ([0-9.]+)$", done.stdout.strip())
+        if reached is None:
+            yield check(f"evaluate / network alone, {name}", False, "a ratio", last_words(done))
+            continue
+        # Judged where the published figures are compared; the others are quicker than cores can be had for.
+        goal = FED if name == "fp32" else None
+        note = done.stdout.strip().splitlines()[-2]
+        yield session.timed(figure(f"evaluate / network alone, {name}", float(reached[1]), at_least=goal, note=note))

@@ -1,4 +1,4 @@
-"""Speed: against torchvision with the same weights, and phase by phase."""
+"""Speed: post-processing of YOLOv8 and of masks, and a training step against torchvision's."""
 
 from __future__ import annotations
 
@@ -8,40 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from gpu.clocks import Call, Edge, Phases, interleaved, peak_gb, warm
-from gpu.images import Picture, large_picture, picture, use_tests_and_benchmarks
+from gpu.clocks import Call, Edge, interleaved, peak_gb, timed_phases
+from gpu.images import picture, use_tests_and_benchmarks
+from gpu.inference import tame_weights
 from gpu.lines import Line, Session, check, figure
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from zoo.models.detectors.base import Detector
     from zoo.types import Sample, Target
 
-CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
-ROUNDS = 25
-CALLS = 40
-"""Timed calls of a detector whose phases are looked at."""
-
-RATIOS = {
-    ("fp32", "plain"): 1.15,
-    ("fp32", "folded + channels-last"): 1.15,
-    ("fp32, kernels chosen by trial", "folded + channels-last"): 1.25,
-    ("fp16", "folded + channels-last"): 1.7,
-}
-"""How many times as fast as torchvision eager it is to be, by precision and layout; others are information."""
-
-SAME_SCORES = 1e-4
-"""Between plain and folded networks."""
-
-TWO_STAGE: dict[str, Edge | None] = {
-    "pre": ("backbone", False),
-    "backbone + neck": ("neck", True),
-    "RPN head": ("rpn_head", True),
-    "proposals": ("roi_head", False),
-    "RoI head": ("roi_head", True),
-    "post": None,
-}
 MASKED: dict[str, Edge | None] = {
     "pre": ("backbone", False),
     "network": ("roi_head.mask_head", True),
@@ -64,120 +39,12 @@ TRAINING_ROUNDS = 8
 TRAINING_RATIOS = {"TF32 convolutions": 1.1, "AMP": 1.1, "fp32": 1.0}
 
 
-def inference(session: Session) -> Iterator[Line]:
-    """Faster R-CNN R50-FPN on one image, from bytes on the host to detections there, and its phases."""
-    use_tests_and_benchmarks()
-    from inference_cpu import ours, worst_score_difference
-
-    from zoo.run.evaluate import detect
-
-    weights = _tame_weights()
-    models = {
-        "plain": ours(weights, fast=False).to(session.device),
-        "folded + channels-last": ours(weights, fast=True).to(session.device),
-    }
-    image = large_picture(session)
-    sample = models["plain"].transform(image, 0)
-    found = {name: detect(model, [sample], "fp32")[0] for name, model in models.items()}
-    apart = worst_score_difference(*found.values())
-    yield figure("scores, folded against plain", apart, at_most=SAME_SCORES, note=f"{len(found['plain'])} detections")
-    peer = _torchvision(session, weights, image)
-    for precision, autotune in (("fp32", False), ("fp32, kernels chosen by trial", True), (session.half, False)):
-        with cudnn_trials(autotune):
-            yield from _ratios(session, models, peer, sample, precision)
-    for precision in ("fp32", session.half):
-        yield from _two_stage_phases(session, models["plain"], sample, precision)
-
-
-def _tame_weights() -> dict[str, Tensor]:
-    """The drawn weights, with proposals' deltas as small as trained ones, as the benchmarks have them."""
-    import parity
-
-    return {key: value * 0.1 if "rpn_reg" in key else value for key, value in parity.weights(CASE).items()}
-
-
-def _torchvision(session: Session, weights: dict[str, Tensor], image: Picture) -> Call:
-    """torchvision's model from bytes on the host to detections there."""
-    from inference_cpu import torchvisions
-
-    model, pixels = torchvisions(weights).to(session.device), torch.from_numpy(image)
-
-    @torch.inference_mode()
-    def call() -> object:
-        (found,) = model([pixels.to(session.device).permute(2, 0, 1) / 255])
-        return {name: value.cpu() for name, value in found.items()}
-
-    return call
-
-
-@contextmanager
-def cudnn_trials(on: bool) -> Iterator[None]:
-    """Whether cuDNN tries its algorithms, of zoo and peer alike."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
-
-
-def _ratios(
-    session: Session, models: dict[str, Detector], peer: Call, sample: Sample, precision: str
-) -> Iterator[Line]:
-    from zoo.run.evaluate import detect
-    from zoo.run.precision import autocast
-
-    kind = precision.partition(",")[0]
-
-    def theirs() -> object:
-        with autocast(torch.device(session.device), kind):
-            return peer()
-
-    candidates: dict[str, Call] = {"torchvision": theirs}
-    for name, model in models.items():
-        candidates[name] = lambda model=model: detect(model, [sample], kind)  # type: ignore[misc]
-    found = interleaved(session, candidates, ROUNDS)
-    yield figure(f"torchvision eager, {precision}", found["torchvision"], "ms")
-    for name in models:
-        goal = RATIOS.get((precision, name))
-        note = f"{found[name]:.2f} ms"
-        yield session.timed(figure(f"torchvision / zoo {name}, {precision}", found["torchvision"] / found[name], "",
-                            at_least=goal, note=note))  # fmt: skip
-    if session.on_gpu and precision == kind:
-        peaks = {name: peak_gb(call) for name, call in candidates.items()}
-        note = f"torchvision {peaks['torchvision']:.3f} GB (both models' weights are in each figure)"
-        for name in models:
-            yield session.timed(figure(f"peak memory of zoo {name}, {precision}", peaks[name], "GB",
-                                at_most=peaks["torchvision"], note=note))  # fmt: skip
-
-
-def _two_stage_phases(session: Session, model: Detector, sample: Sample, precision: str) -> Iterator[Line]:
-    phases = _timed(session, model, TWO_STAGE, [sample], precision)
-    for phase in TWO_STAGE:
-        yield session.timed(figure(f"plain, {precision}: {phase}", phases.percentile(phase, 50), "ms"))
-
-
-def _timed(
-    session: Session, model: Detector, edges: dict[str, Edge | None], samples: list[Sample], precision: str = "fp32"
-) -> Phases:
-    """The phases of a detector on samples in turn, warm for each."""
-    from zoo.run.evaluate import detect
-
-    phases = Phases(model, edges)
-    for sample in samples:
-        warm(session, lambda sample=sample: detect(model, [sample], precision))  # type: ignore[misc]
-    for i in range(CALLS if session.on_gpu else 1):
-        sample = samples[i % len(samples)]
-        phases.time(lambda sample=sample: detect(model, [sample], precision), 1)  # type: ignore[misc]
-    return phases
-
-
 def yolo(session: Session) -> Iterator[Line]:
     """YOLOv8 on images of several shapes: phases, and how even the times are."""
     for name, goal in (("yolov8n", BOXES_MS), ("yolov8x-seg", MASKS_MS)):
         model = _yolo(name).to(session.device)
         samples = [model.transform(picture(*size, seed=i), i) for i, size in enumerate(SIZES)]
-        phases = _timed(session, model, DENSE, samples)
+        phases = timed_phases(session, model, DENSE, samples)
         count = _found(model, samples[0])
         for phase in ("pre", "network"):
             yield session.timed(figure(f"{name}: {phase}", phases.percentile(phase, 50), "ms"))
@@ -210,7 +77,7 @@ def masks(session: Session) -> Iterator[Line]:
 
     model = load("mmdet/mask_rcnn_r50_fpg_crop640_50e_coco").to(session.device)
     sample = model.transform(picture(480, 640), 0)
-    phases = _timed(session, model, MASKED, [sample])
+    phases = timed_phases(session, model, MASKED, [sample])
     for phase in ("pre", "network"):
         yield session.timed(figure(f"Mask R-CNN FPG: {phase}", phases.percentile(phase, 50), "ms"))
     note = f"{_found(model, sample)} detections"
@@ -226,7 +93,7 @@ def training_speed(session: Session) -> Iterator[Line]:
 
     from zoo.types import Target
 
-    weights = _tame_weights()
+    weights = tame_weights()
     size = TRAINING_SIZE if session.on_gpu else (320, 416)
     pixels = [torch.from_numpy(picture(*size, seed=i).copy()) for i in range(IMAGES)]
     targets: list[Target] = [Target(boxes(*size, seed=i), torch.arange(OBJECTS)) for i in range(IMAGES)]

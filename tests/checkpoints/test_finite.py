@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.catalog.entry import read_entry
+from zoo.checkpoints.finite import is_finite
 from zoo.checkpoints.own import read_own
 from zoo.checkpoints.readers import read
 from zoo.errors import CheckpointError
@@ -88,3 +89,18 @@ def test_infinities_that_cancel_are_found(tmp_path: Path) -> None:
     as_torch(tensors, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"14 values .*w4 \(2 of 3\) and 2 more"):
         read(tmp_path / "w.pth", "pth")
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.complex64], ids=str
+)
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_one_value_is_found_wherever_it_stands(dtype: torch.dtype, value: float) -> None:
+    for at in range(67):  # more than one row of every vector register, and a rest
+        tensor = torch.linspace(-1, 1, 67).to(dtype)
+        assert is_finite(tensor)
+        tensor[at] = value
+        assert not is_finite(tensor)
+    assert is_finite(torch.tensor(1.0, dtype=dtype))
+    assert not is_finite(torch.tensor(value, dtype=dtype))
+    assert is_finite(torch.tensor([[1.0, value]], dtype=dtype)[:, :1])  # a view, beside the value

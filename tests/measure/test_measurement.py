@@ -20,6 +20,7 @@ from zoo.measure.measurement import Measurement, measurement, measurements, metr
 from zoo.results.outcome import add_part
 from zoo.results.record import Record
 from zoo.results.table import frame
+from zoo.train import worst_batch
 
 NAMES = ["accuracy", "noise", "speed", "memory", "complexity", "onnx_latency", "train_memory"]
 QUICK = ("speed.images=1", "speed.warmup=0")
@@ -53,7 +54,7 @@ def test_every_measurement_says_what_it_is() -> None:
         "memory": 2,
         "complexity": 1,
         "onnx_latency": 1,
-        "train_memory": 1,
+        "train_memory": 2,
     }
 
 
@@ -103,12 +104,17 @@ def test_what_is_announced_is_given(
         def __init__(self, _: object) -> None:
             pass
 
+        def restart(self) -> None:
+            pass
+
         def result(self) -> dict[str, int]:
             return {"peak_allocated_bytes": 2**30, "peak_reserved_bytes": 2**31}
 
     if name == "train_memory":  # which watches a GPU
         monkeypatch.setattr(memory, "DevicePeak", NoDevice)
         monkeypatch.setattr(train_memory, "STEPS", 1)
+        monkeypatch.setattr(train_memory, "WORST_STEPS", 1)
+        monkeypatch.setattr(worst_batch, "RATIOS", (1.0,))
     asked = measurement(name)
     subject = make_subject(ENTRIES[name], few_shapes, tmp_path, QUICK)
     values = asked.run(find_keypoints(subject) if name == "accuracy" else subject)

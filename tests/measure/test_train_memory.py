@@ -14,48 +14,58 @@ from made_up import cell, make_entry, make_record
 from subjects import SMALL, make_subject
 
 from zoo import bench
-from zoo.measure import memory
-from zoo.measure.train_memory import MEASUREMENT, STEPS, published_gigabytes
+from zoo.measure import memory, train_memory
+from zoo.measure.train_memory import MEASUREMENT, WORST_STEPS, published_gigabytes
 from zoo.results.diff import diff_rows, render_diff
 from zoo.results.verdict import judge
 
-PEAKS = {"peak_allocated_bytes": 3 * 2**30 + 512 * 2**20 + 99, "peak_reserved_bytes": 2**32}
+
+def peaks(megabytes: int) -> dict[str, int]:
+    return {"peak_allocated_bytes": megabytes * 2**20 + 99, "peak_reserved_bytes": 2 * megabytes * 2**20}
 
 
-def test_real_steps_are_taken_while_the_peak_is_watched(
+def test_ordinary_steps_are_taken_and_then_the_worst_batch_while_the_peak_is_watched(
     tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     plain_step = torch.optim.SGD.step
 
     class Counter:
-        """Counts 3 GiB and a bit on any device, and notes what happened when."""
+        """A device that takes 1 MB in the first step, 2 in the second and so on, and notes what happened when."""
 
         def __init__(self, device: torch.device) -> None:
             seen.append("begin")
 
+        def restart(self) -> None:
+            seen.append("restart")
+
         def result(self) -> dict[str, int]:
             seen.append("result")
-            return PEAKS
+            return peaks(seen.count("result"))
 
     def step(self: torch.optim.SGD, *arguments: Any) -> Any:
         seen.append("step")
         return plain_step(self, *arguments)
 
     monkeypatch.setattr(memory, "DevicePeak", Counter)
+    monkeypatch.setattr(train_memory, "STEPS", 4)
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     subject = make_subject(ENTRY, tiny_coco, tmp_path, SMALL)
     before = {name: tensor.clone() for name, tensor in subject.detector.state_dict().items()}
     measured = MEASUREMENT.run(subject)
-    assert seen == ["begin", *["step"] * STEPS, "result"]
+    assert seen == ["begin", *["step", "result", "restart"] * (4 + WORST_STEPS)]
     assert measured == {
-        "train_memory_gb": 3.5,
+        "train_memory_gb": 7 / 1024,
         "train_memory": {
-            "steps": STEPS,
             "images_per_gpu": 2,
             "precision": "fp32",
-            "largest_input": [64, 64],
-            **PEAKS,
+            "ordinary": {
+                "steps": 4,
+                "largest_input": [64, 64],
+                "mean_allocated_bytes": 5 * 2**19 + 99,
+                **peaks(4),
+            },
+            "worst_batch": {"steps": WORST_STEPS, "input": [64, 64], "objects": [93, 93], **peaks(7)},
         },
     }
     trained = subject.fresh().state_dict()

@@ -106,7 +106,7 @@ def test_single_pixels_match_nothing() -> None:
     assert assigner(candidates, boxes[:1]).gt_inds.tolist() == [IGNORED, NEGATIVE, NEGATIVE]
     assert assigner(candidates, boxes[:0]).gt_inds.tolist() == [IGNORED, NEGATIVE, NEGATIVE]
     assert matches.background.tolist() == [False] * 3
-    assert assigner.skipped(boxes).tolist() == [True, False]
+    assert assigner.single_pixels(boxes).tolist() == [True, False]
 
 
 def test_the_first_of_equals_may_be_the_only_low_quality_match() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from zoo.models.losses.divisors import DivisorName, find_divisor
 
-POSITIVES, NEGATIVES = torch.tensor([3, 0]), torch.tensor([5, 0])
-NONE = torch.tensor([0, 0])
+POSITIVES, NEGATIVES = (3, 0), (5, 0)
+NONE = (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ def test_divisors_count(name: DivisorName, some: int, none: int) -> None:
 
 def test_the_last_image_may_decide_for_all() -> None:
     divisor = find_divisor("sampled_in_last")
-    assert divisor(torch.tensor([3, 2]), torch.tensor([5, 4])) == 2 * 6
+    assert divisor((3, 2), (5, 4)) == 2 * 6
     assert divisor(POSITIVES, NEGATIVES) == 2
 
 

@@ -14,11 +14,11 @@ from test_jwyang import CASE, ENTRY, build, loaded
 from torch import Tensor
 
 from zoo.data.augment.jwyang import fit_to_group
-from zoo.models.assigners.max_iou import NEGATIVE, Matches
+from zoo.models.assigners.max_iou import Matches
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.roi_stage import RoiStage
 from zoo.models.heads.roi_targets import RoiTargets
-from zoo.models.samplers import AllSampler, Sampled
+from zoo.models.samplers import AllSampler, Sampled, Sampler
 from zoo.models.selection import ProposalSelector
 from zoo.types import Batch, Target
 
@@ -43,11 +43,10 @@ GRADIENTS = {
 """Key of the published file -> name here, of those with a known gradient."""
 
 
-class EvenSampler:
+class EvenSampler(Sampler):
     """Every positive, and negatives at even distances for the rest: how the golden was made deterministic."""
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:
-        positive, negative = ((matches.gt_inds >= 0).nonzero()[:, 0], (matches.gt_inds == NEGATIVE).nonzero()[:, 0])
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:
         count = REGIONS - len(positive)
         places = ((torch.arange(count) + 0.5) / count * len(negative)).floor().long()
         return Sampled(positive, negative[places])
@@ -79,8 +78,7 @@ def test_anchors_of_the_golden() -> None:
         [detector.transform(np.zeros((600, 600, 3), np.uint8))] * 2, torch.device("cpu")
     ).geometries
     assigned = rpn.assign([(38, 38)], read_targets(answers), geometries, torch.device("cpu"))
-    positives, negatives = assigned.counts
-    assert torch.stack((positives, negatives), dim=1).tolist() == answers["rpn_num_pos_neg"].tolist()
+    assert list(zip(*assigned.counts, strict=True)) == list(map(tuple, answers["rpn_num_pos_neg"].tolist()))
 
 
 @dataclass(slots=True)
@@ -105,9 +103,9 @@ def step() -> Step:
     sampled: list[RoiTargets] = []
     assign = stage.assign
 
-    def watch(*arguments: Any) -> RoiTargets:
-        sampled.append(assign(*arguments))
-        return sampled[-1]
+    def watch(*arguments: Any) -> list[RoiTargets]:
+        sampled.extend(assign(*arguments))
+        return sampled
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rpn, "sampler", AllSampler())

@@ -178,9 +178,10 @@ def test_what_each_loss_compares() -> None:
 
 def test_the_worst_negatives_of_each_image_are_mined() -> None:
     losses = torch.tensor([[9.0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]])
-    positive = torch.tensor([[1, 0, 0, 0, 0, 0], [0] * 6, [0, 1, 0, 0, 0, 1]], dtype=torch.bool)
-    assert hard_negatives(losses, positive, 3).int().tolist() == [[0, 0, 0, 1, 1, 1], [0] * 6, [1] * 6]
-    assert hard_negatives(losses, positive, 1).int().tolist() == [[0, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 1, 1, 0]]
+    positive = torch.tensor([0, 13, 17])
+    for ratio, mined in ((3, [3, 4, 5, *range(12, 18)]), (1, [5, 15, 16])):
+        found = hard_negatives(losses, positive, [1, 0, 2], ratio)
+        assert sorted(found.tolist()) == mined
 
 
 def test_only_deltas_make_unit_boxes() -> None:

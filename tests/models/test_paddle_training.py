@@ -81,12 +81,12 @@ def step(request: pytest.FixtureRequest) -> Step:
         most = int(answers["train_post_nms_top_n"])
         rpn.training_proposals = dataclasses.replace(rpn.training_proposals, post_nms_top_n=most)
     anchors: list[AnchorTargets] = []
-    regions: list[RoiTargets] = []
+    regions: list[list[RoiTargets]] = []
     with pytest.MonkeyPatch.context() as patch:
         for part, seen in ((rpn, anchors), (stage, regions)):
             patch.setattr(part, "assign", keeping(part.assign, seen))
         losses = model(batch, targets_of(model, batch, answers))
-    return Step(case, model, losses, anchors[0], regions)
+    return Step(case, model, losses, anchors[0], regions[0])
 
 
 def keeping(function: Callable[..., Any], seen: list[Any]) -> Callable[..., Any]:
@@ -132,7 +132,7 @@ def polygons_of(image_id: int) -> list[list[Tensor]]:
 
 
 def test_numbers_of_positives_and_negatives(step: Step) -> None:
-    found = torch.stack(step.anchors.counts, dim=1)  # (N, 2)
+    found = torch.tensor(step.anchors.counts).t()  # (N, 2)
     if "rpn_pos_neg" in step.answers:
         assert found.tolist() == step.answers["rpn_pos_neg"].tolist()
     else:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from class_names import class_names
 from geometries import batch_of, geometry
+from small_heads import labels_of
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
@@ -191,8 +192,8 @@ def test_anchors_learn_their_class_background_or_nothing() -> None:
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([1]))
     wanted = head.assign(cells, [target], [geometry((24, 16))], torch.device("cpu"))
     background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
-    assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 1, IGNORED, IGNORED], background]
-    assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
+    assert labels_of(wanted, 12).view(3, 4).tolist() == [background, [NEGATIVE, 1, IGNORED, IGNORED], background]
+    assert (wanted.positive.tolist(), wanted.boxes.tolist()) == ([5], [[4, 4, 12, 12]])
 
 
 def test_losses_are_divided_by_the_objects() -> None:
@@ -224,9 +225,9 @@ def test_losses_by_name(loss: str) -> None:
     deltas = [torch.zeros(1, 9 * 4, 2, 2)]
     head.strides = (8,)
     target = Target(torch.tensor([[-4.0, -4.0, 4.0, 5.0]]), torch.tensor([1]))
-    classes, boxes = head.level_losses(AnchorOutputs(logits, deltas), [target], [geometry((16, 16))])
+    classes, boxes = head.sampled_losses(AnchorOutputs(logits, deltas), [target], [geometry((16, 16))])
     if loss == "cross_entropy":  # all of 36 anchors and 6 classes undecided, over one object and more
-        objects = float(head.assign([(2, 2)], [target], [geometry((16, 16))], logits[0].device).positive.sum())
+        objects = len(head.assign([(2, 2)], [target], [geometry((16, 16))], logits[0].device).positive)
         assert float(classes) == pytest.approx(36 * 6 * math.log(2) / objects, rel=1e-4)
     assert float(classes) > 0
     assert float(boxes) > 0

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import functools
+from typing import Any
 
 import pytest
 import torch
 from geometries import geometry
 from small_heads import make_roi_head
+from torch import Tensor
 
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.boxes import BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.roi_targets import RoiTargets, pad_targets, roi_targets
-from zoo.models.samplers import AllSampler, LibraSampler
+from zoo.models.samplers import AllSampler, LibraSampler, Sampler
 from zoo.types import Target
 
 INCLUSIVE = BoxConvention(inclusive=True)
 TWICE = (2.0, 2.0)
 
-targets_of = functools.partial(
-    roi_targets, assigner=MaxIoUAssigner(0.5, 0.5, convention=INCLUSIVE), sampler=AllSampler(), num_classes=3
-)
+
+def targets_of(proposals: Tensor, target: Target, sampler: Sampler | None = None, **others: Any) -> RoiTargets:
+    """Of one image, whose classes are three."""
+    assigner = MaxIoUAssigner(0.5, 0.5, convention=INCLUSIVE)
+    (found,) = roi_targets([proposals], [target], assigner, sampler or AllSampler(), num_classes=3, **others)
+    return found
 
 
 def target(*boxes: tuple[float, float, float, float], label: int = 1) -> Target:
@@ -31,7 +35,7 @@ def target(*boxes: tuple[float, float, float, float], label: int = 1) -> Target:
 def test_regions_are_matched_and_learned_in_original_pixels() -> None:
     # 4 of 8 pixels of the original are half; 7 of 15 of the input would be less.
     proposals = torch.tensor([[0.0, 0, 6, 14]])
-    found = targets_of(proposals, target((0, 0, 14, 14)), scale=TWICE)
+    found = targets_of(proposals, target((0, 0, 14, 14)), scales=[TWICE])
     assert found.regions.tolist() == [[0, 0, 14, 14], [0, 0, 6, 14]]
     assert found.labels.tolist() == [1, 1]
     assert found.overlaps.tolist() == [1, 0.5]
@@ -43,9 +47,9 @@ def test_regions_are_matched_and_learned_in_original_pixels() -> None:
 def test_a_stage_knows_its_pixels() -> None:
     stage = make_roi_head().last_stage
     proposals, resized = torch.tensor([[0.0, 0, 8, 8]]), geometry((32, 32), (2.0, 4.0))
-    assert stage.assign(proposals, target((0, 0, 8, 8)), resized).boxes.tolist() == [[0, 0, 8, 8]] * 2
+    assert stage.assign([proposals], [target((0, 0, 8, 8))], [resized])[0].boxes.tolist() == [[0, 0, 8, 8]] * 2
     stage.target_frame = "original"
-    assert stage.assign(proposals, target((0, 0, 8, 8)), resized).boxes.tolist() == [[0, 0, 4, 2]] * 2
+    assert stage.assign([proposals], [target((0, 0, 8, 8))], [resized])[0].boxes.tolist() == [[0, 0, 4, 2]] * 2
 
 
 def test_images_of_a_batch_get_as_many_boxes() -> None:
@@ -61,11 +65,11 @@ def test_a_region_on_a_box_that_stands_for_nothing_is_background_though_drawn_as
     # The second proposal is the first pixel: it takes the place of a negative, since the sampler has it for a positive.
     padded, _ = pad_targets([target((10, 10, 19, 19)), target((0, 0, 9, 9), (5, 5, 9, 9))], num_classes=3)
     proposals = torch.tensor([[10.0, 10, 19, 18], [0, 0, 0, 0], [30, 30, 39, 39]])
-    found = targets_of(proposals, padded)
+    found = targets_of(proposals, padded, stand_ins=True)
     assert found.regions.tolist() == [[10, 10, 19, 19], [10, 10, 19, 18], [0, 0, 0, 0], [30, 30, 39, 39]]
     assert found.labels.tolist() == [1, 1, 3, 3]
     assert len(found.boxes) == len(found.references) == len(found.matched_gt_inds) == 2
-    few = targets_of(proposals, padded, sampler=LibraSampler(4, 0.5))
+    few = targets_of(proposals, padded, LibraSampler(4, 0.5), stand_ins=True)
     assert few.labels.tolist()[-1] == 3
     assert len(few.labels) == 3  # two of the three positives, and the one negative
 

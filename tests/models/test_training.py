@@ -7,7 +7,7 @@ import pytest
 import torch
 from class_names import class_names
 from geometries import geometry
-from small_heads import make_rpn
+from small_heads import labels_of, make_rpn
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
@@ -136,13 +136,13 @@ def test_cells_in_the_padding_of_a_batch_are_not_trained_on() -> None:
     target = Target(torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([0]))  # exactly the anchor of the cell (1, 1)
     wanted = head.assign(cells, [target], [geometry((17, 16))], torch.device("cpu"))
     background = [NEGATIVE, NEGATIVE, IGNORED, IGNORED]
-    assert wanted.labels.view(3, 4).tolist() == [background, [NEGATIVE, 0, IGNORED, IGNORED], background]
-    assert wanted.boxes[0, 5].tolist() == [4, 4, 12, 12]
+    assert labels_of(wanted, 12).view(3, 4).tolist() == [background, [NEGATIVE, 0, IGNORED, IGNORED], background]
+    assert (wanted.positive.tolist(), wanted.boxes.tolist()) == ([5], [[4, 4, 12, 12]])
 
 
 def test_all_anchors_may_be_trained_on() -> None:
     wanted = tiny_rpn("all").assign([(3, 4)], [NO_OBJECTS], [geometry((17, 16))], torch.device("cpu"))
-    assert bool((wanted.labels == NEGATIVE).all())
+    assert bool((labels_of(wanted, 12) == NEGATIVE).all())
 
 
 def test_anchors_may_have_to_lie_inside_the_image() -> None:
@@ -151,7 +151,7 @@ def test_anchors_may_have_to_lie_inside_the_image() -> None:
     head, cells = tiny_rpn("inside"), [(4, 4)]
     wanted = head.assign(cells, [NO_OBJECTS], [geometry((28, 20), padded_size=(32, 32))], torch.device("cpu"))
     outside, inside = [IGNORED] * 4, [IGNORED, NEGATIVE, IGNORED, IGNORED]
-    assert wanted.labels.view(4, 4).tolist() == [outside, inside, inside, outside]
+    assert labels_of(wanted, 16).view(4, 4).tolist() == [outside, inside, inside, outside]
 
 
 def test_an_image_smaller_than_every_anchor_trains_nothing() -> None:
@@ -179,13 +179,13 @@ def test_ground_truth_of_one_pixel_is_no_region_where_pixels_are_skipped() -> No
     target = Target(torch.tensor([[5.0, 5, 5, 5], [0, 0, 9, 9]]), torch.tensor([1, 2]))
     for skip, labels in ((True, [2, 3]), (False, [1, 2, 3])):
         assigner = MaxIoUAssigner(0.5, 0.5, convention=BoxConvention(inclusive=True), skip_pixels=skip)
-        chosen = roi_targets(torch.tensor([[20.0, 20, 30, 30]]), target, assigner, AllSampler(), num_classes=3)
+        (chosen,) = roi_targets([torch.tensor([[20.0, 20, 30, 30]])], [target], assigner, AllSampler(), num_classes=3)
         assert chosen.labels.tolist() == labels
 
 
 def test_ground_truth_comes_before_the_proposals(detector: TwoStageDetector) -> None:
     proposals = torch.tensor([[200.0, 200, 220, 220], [4, 4, 40, 49]])
-    chosen = detector.roi_head.last_stage.assign(proposals, OBJECTS, geometry((64, 64)))
+    (chosen,) = detector.roi_head.last_stage.assign([proposals], [OBJECTS], [geometry((64, 64))])
     assert torch.equal(chosen.regions, torch.cat((OBJECTS.boxes, proposals.flip(0))))
     assert chosen.labels.tolist() == [0, 2, 0, 3]
     assert torch.equal(chosen.boxes, OBJECTS.boxes[[0, 1, 0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from zoo.models.boxes import EXCLUSIVE
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs
+from zoo.models.heads.anchor_targets import AnchorTargets
 from zoo.models.layers.conv import norms
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import AllSampler
@@ -196,9 +198,30 @@ def test_each_level_has_its_share(step: Step) -> None:
     if isinstance(step.model, TwoStageDetector):  # any class is an object
         targets = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
         names = ("loss_rpn_cls", "loss_rpn_bbox")
-    shares = anchor_head(step.model).level_losses(step.outputs, targets, step.batch.geometries)
-    for name, share in zip(names, shares, strict=True):
-        assert_close(name, share, step.answers[f"{name}_levels"], 1e-4)
+    head, outputs = anchor_head(step.model), step.outputs
+    assigned = head.assign(outputs.cells, targets, step.batch.geometries, outputs.device)
+    ends = np.cumsum([0, *(len(grid) for grid in head.grid(outputs))]).tolist()
+    shares = [
+        head.assigned_losses(outputs, within(assigned, start, stop, ends[-1]))
+        for start, stop in itertools.pairwise(ends)
+    ]
+    for name, share in zip(names, zip(*shares, strict=True), strict=True):
+        assert_close(name, torch.stack(share), step.answers[f"{name}_levels"], 1e-4)
+
+
+def within(assigned: AnchorTargets, start: int, stop: int, count: int) -> AnchorTargets:
+    """What is assigned to the anchors from start to before stop of the `count` that each image has."""
+    positive, negative = (
+        (places % count >= start) & (places % count < stop) for places in (assigned.positive, assigned.negative)
+    )
+    return AnchorTargets(
+        positive=assigned.positive[positive],
+        negative=assigned.negative[negative],
+        anchors=assigned.anchors[positive],
+        labels=assigned.labels[positive],
+        boxes=assigned.boxes[positive],
+        counts=assigned.counts,
+    )
 
 
 def test_numbers_of_positives_and_negatives(step: Step) -> None:
@@ -206,10 +229,9 @@ def test_numbers_of_positives_and_negatives(step: Step) -> None:
         pytest.skip("a dense head trains on all anchors")
     rpn, stage = step.model.rpn_head, step.model.roi_head.last_stage
     assigned = rpn.assign(step.outputs.cells, step.targets, step.batch.geometries, torch.device("cpu"))
-    assert torch.stack(assigned.counts, dim=1).tolist() == step.answers["rpn_pos_neg"].tolist()
-    images = zip(golden_proposals(step.answers), step.targets, step.batch.geometries, strict=True)
-    chosen = [stage.assign(*image).labels for image in images]
-    regions = [[int((row < 80).sum()), int((row == 80).sum())] for row in chosen]
+    assert torch.tensor(assigned.counts).t().tolist() == step.answers["rpn_pos_neg"].tolist()
+    chosen = stage.assign(golden_proposals(step.answers), step.targets, step.batch.geometries)
+    regions = [[int((image.labels < 80).sum()), int((image.labels == 80).sum())] for image in chosen]
     assert regions == step.answers["rcnn_pos_neg"].tolist()
 
 

@@ -1,4 +1,4 @@
-"""Composed configuration to objects: the only module that calls Hydra's `instantiate`."""
+"""Composed configuration to objects."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import functools
 import inspect
 import logging
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import Entry
+from zoo.config.instantiate import PARTIAL, TARGET, instantiate, target_of
 from zoo.errors import ConversionError, UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
     Raises:
         UsageError: a part does not take what its configuration says.
     """
-    from hydra.errors import InstantiationException
-
     try:
         made = _factories(parts)
         backbone = made["backbone"]()
@@ -65,7 +64,7 @@ def build_model(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
         detector: Detector = made["detector"](
             classes=classes, backbone=backbone, neck=neck, transform=transform, normalizer=normalizer, **heads
         )
-    except (InstantiationException, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         message = f"the parts do not fit together: {' '.join(str(error).split())}"
         raise UsageError(message, next_step="correct the override, or the part's YAML under conf/") from error
     detector.protocol = parts["protocol"]
@@ -99,14 +98,12 @@ def plan_batches(parts: Mapping[str, Any], transform: Transform, split: Split, b
         split: images.
         batch_size: most images at a time.
     """
-    from hydra.utils import instantiate
-
     from zoo.data.batching import InOrder
 
     rule = parts["protocol"].get("batching")
     batching: Batching = InOrder()
     if rule is not None:
-        batching = instantiate({**rule, "_partial_": True}, _convert_="all")(transform=transform)
+        batching = instantiate({**rule, PARTIAL: True})(transform=transform)
     return batching.plan(split.ground_truth.sizes, batch_size, whole=not split.partial)
 
 
@@ -137,7 +134,7 @@ def load_weights(detector: Detector, tensors: Mapping[str, Tensor], keymap: str)
     from zoo.checkpoints.keymaps import key_map
 
     state = detector.state_dict()
-    converted, report = convert(tensors, key_map(keymap), _shapes(detector))
+    converted, report = convert(tensors, key_map(keymap), {key: tuple(held.shape) for key, held in state.items()})
     whole = [key for key, tensor in converted.items() if state[key].is_floating_point() > tensor.is_floating_point()]
     if whole:
         first = f"{whole[0]} ({converted[whole[0]].dtype})"
@@ -336,22 +333,17 @@ def open_data(data: DataSettings, classes: tuple[str, ...], *, training: bool = 
 
 
 def _factories(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Every part as a function that still lacks the values of the running program.
-
-    Those go in by an ordinary call: passed through Hydra they would come out as containers of its
-    own (a FeatureSpec as a dict).
-    """
-    from hydra.utils import instantiate
+    """Every part as a function that still lacks the values of the running program."""
 
     def partial(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        return {**node, "_partial_": True} if node else None
+        return {**node, PARTIAL: True} if node else None
 
     protocol = parts["protocol"]
     heads = _with_convention(_with_losses(parts), protocol.get("boxes"))
     nodes = {group: partial(parts.get(group)) for group in ("detector", "backbone", "neck")}
     nodes |= {name: partial(protocol[name]) for name in ("transform", "normalize")}
     nodes["head"] = {name: partial(node) for name, node in heads.items()}
-    made: dict[str, Any] = instantiate(nodes, _convert_="all")
+    made: dict[str, Any] = instantiate(nodes)
     return made
 
 
@@ -375,17 +367,19 @@ def _with_losses(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_convention(node: Any, convention: Mapping[str, Any] | None) -> Any:
     """A part and the parts inside it, all that take a box convention with the protocol's."""
-    from hydra.utils import get_object
-
     if isinstance(node, Mapping):
         node = {name: _with_convention(value, convention) for name, value in node.items()}
-        target = node.get("_target_")
-        if convention and target and "convention" in inspect.signature(get_object(target)).parameters:
+        if convention and TARGET in node and "convention" in _parameters(target_of(node[TARGET])):
             node.setdefault("convention", convention)
     return node
 
 
 def _head(head: functools.partial[Any], offered: Mapping[str, Any]) -> Any:
     """A head with those of the offered values (feature maps, number of classes) that its constructor takes."""
-    takes = inspect.signature(head.func).parameters
+    takes = _parameters(head.func)
     return head(**{name: value for name, value in offered.items() if name in takes})
+
+
+@functools.cache
+def _parameters(target: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(target).parameters)

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from zoo.coco_tasks import IouType
 from zoo.data.coco_json import LARGEST_IMAGE, Table, is_inside, is_side, layout_error, read_document
 from zoo.data.keypoints import keypoint_names, read_keypoints, unlike_coco
-from zoo.data.rle import from_segmentation
+from zoo.data.rle import from_segmentations
 from zoo.data.segmentations import checked_segmentations
 from zoo.errors import DataError, closest
+from zoo.runtime.collector import no_collection
 from zoo.types import Rle, Size
 
 _MAX_LISTED = 10
@@ -50,7 +51,8 @@ class CocoGroundTruth:
         is_crowd: bool (A,).
         ignore: bool (A,), the optional `ignore` key. Training may skip such objects; evaluation does not read it,
             because pycocotools overwrites it with `iscrowd`.
-        segmentations: A objects as the file has them: polygons, or a run-length encoding; None where absent.
+        segmentations: A objects as the file has them: polygons, float64 (L,) each, x, y, x, y, ...; or a run-length
+            encoding; None where absent.
         keypoints: float64 (A, P, 3), x and y in pixels and visibility (0 not labelled, 1 hidden, 2 visible); None where
             the file has none.
         num_keypoints: int64 (A,), how many of them are labelled, as the file counts them; likewise.
@@ -236,7 +238,7 @@ class CocoGroundTruth:
         return uncounted
 
     def rle(self, annotation: int) -> Rle:
-        """The mask of an annotation at its image's size, made on first use: polygons are rasterised and merged.
+        """The mask of an annotation, see `rles`.
 
         Args:
             annotation: position in the annotation columns.
@@ -244,16 +246,31 @@ class CocoGroundTruth:
         Raises:
             DataError: the annotation has no segmentation.
         """
-        if annotation not in self._rles:
-            size = self.size_of(int(self.image_index[annotation]))
-            segmentation = self.segmentations[annotation]
-            if segmentation is None:
+        return self.rles([annotation])[0]
+
+    def rles(self, annotations: Sequence[int]) -> list[Rle]:
+        """Masks at the size of their images, made on first use: polygons are rasterised and merged.
+
+        Args:
+            annotations: positions in the annotation columns.
+
+        Raises:
+            DataError: an annotation has no segmentation.
+        """
+        lacking = [annotation for annotation in annotations if annotation not in self._rles]
+        by_image: dict[int, list[int]] = {}
+        for annotation, image in zip(lacking, self.image_index[lacking].tolist(), strict=True):
+            if self.segmentations[annotation] is None:
                 raise DataError(
                     f"annotation {self.annotation_ids[annotation]} has no segmentation",
                     next_step="evaluate boxes only, or use annotations with masks",
                 )
-            self._rles[annotation] = from_segmentation(segmentation, size)
-        return self._rles[annotation]
+            by_image.setdefault(image, []).append(annotation)
+        with no_collection():
+            for image, members in by_image.items():
+                masks = from_segmentations([self.segmentations[member] for member in members], self.size_of(image))
+                self._rles.update(zip(members, masks, strict=True))
+        return [self._rles[annotation] for annotation in annotations]
 
     def _id_of(self, name: str) -> int:
         """The id of the one category of a name, or of the one that has objects: some exports repeat it for a group."""

@@ -10,9 +10,9 @@ Legend: D masks, R runs of all of them, one mask after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,15 @@ from zoo.types import Rle, Size
 Bits: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Array = TypeVar("Array", bound=Any)
+"""Of numpy or of torch, which is not imported here."""
+
+FIRST = 128
+"""What a mask's first character is marked by, until its text is cut off: a bit that no character has."""
+
+_WIDE = 1 << 19
+"""Numbers from this on have more than four characters."""
 
 _LONGEST_NUMBER = 7
 """Characters of a number in the compressed text: 35 bits, more than the pixels of any image."""
@@ -33,18 +42,19 @@ _MASKS_PER_CALL = 255
 """pycocotools.mask.area overflows on 256 masks or more."""
 
 
-def encode_windows(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
+def encode_windows(windows: Iterable[Bits], corners: Sequence[tuple[int, int]], size: Size) -> list[Rle]:
     """The encodings of images that are background but for a window each.
 
     Args:
-        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns.
+        windows: (h, w) each, foreground; wholly inside the image. Quickest where they are laid out in columns, and
+            each is made when it is asked for.
         corners: (row, column) of the first pixel of each.
         size: of the images.
     """
-    if not windows:
+    if not corners:
         return []
-    runs, lengths = _runs(windows, corners, size)
-    return [Rle(size=list(size), counts=counts) for counts in _compress(runs, lengths)]
+    changes = _window_changes(windows, corners, size)
+    return encode_texts(compact(number_codes(changes, size[0] * size[1])), size)
 
 
 def encode_window(window: Bits, corner: tuple[int, int], size: Size) -> Rle:
@@ -54,7 +64,8 @@ def encode_window(window: Bits, corner: tuple[int, int], size: Size) -> Rle:
 
 def run_lengths(mask: Bits) -> list[int]:
     """The runs of a mask (H, W), not compressed."""
-    runs: list[int] = _runs([mask], [(0, 0)], (mask.shape[0], mask.shape[1]))[0].tolist()
+    changes = _window_changes([mask], [(0, 0)], (mask.shape[0], mask.shape[1]))
+    runs: list[int] = np.diff(changes, prepend=0).tolist()
     return runs
 
 
@@ -143,17 +154,37 @@ def from_segmentation(segmentation: Any, size: Size) -> Rle:
         segmentation: polygons, which are rasterised and united; runs; or an encoding, which stays as it is.
         size: of the image.
     """
+    return from_segmentations([segmentation], size)[0]
+
+
+def from_segmentations(segmentations: Sequence[Any], size: Size) -> list[Rle]:
+    """The encodings of several segmentations of one image, see `from_segmentation`.
+
+    Their polygons, which have at least three points, are rasterised together: a call costs as much as a polygon.
+    """
     from pycocotools import mask
 
-    if isinstance(segmentation, list):
-        if not segmentation:
-            return encode_windows([np.zeros((0, 0), dtype=np.bool_)], [(0, 0)], size)[0]
-        encoded: Any = mask.merge(mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        encoded = mask.frPyObjects(segmentation, *size)
-    else:
-        return cast(Rle, segmentation)
-    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+    polygons = [polygon for one in segmentations if isinstance(one, list) for polygon in one]
+    drawn = iter(mask.frPyObjects(polygons, *size) if polygons else ())
+    encodings: list[Rle] = []
+    for one in segmentations:
+        if isinstance(one, list):
+            parts = list(islice(drawn, len(one)))
+            encodings.append(_as_text(parts[0] if len(parts) == 1 else mask.merge(parts)) if parts else _empty(size))
+        elif isinstance(one["counts"], list):
+            encodings.append(_as_text(mask.frPyObjects(one, *size)))
+        else:
+            encodings.append(cast(Rle, one))
+    return encodings
+
+
+def _as_text(encoded: Any) -> Rle:
+    encoded["counts"] = encoded["counts"].decode("ascii")
+    return cast(Rle, encoded)
+
+
+def _empty(size: Size) -> Rle:
+    return encode_window(np.zeros((0, 0), dtype=np.bool_), (0, 0), size)
 
 
 def areas(masks: Sequence[Rle]) -> Floats:
@@ -179,28 +210,103 @@ def pairwise_iou(masks: Sequence[Rle], others: Sequence[Rle], is_crowd: Bits) ->
     return np.asarray(mask.iou(encoded, encoded_others, is_crowd.tolist()))
 
 
-def _runs(windows: Sequence[Bits], corners: Sequence[tuple[int, int]], size: Size) -> tuple[Ints, Ints]:
-    """The runs (R,) of images with a window each, and how many each image has, (D,)."""
-    height, width = size
-    found = [_edges(window) for window in windows]
-    owner = np.arange(len(windows)).repeat([len(edges) for edges in found])  # (E,)
-    rows = np.array([window.shape[0] for window in windows], dtype=np.int64)
+def join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
+    """All changes of masks, see `number_codes`, from where runs of foreground begin and stop in single columns.
+
+    Args:
+        edges: (E,), pixels of each mask, column by column: where a run begins and, past its end, where it stops.
+        owner: (E,), the mask of each, ascending.
+        count: D, of the masks.
+        size: of the masks.
+    """
+    pixels = size[0] * size[1]
+    # A run that stops at the foot of one column and begins at the head of the next is one run.
+    joined = (edges[1:] == edges[:-1]) & (owner[1:] == owner[:-1])
+    lasting = edges < pixels
+    lasting[1:] &= ~joined
+    lasting[:-1] &= ~joined
+    owner = owner[lasting]
+    changes = np.empty(len(owner) + count, dtype=np.int64)
+    ends = np.searchsorted(owner, np.arange(count), side="right") + np.arange(count)
+    inner = np.ones(len(changes), dtype=np.bool_)
+    inner[ends] = False
+    changes[inner] = edges[lasting] + owner * (pixels + 1)
+    changes[ends] = np.arange(1, count + 1) * (pixels + 1) - 1
+    return changes
+
+
+def number_codes(changes: Array, pixels: int) -> Array:
+    """The characters of all runs of masks, one mask after another: the bytes of whole numbers, 0 where there is none.
+
+    The first character of a mask has FIRST added. Nothing here depends on what an array is made by: it serves numpy's
+    arrays and torch's tensors on any device, and waits for no value of them.
+
+    Args:
+        changes: int64 (R,), where each run ends, as positions in all masks, laid out one after another with one
+            place more than a mask has pixels: its last run ends there.
+        pixels: of one mask.
+
+    Returns:
+        (R,), of 4 bytes each, or of 8 for masks of more pixels than 4 characters can tell.
+    """
+    wide = pixels >= _WIDE
+    last = changes % (pixels + 1) == pixels
+    begins = last & False
+    begins[1:] = last[:-1]
+    runs = changes + 0
+    later = runs[1:]
+    later -= changes[:-1]
+    runs -= begins * 1  # the place more
+    begins[:1] = True
+    if not wide:
+        runs = runs.astype(np.int32) if isinstance(runs, np.ndarray) else runs.int()
+    differ = ~begins  # from the fourth run of a mask on
+    for i in (1, 2):
+        later = differ[i:]
+        later &= ~begins[:-i]
+    value = runs + 0
+    later = value[2:]
+    later -= runs[:-2] * differ[2:]
+    sign = 63 if wide else 31
+    magnitude = value ^ value >> sign
+    codes = (value & 0) + FIRST
+    codes *= begins
+    present = codes | -1  # all bits where a number has so many characters, none elsewhere
+    for i in range(_LONGEST_NUMBER if wide else 4):
+        more = (16 << 5 * i) - 1 - magnitude >> sign
+        codes += ((value >> 5 * i & 31) + 48 + (more & 32) & present) << 8 * i
+        present = more
+    return cast(Array, codes)
+
+
+def compact(codes: Ints) -> Bytes:
+    """The characters of `number_codes` without the gaps between."""
+    characters = codes.view(np.uint8)
+    return np.compress(characters != 0, characters)
+
+
+def encode_texts(characters: Bytes, size: Size) -> list[Rle]:
+    """The encodings of masks whose characters stand one after another; zeros behind them are none.
+
+    Args:
+        characters: FIRST is added to the first of each mask.
+        size: of the masks.
+    """
+    begins = np.flatnonzero(characters & FIRST).tolist()
+    whole = (characters & ~np.uint8(FIRST)).tobytes().rstrip(b"\0").decode("ascii")
+    return [Rle(size=list(size), counts=whole[begin:end]) for begin, end in pairwise((*begins, len(whole)))]
+
+
+def _window_changes(windows: Iterable[Bits], corners: Sequence[tuple[int, int]], size: Size) -> Ints:
+    """The changes of images with a window each."""
+    height = size[0]
+    found, heights = zip(*((_edges(window), window.shape[0]) for window in windows), strict=True)
+    owner = np.arange(len(found)).repeat([len(edges) for edges in found])  # (E,)
+    rows = np.array(heights, dtype=np.int64)
     start = np.array([column * height + row for row, column in corners], dtype=np.int64)
     edges = np.concatenate(found)
     edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    # A run that stops at the foot of one column and begins at the head of the next is one run.
-    joined = (edges[1:] == edges[:-1]) & (owner[1:] == owner[:-1])
-    lasting = ~(np.append(joined, False) | np.append(False, joined)) & (edges < height * width)
-    owner, edges = owner[lasting], edges[lasting]
-    lengths = np.bincount(owner, minlength=len(windows)) + 1  # the last run ends with the image
-    ends = np.full(lengths.sum(), height * width)
-    last = lengths.cumsum() - 1
-    inner = np.ones(len(ends), dtype=np.bool_)
-    inner[last] = False
-    ends[inner] = edges
-    runs = np.diff(ends, prepend=0)
-    runs[last[:-1] + 1] = ends[last[:-1] + 1]
-    return runs, lengths
+    return join_changes(edges, owner, len(found), size)
 
 
 def _edges(window: Bits) -> Ints:
@@ -209,30 +315,3 @@ def _edges(window: Bits) -> Ints:
     flat = np.zeros(columns * (rows + 1) + 1, dtype=np.bool_)  # columns one after another, each behind such a pixel
     flat[1:].reshape(columns, rows + 1)[:, :rows] = window.T
     return np.flatnonzero(flat[1:] != flat[:-1])
-
-
-def _compress(runs: Ints, lengths: Ints) -> list[str]:
-    """The text of each mask's runs.
-
-    Args:
-        runs: (R,), of all masks.
-        lengths: (D,), runs of each mask.
-    """
-    begins = lengths.cumsum() - lengths
-    heads = (begins[:, None] + np.arange(3))[np.arange(3) < lengths[:, None]]
-    rest = runs.astype(np.int32)
-    rest[2:] -= runs[:-2]
-    rest[heads] = runs[heads]
-    magnitude = np.where(rest < 0, ~rest, rest)
-    groups = np.ones(len(rest), dtype=np.int8)  # (R,), that each is written in
-    for i in range(5):
-        groups += magnitude >= 16 << 5 * i
-    ends = groups.cumsum(dtype=np.int64)
-    text = np.empty(ends[-1], dtype=np.uint8)
-    at = ends - groups
-    while len(at):
-        more = groups > 1
-        text[at] = (rest & 31) + 48 + 32 * more
-        at, rest, groups = at[more] + 1, rest[more] >> 5, groups[more] - 1
-    whole, stops = text.tobytes().decode("ascii"), ends[lengths.cumsum() - 1]
-    return [whole[begin:end] for begin, end in pairwise((0, *stops.tolist()))]

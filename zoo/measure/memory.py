@@ -33,7 +33,13 @@ class DevicePeak:
         self.device = device
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the peaks so far."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self.device)
 
     def result(self) -> dict[str, int]:
         """peak_allocated_bytes, what tensors took, and peak_reserved_bytes, what was kept from the driver for them."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from zoo.measure.measurement import Column, Measurement, Metric, Subject
 from zoo.types import Json
 
 STEPS = 20
-"""Training steps whose peak is taken."""
+"""Ordinary training steps whose peaks are taken."""
+
+WORST_STEPS = 3
+"""Steps on the worst batch after them: by then momentum and gradients are there."""
 
 
 def published_gigabytes(allocated: int) -> float:
@@ -21,7 +26,7 @@ def _refuses(subject: Subject) -> str | None:
 
 
 def _run(subject: Subject) -> dict[str, Json]:
-    """Take real steps on a detector that has the device to itself; see docs/training.md."""
+    """Take ordinary steps and worst ones on a detector that has the device to itself; see docs/training.md."""
     from zoo.measure.memory import DevicePeak
     from zoo.train.training import profile_steps
 
@@ -30,23 +35,52 @@ def _run(subject: Subject) -> dict[str, Json]:
     subject.detector.cpu()  # what is measured has the device to itself
     try:
         detector = subject.fresh().to(device)
-        peak = DevicePeak(device)
-        files, truth = subject.dataset.files, subject.ground_truth
-        taken = profile_steps(
-            subject.recipe, detector, truth, files, steps=STEPS, seed=subject.seed, workers=subject.workers
+        peak, peaks = DevicePeak(device), list[dict[str, int]]()
+
+        def after_step() -> None:
+            peaks.append(peak.result())
+            peak.restart()
+
+        profile = profile_steps(
+            *(subject.recipe, detector, subject.ground_truth, subject.dataset.files),
+            steps=STEPS,
+            worst_steps=WORST_STEPS,
+            seed=subject.seed,
+            workers=subject.workers,
+            after_step=after_step,
         )
-        peaks = peak.result()
     finally:
         subject.detector.to(device)
-    gigabytes = published_gigabytes(peaks["peak_allocated_bytes"])
-    return {"train_memory_gb": gigabytes, "train_memory": {"steps": STEPS, **taken, **peaks}}
+    ordinary, worst = peaks[:STEPS], _largest(peaks[STEPS:])
+    steps = {
+        "images_per_gpu": profile.images_per_gpu,
+        "precision": subject.recipe.precision,
+        "ordinary": {
+            "steps": STEPS,
+            "largest_input": list(profile.largest_input),
+            "mean_allocated_bytes": sum(step["peak_allocated_bytes"] for step in ordinary) // STEPS,
+            **_largest(ordinary),
+        },
+        "worst_batch": {
+            "steps": WORST_STEPS,
+            "input": list(profile.worst_input),
+            "objects": profile.worst_objects,
+            **worst,
+        },
+    }
+    return {"train_memory_gb": published_gigabytes(worst["peak_allocated_bytes"]), "train_memory": steps}
+
+
+def _largest(peaks: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Of peaks of several steps the largest of each kind."""
+    return {name: max(step[name] for step in peaks) for name in peaks[0]}
 
 
 MEASUREMENT = Measurement(
     name="train_memory",
-    about="peak device memory of training steps with the recipe's images a GPU",
+    about="peak device memory of a training step on the worst batch that the recipe makes for a GPU",
     order=60,
-    version=1,
+    version=2,
     run=_run,
     alone=True,
     refuses=_refuses,

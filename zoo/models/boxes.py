@@ -42,11 +42,17 @@ class BoxConvention:
         Returns:
             (N, M), in [0, 1].
         """
-        top_left = torch.maximum(boxes[:, None, :2], others[None, :, :2])  # (N, M, 2)
-        bottom_right = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-        intersection = self._span(top_left, bottom_right).clamp(min=0).prod(dim=2)  # (N, M)
-        union = self.area(boxes)[:, None] + self.area(others)[None] - intersection
-        return intersection / union.clamp(min=floor)
+        # Coordinates first, so that the last dimension is long; in place: of an image's anchors there are 268,569.
+        first, second = boxes.t().contiguous(), others.t().contiguous()  # (4, N), (4, M)
+        near = torch.maximum(first[:2, :, None], second[:2, None])  # (2, N, M)
+        sides = torch.minimum(first[2:, :, None], second[2:, None]).sub_(near)
+        del near
+        if self.inclusive:
+            sides.add_(1)
+        width, height = sides.clamp_(min=0).unbind()
+        intersection = width.mul_(height)  # (N, M)
+        union = (self._area(first)[:, None] + self._area(second)).sub_(intersection)
+        return intersection / union.clamp_(min=floor)
 
     def clip(self, boxes: Tensor, extent: tuple[float, float]) -> Tensor:
         """Boxes (..., 4) cut to an image: x to [0, width], inclusive ones to [0, width - 1], y alike.
@@ -75,6 +81,11 @@ class BoxConvention:
     def to_xywh(self, boxes: Tensor) -> Tensor:
         """Corner, width and height (..., 4) of boxes (..., 4), as COCO writes them."""
         return torch.cat((boxes[..., :2], self.size(boxes)), dim=-1)
+
+    def _area(self, corners: Tensor) -> Tensor:
+        """Areas (N,) of corners (4, N)."""
+        width, height = self._span(corners[:2], corners[2:]).unbind()
+        return width * height
 
     def _span(self, near: Tensor, far: Tensor) -> Tensor:
         return far - near + 1 if self.inclusive else far - near

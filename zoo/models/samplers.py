@@ -5,49 +5,77 @@ Legend: N candidates, G ground-truth boxes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from zoo.models.assigners.max_iou import NEGATIVE, Matches
+from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, Matches
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Positions of the sampled candidates, ascending.
+    """Positions of the sampled candidates of one image, ascending.
 
     Attributes:
         positive: int64 (P,), objects.
-        negative: int64 (Q,), background; with repetitions where they are drawn with replacement.
+        negative: int64 (Q,), background.
+        replaced: whether a negative may come more than once.
     """
 
     positive: Tensor
     negative: Tensor
+    replaced: bool = False
 
 
-class Sampler(Protocol):
-    """Matches to the candidates that are trained on."""
+class Sampler(ABC):
+    """Matches to the candidates that are trained on.
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:
-        """Sample from matches of N candidates.
+    The candidates of all images are told apart in one go: the host, which has to know how many there are, waits twice
+    for a whole batch.
+    """
+
+    def __call__(self, matches: Sequence[Matches], labels: Sequence[Tensor]) -> list[Sampled]:
+        """Sample from the matches of each image, one after the other.
 
         Args:
-            matches: as an assigner gives them.
-            labels: int64 (G,), classes of the ground-truth boxes.
+            matches: of N candidates, as an assigner gives them, one an image.
+            labels: int64 (G,), classes of the ground-truth boxes, one an image.
         """
-        ...
+        gt_inds = _padded([image.gt_inds for image in matches], IGNORED)  # (images, N)
+        positive, negative = gt_inds >= 0, self.negatives(matches, gt_inds)
+        pools = positions(torch.cat((positive, negative)))
+        images = zip(pools[: len(matches)], pools[len(matches) :], matches, labels, strict=True)
+        return [self.sample(*image) for image in images]
+
+    def negatives(self, matches: Sequence[Matches], gt_inds: Tensor) -> Tensor:  # noqa: ARG002 - others look at them
+        """Which candidates may be drawn as negatives, bool (images, N); IGNORED fills up shorter rows of `gt_inds`."""
+        return gt_inds == NEGATIVE
+
+    @abstractmethod
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:
+        """Sample from one image.
+
+        Args:
+            positive: int64 (P,), positions of all its positives, ascending.
+            negative: int64 (Q,), positions of all that may be drawn as negatives, ascending.
+            matches: of its candidates.
+            labels: int64 (G,), classes of its ground-truth boxes.
+        """
 
 
-class AllSampler:
+class AllSampler(Sampler):
     """Every positive and every negative."""
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
-        return Sampled(positive=_where(matches.gt_inds >= 0), negative=_where(matches.gt_inds == NEGATIVE))
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002
+        """See `Sampler`."""
+        return Sampled(positive, negative)
 
 
-class RandomSampler:
+class RandomSampler(Sampler):
     """A fixed number, positives up to a fraction of it, negatives for the rest (Girshick, 2015).
 
     Drawn from torch's global generator, of the device the matches are on; positives without replacement.
@@ -76,17 +104,23 @@ class RandomSampler:
         self.negatives_override = negatives_override
         self.always_draw = always_draw
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
-        positive = _draw(_where(matches.gt_inds >= 0), self.max_positives, always=self.always_draw)
-        candidates = matches.background if self.negatives_override else matches.gt_inds == NEGATIVE
+    def negatives(self, matches: Sequence[Matches], gt_inds: Tensor) -> Tensor:
+        """Which candidates may be drawn as negatives, bool (images, N)."""
+        if not self.negatives_override:
+            return super().negatives(matches, gt_inds)
+        return _padded([image.background for image in matches], False)
+
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002
+        """See `Sampler`."""
+        positive = _draw(positive, self.max_positives, always=self.always_draw)
         missing = self.num_samples - len(positive)
-        negative = _draw(_where(candidates), missing, self.replacement, always=self.always_draw)
+        negative = _draw(negative, missing, self.replacement, always=self.always_draw)
         if self.negatives_override:
             positive = positive[~torch.isin(positive, negative)]
-        return Sampled(positive, negative)
+        return Sampled(positive, negative, replaced=self.replacement)
 
 
-class FullSampler:
+class FullSampler(Sampler):
     """Always the same number, as faster-rcnn.pytorch draws regions.
 
     Positives up to a fraction, without replacement, and negatives for the rest, with replacement even where there would
@@ -102,15 +136,15 @@ class FullSampler:
         self.num_samples = num_samples
         self.max_positives = round(num_samples * positive_fraction)
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002 - others look at classes
-        positive, negative = _where(matches.gt_inds >= 0), _where(matches.gt_inds == NEGATIVE)
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:  # noqa: ARG002
+        """See `Sampler`."""
         if not len(negative):
             return Sampled(_draw_again(positive, self.num_samples), negative)
         positive = _draw(positive, self.max_positives)
-        return Sampled(positive, _draw_again(negative, self.num_samples - len(positive)))
+        return Sampled(positive, _draw_again(negative, self.num_samples - len(positive)), replaced=True)
 
 
-class LibraSampler:
+class LibraSampler(Sampler):
     """As many negatives of every range of overlaps (Pang et al., "Libra R-CNN", 2019), as PaddleDetection draws them.
 
     Where there are more negatives than are wanted, a third of them is drawn from each third of the range between 0 and
@@ -135,8 +169,8 @@ class LibraSampler:
         self.balance_classes = balance_classes
         self.fill_up = fill_up
 
-    def __call__(self, matches: Matches, labels: Tensor) -> Sampled:
-        positive, negative = _where(matches.gt_inds >= 0), _where(matches.gt_inds == NEGATIVE)
+    def sample(self, positive: Tensor, negative: Tensor, matches: Matches, labels: Tensor) -> Sampled:
+        """See `Sampler`."""
         if len(positive) > self.max_positives and self.balance_classes:
             positive = self._of_each_class(positive, labels[matches.gt_inds[positive]])
         positive = _draw(positive, self.max_positives)
@@ -172,8 +206,15 @@ class LibraSampler:
         return _topped_up(drawn, negative, wanted)
 
 
-def _where(mask: Tensor) -> Tensor:
-    return mask.nonzero()[:, 0]
+def positions(masks: Tensor) -> list[Tensor]:
+    """Where each of masks (M, N) is true, int64 (P,), ascending; the host waits twice, however many masks there are."""
+    counts: list[int] = masks.sum(dim=1).tolist()
+    return list(masks.nonzero()[:, 1].split(counts))  # type: ignore[no-untyped-call] # torch's own
+
+
+def _padded(rows: Sequence[Tensor], fill: int) -> Tensor:
+    """Rows (N,) as one tensor, the shorter ones filled up."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=fill)
 
 
 def _draw(indices: Tensor, max_count: int, replacement: bool = False, always: bool = False) -> Tensor:

@@ -21,6 +21,9 @@ NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """An optimiser of the parameters that are not frozen; one that several modules share is taken once.
 
+    On a GPU torch steps all parameters of a group together. Its fused kernels are left alone: where the first step of a
+    loss scaler is skipped, SGD's would go on from momentum that was never written.
+
     Raises:
         UsageError: a rule of the configuration fits no parameter of the model.
     """
@@ -101,11 +104,11 @@ class ModelEma:
         """Move the average towards the model, as it is after an optimiser step."""
         self.updates += 1
         decay = self.config.decay * (1 - math.exp(-self.updates / self.config.warmup))
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:  # a counter
-                self.tensors[name].copy_(tensor)
+        state = model.state_dict()
+        moving = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.tensors[name] for name in moving], [state[name] for name in moving], 1 - decay)
+        for name in state.keys() - moving:  # counters
+            self.tensors[name].copy_(state[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on."""

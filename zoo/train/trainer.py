@@ -114,7 +114,8 @@ class Trainer:
         with log or nullcontext(), self._progress() as progress:
             for micro_batches in loader(self.step, self.steps):
                 lr = self.lr_schedule(self.step)
-                losses = self._train_step(micro_batches, lr)
+                with self._cudnn_benchmark():
+                    losses = self._train_step(micro_batches, lr)
                 self._log(log, progress, lr, losses)
                 self.step += 1
                 if evaluate is not None:
@@ -148,7 +149,8 @@ class Trainer:
         """Train up to the last step, and leave nothing in the folder."""
         self.detector.train()
         for micro_batches in loader(self.step, self.steps):
-            self._train_step(micro_batches, self.lr_schedule(self.step))
+            with self._cudnn_benchmark():
+                self._train_step(micro_batches, self.lr_schedule(self.step))
             self.step += 1
 
     @contextmanager
@@ -169,17 +171,30 @@ class Trainer:
         self._set_lr(lr)
         if not self._accumulating:
             self.optimizer.zero_grad(set_to_none=True)
-        rows: list[list[float]] = []
+        values: list[Tensor] = []
         names: tuple[str, ...] = ()
         for i, micro_batch in enumerate(micro_batches):
             with nullcontext() if i + 1 == len(micro_batches) else no_sync(self.network):
-                names, values = self._backward(micro_batch, i, len(micro_batches))
-                rows.append(values)
+                names, losses = self._backward(micro_batch, i, len(micro_batches))
+                values.append(losses)
+        # Read only now, once a step: the host has to wait for the whole of the backward pass, and nothing comes before.
+        rows: list[list[float]] = torch.stack(values).tolist()
+        self._refuse_diverged(names, rows)
         if self.lr_schedule.is_optimizer_step(self.step):
             self._optimizer_step()
         table = self.context.gather(rows, self.device)
         means = (math.fsum(column) / len(table) for column in zip(*table, strict=True))
         return dict(zip(("loss", *names), means, strict=True))
+
+    @contextmanager
+    def _cudnn_benchmark(self) -> Iterator[None]:
+        """cuDNN's choice of algorithms as the recipe has it; not beyond a step, for an evaluation has other shapes."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = before or self.config.recipe.schedule.cudnn_benchmark
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     @property
     def _accumulating(self) -> bool:
@@ -196,19 +211,19 @@ class Trainer:
     def _optimizer_step(self) -> None:
         """One optimiser step with the accumulated gradients."""
         clip, loss_scale = self.config.recipe.schedule.clip, self.config.recipe.loss_scale
-        self.scaler.unscale_(self.optimizer)
         if clip is not None:
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.detector.parameters(), clip)
         self.scaler.step(self.optimizer)
         self.scaler.update(None if loss_scale is None else float(loss_scale))
         if self.ema is not None:
             self.ema.update(self.detector)
 
-    def _backward(self, micro_batch: MicroBatch, index: int, count: int) -> tuple[tuple[str, ...], list[float]]:
+    def _backward(self, micro_batch: MicroBatch, index: int, count: int) -> tuple[tuple[str, ...], Tensor]:
         """Forward and backward of micro-batch `index` of the `count` of this process in a step.
 
         Returns:
-            The names of the losses; their sum, and each.
+            The names of the losses; their sum, and each, on the device.
         """
         # The number of the micro-batch over all steps and processes.
         number = self.step * self.micro_batches + index * self.context.world_size + self.context.rank
@@ -221,14 +236,17 @@ class Trainer:
             self._refuse_non_finite(samples, targets)
             raise
         loss = torch.stack(list(losses.values())).sum()
-        values: list[float] = torch.stack((loss, *losses.values())).tolist()
-        if not all(map(math.isfinite, values)):
-            raise self._not_finite(", ".join(f"{n} {v:g}" for n, v in zip(losses, values[1:], strict=True)))
         # Between processes gradients are averaged.
         summed = loss * len(micro_batch) * self.context.world_size
         weighted = loss / count if self.config.recipe.schedule.gradients == "mean" else summed
         torch.autograd.backward(self.scaler.scale(weighted))
-        return tuple(losses), values
+        return tuple(losses), torch.stack((loss, *losses.values())).detach()
+
+    def _refuse_diverged(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
+        """Raise ZooError where a loss of a step is no number, before its gradients reach the weights."""
+        for row in rows:
+            if not all(map(math.isfinite, row)):
+                raise self._not_finite(", ".join(f"{n} {v:g}" for n, v in zip(names, row[1:], strict=True)))
 
     def _log(self, log: MetricsLog | None, progress: Progress, lr: float, losses: dict[str, float]) -> None:
         epoch = self.step // self.lr_schedule.iterations_per_epoch

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +27,33 @@ from zoo.train.config import Recipe, TrainConfig
 from zoo.train.initial import RANDOM_INIT, refuse_dry_run
 from zoo.train.optimizers import ModelEma, make_optimizer
 from zoo.train.rates import LRSchedule, build_lr_schedule, scaled_weight_decay
+from zoo.train.schedule import Schedule
 from zoo.train.state import export_weights
 from zoo.train.trainer import MicroBatch, Trainer
+from zoo.train.worst_batch import STEPS_TRIED, filled_samplers, worst_micro_batch
 from zoo.types import Size
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.pth"
 """The trained weights in a run's folder: a flat state dict with its class list, averaged where the recipe averages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the steps of `profile_steps` were.
+
+    Attributes:
+        images_per_gpu: images of a step.
+        largest_input: (height, width) in pixels with padding of the largest ordinary batch.
+        worst_input: likewise of the worst batch.
+        worst_objects: objects in each of its images.
+    """
+
+    images_per_gpu: int
+    largest_input: Size
+    worst_input: Size
+    worst_objects: list[int]
 
 
 def train(
@@ -66,7 +88,7 @@ def train(
     """
     recipe = config.recipe
     micro_batch_size = resolve_micro_batch_size(config, context.world_size)
-    dataset, sampler = _views(config, detector, ground_truth, files, micro_batch_size)
+    dataset, sampler = _views(config, detector, ground_truth, files, micro_batch_size, detector.has_masks)
     account = dataset.images.account
     if context.is_main:
         log.info("training on %s", account)
@@ -123,38 +145,62 @@ def profile_steps(
     files: Sequence[Path],
     *,
     steps: int,
+    worst_steps: int,
     seed: int,
     workers: int,
-) -> dict[str, Any]:
-    """Take the first steps of a training as one GPU of the recipe takes them, and leave nothing behind.
+    after_step: Callable[[], None],
+) -> Profile:
+    """Take the first steps of a training as one GPU of the recipe takes them, then its worst batch; leave nothing.
 
     Args:
         recipe: the recipe.
         detector: the detector, on its device; its weights are changed.
         ground_truth: annotations of the images.
         files: image files, in the order of the annotations.
-        steps: number of steps.
+        steps: number of ordinary steps, on views of the images.
+        worst_steps: number of steps on the worst batch after them, see `zoo.train.worst_batch`.
         seed: the seed of the training.
         workers: processes that decode images.
-
-    Returns:
-        What a step was: images_per_gpu, precision, and largest_input, (height, width) in pixels with padding.
+        after_step: called after each step.
     """
     images = recipe.schedule.images_per_gpu or recipe.schedule.batch_size
     config = TrainConfig(recipe=recipe, batch_size=images, seed=seed, run_dir=Path())
-    dataset, sampler = _views(config, detector, ground_truth, files, images)
+    dataset, sampler = _views(config, detector, ground_truth, files, images, detector.has_masks)
     lr_schedule = build_lr_schedule(recipe.schedule, images, sampler.steps_per_epoch)
     loader = TrainLoader(dataset, sampler, workers=workers, device=detector.device)
-    sizes: list[Size] = []
+    shapes: list[Size] = []
+    worst = _worst_batch(config, detector, ground_truth)
 
-    def measured(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
-        for micro_batches in loader(start, stop):
-            sizes.extend(_batch_shape(detector, micro_batch) for micro_batch in micro_batches)
+    def watched(start: int, stop: int) -> Iterator[Sequence[MicroBatch]]:
+        for micro_batches in loader(start, stop - worst_steps):
+            shapes.extend(_batch_shape(detector, micro_batch) for micro_batch in micro_batches)
             yield micro_batches
+            after_step()
+        with filled_samplers(detector, [target for _, target in worst]):
+            for _ in range(worst_steps):
+                yield [worst]
+                after_step()
 
-    _trainer(config, detector, lr_schedule, sampler, steps=steps).profile_steps(measured)
-    largest = max(sizes, key=math.prod)
-    return {"images_per_gpu": images, "precision": recipe.precision, "largest_input": list(largest)}
+    _trainer(config, detector, lr_schedule, sampler, steps=steps + worst_steps).profile_steps(watched)
+    return Profile(
+        images_per_gpu=images,
+        largest_input=max(shapes, key=math.prod),
+        worst_input=_batch_shape(detector, worst),
+        worst_objects=[len(target.labels) for _, target in worst],
+    )
+
+
+def _worst_batch(config: TrainConfig, detector: Detector, ground_truth: CocoGroundTruth) -> MicroBatch:
+    def views(schedule: Schedule, truth: CocoGroundTruth, files: Sequence[Path], masks: bool) -> Iterator[MicroBatch]:
+        asked = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, schedule=schedule))
+        dataset, sampler = _views(asked, detector, truth, files, config.batch_size, masks and detector.has_masks)
+        for (micro_batch,) in TrainLoader(dataset, sampler)(0, min(STEPS_TRIED, sampler.steps_per_epoch)):
+            yield micro_batch
+
+    with tempfile.TemporaryDirectory() as folder:
+        shape_of = functools.partial(_batch_shape, detector)
+        schedule, images = config.recipe.schedule, config.batch_size
+        return worst_micro_batch(schedule, views, shape_of, ground_truth, images, Path(folder))
 
 
 def resolve_micro_batch_size(config: TrainConfig, world_size: int) -> int:
@@ -193,9 +239,10 @@ def _views(
     ground_truth: CocoGroundTruth,
     files: Sequence[Path],
     micro_batch_size: int,
+    masks: bool,
 ) -> tuple[TrainingSet | RatioGroupedSet, BatchSampler]:
     """What is trained on, and which of it in every step."""
-    schedule, seed, batch_size, masks = config.recipe.schedule, config.seed, config.batch_size, detector.has_masks
+    schedule, seed, batch_size = config.recipe.schedule, config.seed, config.batch_size
     if schedule.ratio_groups is not None:
         if masks:
             message = (
@@ -206,7 +253,7 @@ def _views(
         grouped = jwyang.training_set(ground_truth, files, groups, transform, batch_size=batch_size, seed=seed)
         return grouped, FixedGroupSampler(grouped.groups, micro_batch_size=micro_batch_size, seed=seed)
     if schedule.transforms is not None:
-        return _prepared_views(config, detector, ground_truth, files, micro_batch_size)
+        return _prepared_views(config, detector, ground_truth, files, micro_batch_size, masks)
     if schedule.multi_scale is not None and schedule.pipeline is not None:
         dataset = paddle.training_set(
             ground_truth,
@@ -243,6 +290,7 @@ def _prepared_views(
     ground_truth: CocoGroundTruth,
     files: Sequence[Path],
     micro_batch_size: int,
+    masks: bool,
 ) -> tuple[TrainingSet, BatchSampler]:
     """The same in torchvision's style."""
     schedule = config.recipe.schedule
@@ -254,7 +302,7 @@ def _prepared_views(
         schedule.transforms,
         transform=detector.transform,
         seed=config.seed,
-        masks=detector.has_masks,
+        masks=masks,
         keypoints=detector.has_keypoints,
     )
     heights, widths = dataset.images.sizes.T

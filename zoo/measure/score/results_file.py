@@ -5,11 +5,9 @@ Legend for shapes: D detections.
 
 from __future__ import annotations
 
-import gc
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +21,7 @@ from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.data.rle import are_whole, parse_runs
 from zoo.errors import DataError
 from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.runtime.collector import no_collection
 from zoo.types import Rle
 
 Row = Mapping[str, Any]
@@ -106,7 +105,7 @@ def read_predictions(path: Path, ground_truth: CocoGroundTruth) -> Predictions:
 def _rows(path: Path) -> list[Row]:
     """The detections of a file, as they stand there."""
     try:
-        with _no_collection():
+        with no_collection():
             document = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"no detections {path}", next_step="give a file in COCO's results format") from None
@@ -127,18 +126,6 @@ def _rows(path: Path) -> list[Row]:
         if not isinstance(row, dict):
             raise _fault(path, i, f"is no object: {_shown(row)}")
     return document
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection: it would walk over the parsed objects again and again, and none of them is garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _image_ids(path: Path, rows: Sequence[Row], truth: CocoGroundTruth) -> npt.NDArray[np.int64]:

@@ -87,34 +87,40 @@ class MaxIoUAssigner:
     @torch.no_grad()
     def __call__(self, candidates: Tensor, boxes: Tensor) -> Matches:
         """Match candidates (N, 4) with ground-truth boxes (G, 4); without ground truth everything is negative."""
-        skipped = self.skipped(candidates)
-        if not len(candidates) or not len(boxes):
-            gt_inds = torch.where(skipped, IGNORED, NEGATIVE)
-            return Matches(gt_inds, candidates.new_zeros(len(candidates)), ~skipped)
-        overlaps = self.convention.iou(candidates, boxes)  # (N, G)
-        overlaps[:, self.skipped(boxes)] = 0
-        best, nearest = overlaps.max(dim=1)  # among equals the first box
+        if len(candidates) and len(boxes):
+            matches = self._match(candidates, boxes)
+        else:
+            none = candidates.new_zeros(len(candidates))
+            matches = Matches(torch.full_like(none, NEGATIVE, dtype=torch.int64), none, none == 0)
+        if not self.skip_pixels:
+            return matches
+        skipped = self.single_pixels(candidates)
+        gt_inds = matches.gt_inds.masked_fill(skipped, IGNORED)
+        return Matches(gt_inds, matches.overlaps, matches.background & ~skipped)
+
+    def _match(self, candidates: Tensor, boxes: Tensor) -> Matches:
+        """The same of some candidates and some boxes, where no candidate is left out."""
+        overlaps = self.convention.iou(boxes, candidates)  # (G, N)
+        if self.skip_pixels:
+            overlaps.masked_fill_(self.single_pixels(boxes)[:, None], 0)
+        best, nearest = overlaps.max(dim=0)  # among equals the first box
         background = best < self.negative_iou
-        gt_inds = torch.where(best < self.positive_iou, IGNORED, nearest)
-        gt_inds[background] = NEGATIVE
+        gt_inds = nearest.masked_fill(best < self.positive_iou, IGNORED).masked_fill_(background, NEGATIVE)
         if self.min_pos_iou is not None:
             low_quality = _low_quality_matches(overlaps, self.min_pos_iou, self.ties)
             gt_inds = torch.where(low_quality >= 0, low_quality if self.reassign else nearest, gt_inds)
-        return Matches(torch.where(skipped, IGNORED, gt_inds), best, background & ~skipped)
+        return Matches(gt_inds, best, background)
 
-    def skipped(self, boxes: Tensor) -> Tensor:
-        """Which of boxes (N, 4) match nothing whatever they overlap, bool (N,)."""
-        if not self.skip_pixels:
-            return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    def single_pixels(self, boxes: Tensor) -> Tensor:
+        """Which of boxes (N, 4) are a single pixel, bool (N,)."""
         return (self.convention.size(boxes) == 1).all(dim=1)
 
 
 def _low_quality_matches(overlaps: Tensor, minimum: float, ties: Ties) -> Tensor:
-    """For each candidate of overlaps (N, G) the last box whose best overlap it reaches, or -1."""
-    best, first = overlaps.max(dim=0)  # (G,) each
-    reached = overlaps == best  # (N, G)
-    if ties == "first":
-        reached = torch.arange(len(overlaps), device=overlaps.device)[:, None] == first
-    matched = reached & (best >= minimum)
-    indices = torch.arange(overlaps.shape[1], device=overlaps.device)
-    return torch.where(matched, indices, -1).amax(dim=1)
+    """For each candidate of overlaps (G, N) the last box whose best overlap it reaches, or -1."""
+    best, first = overlaps.max(dim=1, keepdim=True)  # (G, 1) each
+    places = torch.arange(overlaps.shape[1], device=overlaps.device) if ties == "first" else None
+    matched = overlaps == best if places is None else places == first  # (G, N)
+    matched &= best >= minimum
+    ranks = torch.arange(1, len(overlaps) + 1, dtype=torch.int32, device=overlaps.device)[:, None]
+    return (matched * ranks).amax(dim=0) - 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ from zoo.types import FeatureSpec, ImageGeometry, Size, Target
 ValidAnchors = Literal["padded", "inside", "all"]
 """The anchors that an image is trained on: those of the cells that it has with the padding that it would have alone;
 those that lie wholly inside it; or all, those of cells too that only a larger neighbour in the batch gives it."""
+
+KEPT_POSITIONS = 16
+"""Shapes of images whose valid anchors are remembered."""
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ class AnchorOutputs:
     @property
     def level_sizes(self) -> list[int]:
         """Number of anchors of each level, each of which has four deltas."""
-        return [x[0].numel() // 4 for x in self.deltas]
+        return [x.shape[1] // 4 * x.shape[2] * x.shape[3] for x in self.deltas]
 
     @property
     def device(self) -> torch.device:
@@ -109,6 +112,7 @@ class AnchorHead(nn.Module):
         if valid_anchors not in get_args(ValidAnchors):
             raise ValueError(f"valid_anchors: {valid_anchors!r} is none of {', '.join(get_args(ValidAnchors))}")
         self.valid_anchors = valid_anchors
+        self._positions: dict[tuple[Any, ...], Tensor] = {}
 
     def grid(self, outputs: AnchorOutputs) -> tuple[Tensor, ...]:
         """The anchors (M, 4) of each level."""
@@ -118,10 +122,10 @@ class AnchorHead(nn.Module):
         """The anchors (M, 4) of all levels, one after another."""
         return self.anchors.boxes(outputs.cells, self.strides, outputs.device)
 
-    def level_losses(
+    def sampled_losses(
         self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
     ) -> tuple[Tensor, Tensor]:
-        """The share of each level, (L,) and (L,), in the classification and in the box loss.
+        """The classification and the box loss of what is sampled of a batch, two scalars.
 
         Args:
             outputs: of a batch.
@@ -131,21 +135,16 @@ class AnchorHead(nn.Module):
         return self.assigned_losses(outputs, self.assign(outputs.cells, targets, geometries, outputs.device))
 
     def assigned_losses(self, outputs: AnchorOutputs, assigned: AnchorTargets) -> tuple[Tensor, Tensor]:
-        """The share of each level, (L,) and (L,), in both losses of a batch whose anchors are assigned already."""
-        grids = self.grid(outputs)
-        classification, regression = [], []
-        levels = assigned.levels([len(grid) for grid in grids])
-        for logit, delta, anchors, level in zip(outputs.logits, outputs.deltas, grids, levels, strict=True):
-            valid, positive = level.valid, level.positive  # (N, M)
-            labels = torch.where(positive, level.labels, self.num_classes)
-            classification.append(self.class_loss(flatten_anchors(logit, self.columns)[valid], labels[valid]))
-            references, deltas = anchors.expand_as(level.boxes)[positive], flatten_anchors(delta, 4)[positive]
-            regression.append(self.box_loss.loss_from_deltas(self.coder, references, deltas, level.boxes[positive]))
+        """Both losses of a batch whose anchors are assigned already."""
+        sampled = torch.cat((assigned.positive, assigned.negative))
+        background = assigned.labels.new_full((len(assigned.negative),), self.num_classes)
+        labels = torch.cat((assigned.labels, background))
+        classification = self.class_loss(anchor_rows(outputs.logits, self.columns, sampled), labels)
+        references = self.boxes(outputs)[assigned.anchors]
+        deltas = anchor_rows(outputs.deltas, 4, assigned.positive)
+        regression = self.box_loss.loss_from_deltas(self.coder, references, deltas, assigned.boxes)
         counts = assigned.counts
-        return (
-            torch.stack(classification) / self.divisor(*counts),
-            torch.stack(regression) / self.box_divisor(*counts),
-        )
+        return classification / self.divisor(*counts), regression / self.box_divisor(*counts)
 
     def assign(
         self,
@@ -162,18 +161,42 @@ class AnchorHead(nn.Module):
             geometries: one an image.
             device: of the answer.
         """
-        anchors = torch.cat(self.anchors.grid(cells, self.strides, device))  # of all levels
-        valid = [self._valid(anchors, cells, geometry).nonzero()[:, 0] for geometry in geometries]
+        anchors = self.anchors.boxes(cells, self.strides, device)
+        valid = [self._valid(anchors, tuple(cells), geometry) for geometry in geometries]
         return anchor_targets(anchors, valid, targets, self.assigner, self.sampler)
 
-    def _valid(self, anchors: Tensor, cells: Sequence[Size], geometry: ImageGeometry) -> Tensor:
-        """Which of the anchors (M, 4) of all levels an image is trained on, bool (M,)."""
-        if self.valid_anchors == "all":
-            return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
-        if self.valid_anchors == "inside":
-            return _inside(anchors, geometry.extent)
-        within = cells_within(cells, self.strides, geometry.padded_size, anchors.device)
-        return within.repeat_interleave(self.anchors.per_cell)
+    def _valid(self, anchors: Tensor, cells: tuple[Size, ...], geometry: ImageGeometry) -> Tensor | None:
+        """Positions of the anchors (M, 4) of all levels that an image is trained on, int64 (V,); None: all of them.
+
+        The last few answers are kept: the host has to wait for each.
+        """
+        height, width = geometry.padded_size
+        levels = zip(cells, self.strides, strict=True)
+        whole = all((h - 1) * stride < height and (w - 1) * stride < width for (h, w), stride in levels)
+        if self.valid_anchors == "all" or (self.valid_anchors == "padded" and whole):
+            return None
+        key = (cells, geometry.padded_size, geometry.extent, anchors.device)
+        if key not in self._positions:
+            if len(self._positions) >= KEPT_POSITIONS:
+                self._positions.pop(next(iter(self._positions)))
+            if self.valid_anchors == "inside":
+                valid = _inside(anchors, geometry.extent)
+            else:
+                within = cells_within(cells, self.strides, geometry.padded_size, anchors.device)
+                valid = within[:, None].expand(-1, self.anchors.per_cell).flatten()
+            self._positions[key] = valid.nonzero()[:, 0]
+        return self._positions[key]
+
+
+def anchor_rows(levels: Sequence[Tensor], values: int, positions: Tensor) -> Tensor:
+    """Values (P, values) of some anchors of a batch, of maps (N, A * values, H, W) a level.
+
+    Args:
+        levels: a map each.
+        values: of an anchor.
+        positions: int64 (P,), among the anchors of all images and levels, one image after another.
+    """
+    return flatten_levels(levels, values).flatten(0, 1).index_select(0, positions)
 
 
 def flatten_levels(maps: Sequence[Tensor], values: int) -> Tensor:

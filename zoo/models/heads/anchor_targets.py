@@ -1,6 +1,6 @@
 """What the anchors of a dense head are trained to say, whether it is a first stage or the only one.
 
-Legend: N images, L levels, M anchors of all levels, V of them valid in one image.
+Legend: N images, M anchors of all levels, V of them valid in one image; P positives and Q negatives of the batch.
 """
 
 from __future__ import annotations
@@ -11,68 +11,74 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.models.assigners.max_iou import IGNORED, NEGATIVE, Assigner
-from zoo.models.samplers import Sampler
+from zoo.models.assigners.max_iou import Assigner
+from zoo.models.samplers import Sampled, Sampler
 from zoo.types import Target
 
 
 @dataclass(frozen=True, slots=True)
 class AnchorTargets:
-    """What each anchor of a batch, or of one level of it, is trained to say.
+    """The anchors of a batch that are trained on, and what each is trained to say.
 
     Attributes:
-        labels: int64 (N, M): the class of an object, NEGATIVE for background, or IGNORED: not trained on.
-        boxes: (N, M, 4), the ground-truth box of each positive, zeros elsewhere.
+        positive: int64 (P,), objects: positions among the anchors of all images, (N * M,), one image after another.
+        negative: int64 (Q,), background: likewise.
+        anchors: int64 (P,), the positives' positions among the anchors of their image, (M,).
+        labels: int64 (P,), the class of each positive.
+        boxes: (P, 4), the ground-truth box of each positive.
+        counts: how many positives each image has, and how many negatives.
     """
 
+    positive: Tensor
+    negative: Tensor
+    anchors: Tensor
     labels: Tensor
     boxes: Tensor
-
-    @property
-    def valid(self) -> Tensor:
-        """Which anchors (N, M) are trained on."""
-        return self.labels != IGNORED
-
-    @property
-    def positive(self) -> Tensor:
-        """Which anchors (N, M) are objects."""
-        return self.labels >= 0
-
-    @property
-    def counts(self) -> tuple[Tensor, Tensor]:
-        """How many positives (N,) and negatives (N,) each image has."""
-        return self.positive.sum(dim=1), (self.labels == NEGATIVE).sum(dim=1)
-
-    def levels(self, counts: Sequence[int]) -> list[AnchorTargets]:
-        """The part of each level, which has so many anchors."""
-        parts = zip(self.labels.split(counts, dim=1), self.boxes.split(counts, dim=1), strict=True)  # type: ignore[no-untyped-call] # torch's own
-        return [AnchorTargets(labels, boxes) for labels, boxes in parts]
+    counts: tuple[list[int], list[int]]
 
 
 @torch.no_grad()
 def anchor_targets(
     anchors: Tensor,
-    valid_anchors: Sequence[Tensor],
+    valid_anchors: Sequence[Tensor | None],
     targets: Sequence[Target],
     assigner: Assigner,
     sampler: Sampler,
 ) -> AnchorTargets:
-    """Match, sample, and put the answers where the anchors are.
+    """Match, sample, and say where the answers belong.
 
     Args:
         anchors: (M, 4), of all levels, one after another.
-        valid_anchors: positions (V,) of those that may be trained on, one tensor an image.
+        valid_anchors: positions (V,) of those that may be trained on, one tensor an image; None: all may.
         targets: one an image.
         assigner: matches anchors with ground-truth boxes.
         sampler: chooses the anchors that are trained on.
     """
-    labels = torch.full((len(targets), len(anchors)), IGNORED, dtype=torch.int64, device=anchors.device)
-    boxes = anchors.new_zeros((len(targets), *anchors.shape))
-    for i, (valid, target) in enumerate(zip(valid_anchors, targets, strict=True)):
-        matches = assigner(anchors[valid], target.boxes)
-        sampled = sampler(matches, target.labels)
-        positive, matched_gt_inds = valid[sampled.positive], matches.gt_inds[sampled.positive]
-        labels[i, valid[sampled.negative]] = NEGATIVE
-        labels[i, positive] = target.labels[matched_gt_inds]
-        boxes[i, positive] = target.boxes[matched_gt_inds]
-    return AnchorTargets(labels, boxes)
+    matches = [
+        assigner(anchors if valid is None else anchors[valid], target.boxes)
+        for valid, target in zip(valid_anchors, targets, strict=True)
+    ]
+    sampled = [_unrepeated(image) for image in sampler(matches, [target.labels for target in targets])]
+    matched = [match.gt_inds[image.positive] for match, image in zip(matches, sampled, strict=True)]
+    positive, negative = (
+        [kept if valid is None else valid[kept] for kept, valid in zip(side, valid_anchors, strict=True)]
+        for side in ([image.positive for image in sampled], [image.negative for image in sampled])
+    )
+    return AnchorTargets(
+        positive=_in_batch(positive, len(anchors)),
+        negative=_in_batch(negative, len(anchors)),
+        anchors=torch.cat(positive),
+        labels=torch.cat([target.labels[own] for target, own in zip(targets, matched, strict=True)]),
+        boxes=torch.cat([target.boxes[own] for target, own in zip(targets, matched, strict=True)]),
+        counts=([len(own) for own in positive], [len(own) for own in negative]),
+    )
+
+
+def _unrepeated(sampled: Sampled) -> Sampled:
+    """The same with each negative once: however often it was drawn, an anchor is trained once."""
+    return Sampled(sampled.positive, torch.unique(sampled.negative)) if sampled.replaced else sampled
+
+
+def _in_batch(places: Sequence[Tensor], count: int) -> Tensor:
+    """Positions among all images' anchors of positions among those of each, of which it has so many."""
+    return torch.cat([own if i == 0 else own + i * count for i, own in enumerate(places)])

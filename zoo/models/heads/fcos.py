@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import Assigner
 from zoo.models.coders import DistanceCoder
-from zoo.models.heads.anchor_head import AnchorOutputs, flatten_anchors
+from zoo.models.heads.anchor_head import AnchorOutputs, anchor_rows, flatten_anchors
 from zoo.models.heads.retina import RetinaHead
 from zoo.models.losses.classification import ClassLoss, sigmoid_cross_entropy
 from zoo.models.losses.regression import BoxLoss
@@ -104,12 +104,11 @@ class FcosHead(RetinaHead):
         """
         assigned = self.assign(outputs.cells, targets, batch.geometries, outputs.device)
         classification, regression = self.assigned_losses(outputs, assigned)
-        positive = assigned.positive  # (N, M of all levels)
-        squares = self.boxes(outputs).expand_as(assigned.boxes)[positive]
-        wanted = centerness_targets(self.coder.encode(squares, assigned.boxes[positive]))
-        said = torch.cat([flatten_anchors(x, 1) for x in outputs.centerness], dim=1)[..., 0][positive]
+        squares = self.boxes(outputs)[assigned.anchors]
+        wanted = centerness_targets(self.coder.encode(squares, assigned.boxes))
+        said = anchor_rows(outputs.centerness, 1, assigned.positive)[:, 0]
         centerness = sigmoid_cross_entropy(said, wanted) / self.divisor(*assigned.counts)
-        return {"loss_cls": classification.sum(), "loss_bbox": regression.sum(), "loss_centerness": centerness}
+        return {"loss_cls": classification, "loss_bbox": regression, "loss_centerness": centerness}
 
 
 def centerness_targets(distances: Tensor) -> Tensor:

@@ -180,8 +180,8 @@ class RetinaHead(AnchorHead, DenseHead):
         """
         count = len(targets) if self.loss_over == "batch" else 1
         shares = [
-            self.level_losses(outputs.images(i, i + count), targets[i : i + count], batch.geometries[i : i + count])
+            self.sampled_losses(outputs.images(i, i + count), targets[i : i + count], batch.geometries[i : i + count])
             for i in range(0, len(targets), count)
         ]
-        classification, regression = (torch.stack(share).mean(dim=0) for share in zip(*shares, strict=True))
-        return {"loss_cls": classification.sum(), "loss_bbox": regression.sum()}
+        classification, regression = (torch.stack(share).mean() for share in zip(*shares, strict=True))
+        return {"loss_cls": classification, "loss_bbox": regression}

@@ -186,7 +186,7 @@ class RoiHead(nn.Module):
         losses: dict[str, Tensor] = {}
         regions, stages = list(proposals), self._stages
         for number, stage in enumerate(stages, start=1):
-            sampled = [stage.assign(*image) for image in zip(regions, targets, geometries, strict=True)]
+            sampled = stage.assign(regions, targets, geometries, self.pad_targets)
             logits, deltas = stage(features, [image.regions for image in sampled])
             suffix = f"_{number}" if len(stages) > 1 else ""
             losses |= {f"{name}{suffix}": loss for name, loss in stage.losses(logits, deltas, sampled).items()}

@@ -118,8 +118,8 @@ class RoiStage(nn.Module):
 
     def own_deltas(self, deltas: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
         """Of the deltas (R, B * 4) of all regions those of some rows (M,) for a label (M,) each, (M, 4), float32."""
-        own_box = labels if self.num_boxes > 1 else 0
-        return deltas.view(-1, self.num_boxes, 4)[rows, own_box].float()  # (R, B, 4) -> (M, 4)
+        places = torch.add(labels, rows, alpha=self.num_boxes) if self.num_boxes > 1 else rows
+        return deltas.view(-1, 4).index_select(0, places).float()  # (R * B, 4) -> (M, 4)
 
     def losses(self, logits: Tensor, deltas: Tensor, sampled: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Scalars `loss_cls`, of all regions, and `loss_bbox`, of the positives' boxes.
@@ -132,26 +132,35 @@ class RoiStage(nn.Module):
         labels = torch.cat([image.labels for image in sampled])  # (R,)
         references = torch.cat([image.references for image in sampled])  # (O, 4)
         boxes = torch.cat([image.boxes for image in sampled])  # (O, 4)
-        positive = (labels < self.num_classes).nonzero()[:, 0]  # (O,), in the order of `boxes`
-        own = self.own_deltas(deltas, positive, labels[positive])  # (O, 4)
+        rows = _positive_rows(sampled, labels.device)  # (O,)
+        own = self.own_deltas(deltas, rows, torch.cat([image.labels[: len(image.boxes)] for image in sampled]))
         regression = self.box_loss.loss_from_deltas(self.coder, references, own, boxes)
-        positives = torch.tensor([len(image.boxes) for image in sampled], device="cpu")
-        totals = torch.tensor([len(image.labels) for image in sampled], device="cpu")
+        positives = [len(image.boxes) for image in sampled]
+        negatives = [len(image.labels) - len(image.boxes) for image in sampled]
         losses = {"loss_cls": self.class_loss(logits, labels), "loss_bbox": regression}
-        divisor = self.divisor(positives, totals - positives)
+        divisor = self.divisor(positives, negatives)
         return {name: loss / divisor * self.loss_weight for name, loss in losses.items()}
 
-    def assign(self, proposals: Tensor, target: Target, geometry: ImageGeometry) -> RoiTargets:
-        """The regions of one image that are trained on; see `roi_targets`.
+    def assign(
+        self,
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        stand_ins: bool = False,
+    ) -> list[RoiTargets]:
+        """The regions of each image that are trained on; see `roi_targets`.
 
         Args:
-            proposals: (P, 4), in input pixels.
-            target: boxes (G, 4), in input pixels.
-            geometry: of the image.
+            proposals: (P, 4), in input pixels, one an image.
+            targets: boxes (G, 4), in input pixels, one an image.
+            geometries: one an image.
+            stand_ins: boxes of label K stand for no object.
         """
-        scale = geometry.scale if self.target_frame == "original" else (1.0, 1.0)
         return roi_targets(
-            *(proposals, target, self.assigner, self.sampler, self.num_classes), scale, ground_truth=self.ground_truth
+            *(proposals, targets, self.assigner, self.sampler, self.num_classes),
+            scales=[geometry.scale for geometry in geometries] if self.target_frame == "original" else None,
+            ground_truth=self.ground_truth,
+            stand_ins=stand_ins,
         )
 
     @torch.no_grad()
@@ -168,6 +177,15 @@ class RoiStage(nn.Module):
         boxes = self.decode(torch.cat([image.regions for image in sampled]), deltas)[:, 0]  # (R, 1, 4) -> (R, 4)
         refined = zip(boxes.split([len(image.regions) for image in sampled]), sampled, strict=True)  # type: ignore[no-untyped-call] # torch's own
         return [image[large_enough(image, 0.0, self.coder.convention) & (was.overlaps < 1)] for image, was in refined]
+
+
+def _positive_rows(sampled: Sequence[RoiTargets], device: torch.device) -> Tensor:
+    """Where the positives (O,) of all images are among all their regions (R,); they come first in every image."""
+    rows, start = [], 0
+    for image in sampled:
+        rows.append(torch.arange(start, start + len(image.boxes), device=device))
+        start += len(image.labels)
+    return torch.cat(rows)
 
 
 def as_rois(regions: Sequence[Tensor]) -> Tensor:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from zoo.models.assigners.max_iou import IGNORED, Matches, MaxIoUAssigner
-from zoo.models.samplers import Sampler
+from zoo.models.samplers import Sampled, Sampler
 from zoo.types import Target
 
 GroundTruth = Literal["first", "last"]
@@ -49,61 +49,115 @@ class RoiTargets:
 
 @torch.no_grad()
 def roi_targets(
-    proposals: Tensor,
-    target: Target,
+    proposals: Sequence[Tensor],
+    targets: Sequence[Target],
     assigner: MaxIoUAssigner,
     sampler: Sampler,
     num_classes: int,
-    scale: tuple[float, float] = (1.0, 1.0),
+    scales: Sequence[tuple[float, float]] | None = None,
     ground_truth: GroundTruth = "first",
-) -> RoiTargets:
-    """Match and sample the regions of one image.
+    stand_ins: bool = False,
+) -> list[RoiTargets]:
+    """Match and sample the regions of each image of a batch.
 
     The ground-truth boxes are added to the proposals, so that even a first stage that finds nothing gives the
-    second something to learn from. A box of label K stands for no object (see `pad_targets`): it is no region itself,
-    and one that is matched with it counts as a positive when regions are drawn and is background when they are learned.
+    second something to learn from.
 
     Args:
-        proposals: (P, 4), in input pixels.
-        target: boxes (G, 4), in input pixels.
+        proposals: (P, 4), in input pixels, one an image.
+        targets: boxes (G, 4), in input pixels, one an image.
         assigner: matches regions with ground-truth boxes.
         sampler: chooses the regions that are trained on.
         num_classes: K.
-        scale: (x, y) factors to input pixels from those that boxes are matched and learned in.
+        scales: (x, y) factors of each image to input pixels from those that boxes are matched and learned in; None:
+            they are matched and learned in input pixels.
         ground_truth: where the ground-truth boxes stand.
+        stand_ins: a box of label K stands for no object (see `pad_targets`): it is no region itself, and one that is
+            matched with it counts as a positive when regions are drawn and is background when they are learned.
     """
-    factors = proposals.new_tensor(scale).repeat(2)
-    boxes = target.boxes / factors  # (G, 4)
+    is_object = [target.labels < num_classes if stand_ins else None for target in targets]  # (G,) each
+    images = [
+        _candidates(boxes, target, assigner, own, None if scales is None else scales[i], ground_truth)
+        for i, (boxes, target, own) in enumerate(zip(proposals, targets, is_object, strict=True))
+    ]
+    sampled = sampler([image.matches for image in images], [target.labels for target in targets])
+    everything = zip(images, sampled, targets, is_object, strict=True)
+    return [_targets_of(*image, num_classes) for image in everything]
+
+
+class _Candidates(NamedTuple):
+    """The regions (P + G, 4) of an image that may be drawn, in input pixels, with their matches; its factors (4,), or
+    None where boxes are learned in input pixels; and its ground-truth boxes (G, 4), in the pixels they are learned in.
+    """
+
+    regions: Tensor
+    matches: Matches
+    factors: Tensor | None
+    boxes: Tensor
+
+
+def _candidates(
+    proposals: Tensor,
+    target: Target,
+    assigner: MaxIoUAssigner,
+    is_object: Tensor | None,
+    scale: tuple[float, float] | None,
+    ground_truth: GroundTruth,
+) -> _Candidates:
+    factors = None if scale is None else torch.cat([proposals.new_full((1,), factor) for factor in scale * 2])
+    boxes = _divided(target.boxes, factors)  # (G, 4)
     if ground_truth == "last":
-        candidates = torch.cat((proposals, target.boxes))  # (P + G, 4)
-        matches = assigner(candidates / factors, boxes)
+        regions = torch.cat((proposals, target.boxes))  # (P + G, 4)
+        matches = assigner(_divided(regions, factors), boxes)
     else:
-        candidates = torch.cat((target.boxes, proposals))  # (G + P, 4)
-        may_be_drawn = (target.labels < num_classes) & ~assigner.skipped(boxes)
-        matches = _with_ground_truth(assigner(proposals / factors, boxes), may_be_drawn)
-    sampled = sampler(matches, target.labels)
-    is_object = target.labels[matches.gt_inds[sampled.positive]] < num_classes
-    positive = sampled.positive[is_object]
-    chosen = torch.cat((positive, sampled.positive[~is_object], sampled.negative))
-    matched_gt_inds = matches.gt_inds[positive]
-    background = matched_gt_inds.new_full((len(chosen) - len(positive),), num_classes)
+        regions = torch.cat((target.boxes, proposals))  # (G + P, 4)
+        may_be_drawn = is_object
+        if assigner.skip_pixels:
+            large = ~assigner.single_pixels(boxes)
+            may_be_drawn = large if is_object is None else large & is_object
+        matches = _with_ground_truth(assigner(_divided(proposals, factors), boxes), len(boxes), may_be_drawn)
+    return _Candidates(regions, matches, factors, boxes)
+
+
+def _divided(boxes: Tensor, factors: Tensor | None) -> Tensor:
+    return boxes if factors is None else boxes / factors
+
+
+def _targets_of(
+    image: _Candidates, sampled: Sampled, target: Target, is_object: Tensor | None, num_classes: int
+) -> RoiTargets:
+    matches, positive, others = image.matches, sampled.positive, sampled.negative
+    if is_object is not None:
+        own = is_object[matches.gt_inds[positive]]
+        positive, others = positive[own], torch.cat((positive[~own], others))
+    chosen = torch.cat((positive, others))
+    regions, matched_gt_inds = image.regions[chosen], matches.gt_inds[positive]
+    background = matched_gt_inds.new_full((len(others),), num_classes)
     return RoiTargets(
-        regions=candidates[chosen],
+        regions=regions,
         labels=torch.cat((target.labels[matched_gt_inds], background)),
         overlaps=matches.overlaps[chosen],
         matched_gt_inds=matched_gt_inds,
-        references=candidates[positive] / factors,
-        boxes=boxes[matched_gt_inds],
+        references=_divided(regions[: len(positive)], image.factors),
+        boxes=image.boxes[matched_gt_inds],
     )
 
 
-def _with_ground_truth(matches: Matches, may_be_drawn: Tensor) -> Matches:
-    """Matches of proposals, (P,), and in front of them the ground-truth boxes, (G,), each with itself."""
-    themselves = torch.arange(len(may_be_drawn), device=may_be_drawn.device)
+def _with_ground_truth(matches: Matches, count: int, may_be_drawn: Tensor | None) -> Matches:
+    """Matches of proposals, (P,), and in front of them so many ground-truth boxes, (G,), each with itself.
+
+    Args:
+        matches: of the proposals.
+        count: G.
+        may_be_drawn: bool (G,); None: all may.
+    """
+    themselves = torch.arange(count, device=matches.gt_inds.device)
+    if may_be_drawn is not None:
+        themselves = themselves.masked_fill(~may_be_drawn, IGNORED)
     return Matches(
-        torch.cat((themselves.where(may_be_drawn, IGNORED), matches.gt_inds)),
-        torch.cat((torch.ones_like(themselves, dtype=matches.overlaps.dtype), matches.overlaps)),
-        torch.cat((torch.zeros_like(may_be_drawn), matches.background)),
+        torch.cat((themselves, matches.gt_inds)),
+        torch.cat((matches.overlaps.new_ones(count), matches.overlaps)),
+        torch.cat((matches.background.new_zeros(count), matches.background)),
     )
 
 

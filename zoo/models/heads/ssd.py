@@ -15,7 +15,7 @@ from zoo.data.detections import Detections
 from zoo.models.assigners.max_iou import Assigner
 from zoo.models.coders import BoxCoder
 from zoo.models.default_boxes import DefaultBoxes
-from zoo.models.heads.anchor_head import AnchorOutputs, flatten_anchors
+from zoo.models.heads.anchor_head import AnchorOutputs, flatten_levels
 from zoo.models.heads.anchor_targets import anchor_targets
 from zoo.models.heads.dense import DenseHead
 from zoo.models.layers.conv import ConvNorm
@@ -134,23 +134,21 @@ class SsdHead(DenseHead):
             batch: of which all default boxes are trained on.
         """
         logits, deltas, boxes = self._flatten(outputs, batch)
-        everywhere = [torch.arange(len(boxes), device=boxes.device)] * len(targets)
-        assigned = anchor_targets(boxes, everywhere, targets, self.assigner, AllSampler())
-        positive = assigned.positive  # (N, M)
-        labels = torch.where(positive, assigned.labels, self.num_classes)
-        classification = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
-        mined = hard_negatives(classification, positive, self.negative_ratio)
-        references = boxes.expand_as(assigned.boxes)[positive]
-        regression = self.box_loss.loss_from_deltas(self.coder, references, deltas[positive], assigned.boxes[positive])
+        assigned = anchor_targets(boxes, [None] * len(targets), targets, self.assigner, AllSampler())
+        rows = logits.flatten(0, 1)  # (N * M, K + 1)
+        labels = torch.full((len(rows),), self.num_classes, device=rows.device)
+        labels = labels.index_copy(0, assigned.positive, assigned.labels)
+        classification = F.cross_entropy(rows, labels, reduction="none")  # (N * M,)
+        losses = classification.view(len(targets), -1)  # (N, M)
+        mined = hard_negatives(losses, assigned.positive, assigned.counts[0], self.negative_ratio)
+        own = deltas.flatten(0, 1).index_select(0, assigned.positive)
+        regression = self.box_loss.loss_from_deltas(self.coder, boxes[assigned.anchors], own, assigned.boxes)
         divisor = positives_of_batch(*assigned.counts)
-        return {
-            "loss_cls": (classification[positive].sum() + classification[mined].sum()) / divisor,
-            "loss_bbox": regression / divisor,
-        }
+        trained = torch.cat((assigned.positive, mined))
+        return {"loss_cls": classification.index_select(0, trained).sum() / divisor, "loss_bbox": regression / divisor}
 
     def _flatten(self, outputs: AnchorOutputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, M, K + 1) and deltas (N, M, 4), float32, and default boxes (M, 4)."""
-        logits = [flatten_anchors(x, self.num_classes + 1) for x in outputs.logits]
-        deltas = [flatten_anchors(x, 4) for x in outputs.deltas]
+        logits = flatten_levels(outputs.logits, self.num_classes + 1).float()
         boxes = self.default_boxes.grid(outputs.cells, batch.input_shape, outputs.device)
-        return torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), torch.cat(boxes)
+        return logits, flatten_levels(outputs.deltas, 4).float(), torch.cat(boxes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +23,15 @@ from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_distributions, flatten_levels
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
+from zoo.models.precision import float32_on
 from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, FeatureSpec, ImageGeometry, Size, Target
 
 CLASS_OFFSET = 7680.0
 """Pixels that keep the classes apart in one suppression. Float32 boxes lose precision by it, as the original's do."""
+
+_BOXES_PER_SURVIVOR = 8
+"""So many times as many boxes as survivors are wanted are looked at first, and so many times as many after that."""
 
 
 class YoloHead(DenseHead):
@@ -104,7 +107,7 @@ class YoloHead(DenseHead):
 
     def decode(self, maps: YoloMaps) -> YoloOutputs:
         """Boxes from the expected distance of each side to its anchor point; everything else flattened."""
-        with _full_precision(maps.logits[0].device):
+        with float32_on(maps.logits[0].device):
             box_dist = box_distributions(maps.box_dist, self.strides)
             return YoloOutputs(
                 boxes=box_dist.boxes(),
@@ -121,14 +124,19 @@ class YoloHead(DenseHead):
         for i, geometry in enumerate(batch.geometries):
             points, scores, labels = self._suppress(outputs.boxes[i], outputs.logits[i])
             boxes = outputs.boxes[i, points]
-            offset, scale = self._letterbox(geometry, batch.input_shape)
-            moved = (boxes - boxes.new_tensor(offset).repeat(2)) / boxes.new_tensor(scale).repeat(2)
-            detections = Detections(EXCLUSIVE.clip(moved, geometry.original_size), scores, labels)
+            detections = Detections(self._to_original(boxes, geometry, batch.input_shape), scores, labels)
             if self.mask_branch is not None and outputs.coefficients is not None and outputs.prototypes is not None:
                 coefficients, prototypes = outputs.coefficients[i, points], outputs.prototypes[i]
-                detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, batch.input_shape, geometry)
+                detections.masks = self.mask_branch.paste(coefficients, prototypes, boxes, geometry)
             found.append(detections)
         return found
+
+    def _to_original(self, boxes: Tensor, geometry: ImageGeometry, input_shape: Size) -> Tensor:
+        """Boxes (D, 4) in input pixels to pixels of the original, clipped to its size."""
+        offset, scale = self._letterbox(geometry, input_shape)
+        # Divided by tensors: by a number of Python's a GPU multiplies with the reciprocal, which is rounded.
+        x, y = ((boxes[:, i::2] - offset[i]) / boxes.new_full((), scale[i]) for i in range(2))
+        return EXCLUSIVE.clip(torch.stack((x, y), dim=2).flatten(1), geometry.original_size)
 
     def _letterbox(self, geometry: ImageGeometry, input_shape: Size) -> tuple[tuple[float, float], tuple[float, float]]:
         """(x, y) of an image's first pixel in the input, and its (x, y) factors: how boxes go back to the image."""
@@ -139,7 +147,7 @@ class YoloHead(DenseHead):
 
     def losses(self, outputs: YoloOutputs, targets: Sequence[Target], batch: Batch) -> dict[str, Tensor]:
         """Named scalars; see `YoloLosses`."""
-        with _full_precision(outputs.logits.device):
+        with float32_on(outputs.logits.device):
             return self.criterion(outputs, targets, batch)
 
     def _suppress(self, boxes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,12 +159,29 @@ class YoloHead(DenseHead):
             best = scores.argsort(descending=True)[: self.max_nms]
             points, labels, scores = points[best], labels[best], scores[best]
         shifted = boxes[points] + (labels * CLASS_OFFSET)[:, None]
-        keep = nms(shifted, scores, self.detections.iou_threshold)[: self.detections.max_detections]
+        keep = best_survivors(shifted, scores, self.detections.iou_threshold, self.detections.max_detections)
         return points[keep], scores[keep], labels[keep]
 
 
-def _full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Boxes and losses are taken in float32, whatever precision the network runs in."""
-    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
+def best_survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, most: int) -> Tensor:
+    """Indices of the best survivors of greedy suppression, best first, at most so many.
+
+    What survives is decided from the best box down, so that the first survivors are those of the best boxes alone:
+    a few times as many as are asked for do nearly always, where all would overlap with all.
+
+    Args:
+        boxes: (N, 4).
+        scores: (N,).
+        iou_threshold: overlap above which the lower score falls.
+        most: number of survivors asked for.
+    """
+    count = _BOXES_PER_SURVIVOR * most
+    if len(scores) <= count:
+        survivors: Tensor = nms(boxes, scores, iou_threshold)[:most]
+        return survivors
+    ranked, order = scores.sort(descending=True, stable=True)  # stably, as the suppression sorts
+    while True:
+        keep = nms(boxes[order[:count]], ranked[:count], iou_threshold)[:most]
+        if len(keep) == most or count >= len(order):
+            return order[keep]
+        count *= _BOXES_PER_SURVIVOR

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 EPSILON = torch.finfo(torch.float32).eps
 """Added to every divisor by mmdetection."""
@@ -16,37 +15,37 @@ DivisorName = Literal["sampled", "sampled_per_image", "sampled_in_last", "positi
 """A divisor, as a head's configuration names it."""
 
 
-def sampled(positives: Tensor, negatives: Tensor) -> float:
+def sampled(positives: Sequence[int], negatives: Sequence[int]) -> float:
     """Everything sampled in the batch, at least 1: of the second stage."""
-    return max(int((positives + negatives).sum()), 1) + EPSILON
+    return max(sum(positives) + sum(negatives), 1) + EPSILON
 
 
-def sampled_per_image(positives: Tensor, negatives: Tensor) -> float:
+def sampled_per_image(positives: Sequence[int], negatives: Sequence[int]) -> float:
     """Everything sampled, each image counting for at least one positive and one negative: of the first stage."""
-    return int(positives.clamp(min=1).sum()) + int(negatives.clamp(min=1).sum()) + EPSILON
+    return sum(max(count, 1) for counts in (positives, negatives) for count in counts) + EPSILON
 
 
-def sampled_in_last(positives: Tensor, negatives: Tensor) -> float:
+def sampled_in_last(positives: Sequence[int], negatives: Sequence[int]) -> float:
     """What was sampled in the last image, for each image: of faster-rcnn.pytorch's first stage, by an oversight."""
-    return len(positives) * max(int(positives[-1] + negatives[-1]), 1)
+    return len(positives) * max(positives[-1] + negatives[-1], 1)
 
 
-def positives(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others divide by these too
+def positives(positives: Sequence[int], negatives: Sequence[int]) -> float:  # noqa: ARG001 - others divide by these too
     """The positives, each image counting for at least one: of a single dense stage."""
-    return int(positives.clamp(min=1).sum()) + EPSILON
+    return sum(max(count, 1) for count in positives) + EPSILON
 
 
-def positives_of_batch(positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others divide by these too
+def positives_of_batch(positives: Sequence[int], negatives: Sequence[int]) -> float:  # noqa: ARG001 - others divide by these too
     """The positives of the whole batch, at least 1: of FCOS and SSD."""
-    return max(int(positives.sum()), 1)
+    return max(sum(positives), 1)
 
 
-def _fixed(count: int, positives: Tensor, negatives: Tensor) -> float:  # noqa: ARG001 - others look at them
+def _fixed(count: int, positives: Sequence[int], negatives: Sequence[int]) -> float:  # noqa: ARG001 - others look at them
     return count * len(positives)
 
 
-Divisor = Callable[[Tensor, Tensor], float]
-"""Numbers of positives (N,) and negatives (N,) sampled in each image to what the batch's sums are divided by."""
+Divisor = Callable[[Sequence[int], Sequence[int]], float]
+"""Numbers of positives and of negatives sampled in each image to what the batch's sums are divided by."""
 
 DIVISORS: dict[DivisorName, Divisor] = {
     "sampled": sampled,
