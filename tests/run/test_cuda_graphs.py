@@ -1,4 +1,4 @@
-"""What graphs are made of: one memory for all, what a capture reads, and the recorder with stand-ins for CUDA's parts."""
+"""What graphs are made of: one memory for all, what a capture reads, and the recorder, with stand-ins for CUDA."""
 
 from __future__ import annotations
 
