@@ -186,14 +186,14 @@ def test_what_else_chooses_kernels_has_a_graph_of_its_own(detector: Detector) ->
 def test_graphs_share_their_memory(detector: Detector) -> None:
     graphs = graphed(detector)
     (small, *_), _ = graphs(torch.rand(1, 3, 64, 64))
-    (large, *_), anchors = graphs(torch.rand(1, 3, 64, 96))
+    (large, *_), ranked = graphs(torch.rand(1, 3, 64, 96))
     (again, *_), _ = graphs(torch.rand(1, 3, 64, 64))
     assert again.data_ptr() == small.data_ptr(), "a graph has its place"
     assert again.data_ptr() != large.data_ptr(), "the block has grown"
-    values = anchors.logits[0].clone()
+    boxes = ranked.boxes.clone()
     (other, *_), _ = graphs(torch.rand(1, 3, 96, 64))
     assert other.data_ptr() == large.data_ptr(), "one of the same size lies where the one before it lies"
-    assert not torch.equal(anchors.logits[0], values)
+    assert not torch.equal(ranked.boxes, boxes)
     assert graphs.memory == {"shapes": 3, "pool_bytes": 4096, "buffer_bytes": graphs.memory["buffer_bytes"]}
     inputs = 3 * 64 * 4 * (64 + 96)
     assert graphs.memory["buffer_bytes"] > inputs
