@@ -66,8 +66,12 @@ def weights(case: str) -> dict[str, torch.Tensor]:
     """Every tensor of the case's checkpoint, in the file's order.
 
     Drawn once a session: this maps the file of them into memory. What a caller writes into them it keeps to itself.
+    Benchmarks, which run outside of one, draw anew.
     """
-    path = Path(os.environ[SHARED_FOLDER], f"{case.replace('/', '_')}.pt")
+    folder = os.environ.get(SHARED_FOLDER)
+    if folder is None:
+        return _drawn(case)
+    path = Path(folder, f"{case.replace('/', '_')}.pt")
     with FileLock(f"{path}.lock"):
         if not path.exists():
             torch.save(_drawn(case), path)
