@@ -314,4 +314,5 @@ def _edges(window: Bits) -> Ints:
     rows, columns = window.shape
     flat = np.zeros(columns * (rows + 1) + 1, dtype=np.bool_)  # columns one after another, each behind such a pixel
     flat[1:].reshape(columns, rows + 1)[:, :rows] = window.T
-    return np.flatnonzero(flat[1:] != flat[:-1])
+    edges: Ints = (flat[1:] != flat[:-1]).nonzero()[0]
+    return edges
