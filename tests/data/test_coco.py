@@ -236,6 +236,26 @@ def test_faulty_segmentations_name_their_annotation(tmp_path: Path, segmentation
         load(tmp_path, document)
 
 
+def test_polygons_are_float64_with_the_values_of_the_file(tmp_path: Path) -> None:
+    polygons = [[1, 2, 4.1, 2, 4, 6.7], [0.1, 0, 5, 0, 5, 9, 3, 1e-9]]
+    truth = load(tmp_path, edited(lambda d: d["annotations"][0].update(segmentation=polygons)))
+    assert [polygon.dtype for polygon in truth.segmentations[1]] == [np.float64, np.float64]
+    assert [polygon.tolist() for polygon in truth.segmentations[1]] == polygons
+
+
+def test_masks_of_an_image_are_made_together_as_one_by_one(tmp_path: Path) -> None:
+    several: Any = [[[1, 1, 8, 1, 8, 9]], [[0, 0, 3, 0, 3, 3], [2, 2, 9, 2, 9, 9]], {"size": [20, 40], "counts": [800]}]
+
+    def three(document: dict[str, Any]) -> None:
+        first = document["annotations"][0]
+        document["annotations"] = [{**first, "id": i + 1, "segmentation": one} for i, one in enumerate(several)]
+
+    document = edited(three)
+    together, alone = load(tmp_path, document), load(tmp_path, document)
+    assert together.rles([2, 0, 1]) == [alone.rle(2), alone.rle(0), alone.rle(1)]
+    assert together.rle(1) is together.rles([1])[0]
+
+
 def test_polygons_without_an_area_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     triangle = [1, 2, 4, 2, 4, 6]
     mixed = edited(lambda d: d["annotations"][0].update(segmentation=[[3, 3], triangle, [1, 1, 5, 5], []]))

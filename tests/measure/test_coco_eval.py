@@ -153,6 +153,11 @@ def test_order_by_is_a_stable_argsort(largest: int) -> None:
     assert np.array_equal(order_by(keys), np.argsort(keys, kind="stable"))
 
 
+def test_order_by_has_room_for_short_integers() -> None:
+    keys = np.random.default_rng(0).integers(0, 1 << 30, 5000).astype(np.int32)
+    assert np.array_equal(order_by(keys), np.argsort(keys, kind="stable"))
+
+
 def test_pr_curves_worked_by_hand() -> None:
     # Class 1: a hit of two objects, IoU 0.8, behind a false positive. Class 2: no objects. Class 3: a perfect hit.
     objects = truth([(0, 0, 10, 10), (50, 0, 10, 10), (80, 0, 10, 10)], categories=[0, 0, 2], category_ids=(1, 2, 3))

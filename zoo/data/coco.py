@@ -51,7 +51,8 @@ class CocoGroundTruth:
         is_crowd: bool (A,).
         ignore: bool (A,), the optional `ignore` key. Training may skip such objects; evaluation does not read it,
             because pycocotools overwrites it with `iscrowd`.
-        segmentations: A objects as the file has them: polygons, or a run-length encoding; None where absent.
+        segmentations: A objects as the file has them: polygons, float64 (L,) each, x, y, x, y, ...; or a run-length
+            encoding; None where absent.
         keypoints: float64 (A, P, 3), x and y in pixels and visibility (0 not labelled, 1 hidden, 2 visible); None where
             the file has none.
         num_keypoints: int64 (A,), how many of them are labelled, as the file counts them; likewise.

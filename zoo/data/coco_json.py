@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -41,7 +42,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            document = json.load(file, object_pairs_hook=_once_each)
+            document = json.load(file, object_pairs_hook=_object)
     except FileNotFoundError:
         raise DataError(
             f"no annotation file at {path}",
@@ -201,14 +202,27 @@ def as_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     return column.astype(np.float64)
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; of a key that stands there twice every reader takes another value."""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, its polygons packed while the others are not yet read: unpacked they are most of a file."""
     values = dict(pairs)
-    if len(values) < len(pairs):
+    if len(values) < len(pairs):  # of a key that stands there twice every reader takes another value
         names = [name for name, _ in pairs]
         double = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {double[:60]!r} stands there twice in one object")
+    polygons = values.get("segmentation")
+    if isinstance(polygons, list):
+        values["segmentation"] = [_packed(polygon) for polygon in polygons]
     return values
+
+
+def _packed(polygon: Any) -> Any:
+    """A list of numbers as float64; anything else as it is, to be told about."""
+    if not isinstance(polygon, list):
+        return polygon
+    try:
+        return array("d", polygon)
+    except (TypeError, OverflowError):
+        return polygon
 
 
 def layout_error(path: Path, fault: str) -> DataError:

@@ -6,20 +6,21 @@ Polygons, run lengths, or the compressed text of them; see `zoo.data.rle` for th
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.coco_json import Table, as_numbers, is_id, is_number
+from zoo.data.coco_json import Table, is_id, is_number
 from zoo.data.rle import are_whole, parse_runs
 
 log = logging.getLogger(__name__)
 
-Polygon: TypeAlias = list[float]
-"""x, y, x, y, ... in pixels."""
+Polygon: TypeAlias = "array[float] | list[float]"
+"""x, y, x, y, ... in pixels, as a file is read. A list where something else is among them, which is an error."""
 
 FEWEST_NUMBERS = 6
 """Numbers of the smallest polygon that has an area: three points."""
@@ -27,12 +28,12 @@ FEWEST_NUMBERS = 6
 FARTHEST = 16
 """How far a point may lie beyond its image, in longer sides of it: rasterising walks along every edge."""
 
-_AT_A_TIME = 20_000
+_AT_A_TIME = 4_000
 """Annotations whose polygons are looked at together."""
 
 
 def checked_segmentations(annotations: Table, sizes: npt.NDArray[np.int64]) -> list[Any]:
-    """The segmentation of every annotation: polygons, a run-length encoding, or None where there is none.
+    """The segmentation of every annotation: polygons (L,), a run-length encoding, or None where there is none.
 
     Polygons of fewer than three points have no area, and are left out with a warning that counts them; an annotation
     that has no others keeps an empty list.
@@ -63,7 +64,16 @@ def checked_segmentations(annotations: Table, sizes: npt.NDArray[np.int64]) -> l
             "warning: %s: %d polygons of fewer than three points have no area and are left out, such as in "
             "annotation %s", annotations.path, len(flat), first,
         )  # fmt: skip
-    return segmentations
+    return _side_by_side(segmentations)
+
+
+def _side_by_side(segmentations: Sequence[Any]) -> list[Any]:
+    """The same with all polygons in one array: in the midst of the parsed file they would keep its memory in use."""
+    polygons = [polygon for one in segmentations if isinstance(one, list) for polygon in one]
+    numbers = np.concatenate([np.empty(0), *polygons])
+    ends = np.cumsum([len(polygon) for polygon in polygons], dtype=np.int64).tolist()
+    laid = iter([numbers[begin:end] for begin, end in pairwise((0, *ends))])
+    return [list(islice(laid, len(one))) if isinstance(one, list) else one for one in segmentations]
 
 
 def _polygons(annotations: Table, batch: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Polygon]]:
@@ -71,7 +81,7 @@ def _polygons(annotations: Table, batch: Sequence[tuple[int, Any]]) -> Iterator[
     for i, segmentation in batch:
         if isinstance(segmentation, list):
             for polygon in segmentation:
-                if not isinstance(polygon, list):
+                if not isinstance(polygon, array | list):
                     flat = "a list of numbers, not of polygons" if is_number(polygon) else "not made of lists"
                     raise annotations.fault(annotations.rows[i], f"whose 'segmentation' is {flat}")
                 if len(polygon) % 2:
@@ -85,8 +95,9 @@ def _polygons(annotations: Table, batch: Sequence[tuple[int, Any]]) -> Iterator[
 
 def _check_numbers(annotations: Table, polygons: Sequence[tuple[int, Polygon]], sizes: npt.NDArray[np.int64]) -> None:
     """Whether all coordinates are numbers within reach of their images. Raises DataError."""
-    numbers = as_numbers(list(chain.from_iterable(polygon for _, polygon in polygons)))
-    if numbers is None or numbers.ndim > 1:  # lists of equal length inside are a table to numpy
+    parts = [np.asarray(polygon, dtype=np.float64) for _, polygon in polygons if isinstance(polygon, array)]
+    numbers = np.concatenate([np.empty(0), *parts])
+    if len(parts) < len(polygons) or not np.isfinite(numbers).all():
         i = next(i for i, polygon in polygons if not all(map(is_number, polygon)))
         raise annotations.fault(annotations.rows[i], "whose 'segmentation' has something that is no finite number")
     owners = np.repeat([i for i, _ in polygons], [len(polygon) for _, polygon in polygons]).astype(np.int64)

@@ -17,7 +17,7 @@ from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.oks import Poses, extents
 from zoo.measure.coco_eval.overlap import Pairs, box_pairs, keypoint_pairs, mask_pairs
-from zoo.measure.coco_eval.ranking import Floats, Ints
+from zoo.measure.coco_eval.ranking import Floats, Ints, Places
 
 
 def detection_areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
@@ -39,7 +39,7 @@ class Candidates:
         count: (E,), how many objects that group has, at least 1.
     """
 
-    detections: Ints
+    detections: Ints | Places
     objects: Ints
     is_crowd: npt.NDArray[np.bool_]
     first: Ints
@@ -66,7 +66,7 @@ class Candidates:
         found, objects = self.detections, self.objects
         groups = (self.first, self.count, min_iou)
         if iou_type == "bbox":
-            return box_pairs(detections.bbox[found], ground_truth.boxes[objects], self.is_crowd, *groups)
+            return box_pairs(detections.bbox, found, ground_truth.boxes[objects], self.is_crowd, *groups)
         if iou_type == "segm":
             given = detections.masks()
             masks, targets = [given[i] for i in found.tolist()], ground_truth.rles(objects.tolist())

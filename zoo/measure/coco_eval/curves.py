@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS, RECALL_THRESHOLDS, thresholds_in
-from zoo.measure.coco_eval.ranking import Ints, Ranking
+from zoo.measure.coco_eval.ranking import Ints, Places, Ranking
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -33,7 +33,7 @@ class Matched:
         ignored: int64 (C,), bits whose match is to be ignored.
     """
 
-    position: Ints
+    position: Ints | Places
     matched: Ints
     ignored: Ints
 
@@ -101,12 +101,12 @@ class _Hits:
     """
 
     count: Ints
-    position: Ints
+    position: Ints | Places
     precision: Floats
 
 
 def _true_positives(
-    ranking: Ranking, candidates: npt.NDArray[np.int32], position: Ints, category: Ints, true: Bools, accounted: Bools
+    ranking: Ranking, candidates: Places, position: Ints | Places, category: Ints, true: Bools, accounted: Bools
 ) -> _Hits:
     """The true positives of one area range and limit, with the precision at each.
 
@@ -122,16 +122,16 @@ def _true_positives(
     gone = _running_count(accounted)  # (T, C + 1)
     gone_before = gone[:, np.searchsorted(position, first)]  # (T, K), in the categories before
     threshold, hit = np.nonzero(true)
-    curve = threshold * categories + category[hit]
-    count = np.bincount(curve, minlength=len(true) * categories)
-    true_so_far = 1 + np.arange(len(hit)) - np.repeat(np.cumsum(count) - count, count)
+    count = np.bincount(threshold * categories + category[hit], minlength=len(true) * categories)
     false_so_far = candidates[position[hit] + 1] - gone[threshold, hit + 1]
+    del gone, threshold  # the largest arrays of an evaluation
     false_so_far -= np.repeat((candidates[first] - gone_before).ravel(), count)
+    true_so_far = 1 + np.arange(len(hit)) - np.repeat(np.cumsum(count) - count, count)
     precision = true_so_far / (false_so_far + true_so_far + np.spacing(1))
     return _Hits(count=count.reshape(-1, categories), position=position[hit], precision=precision)
 
 
-def _running_count(flags: Bools) -> npt.NDArray[np.int32]:
+def _running_count(flags: Bools) -> Places:
     """How many flags are set before each position of the last axis: (..., N) -> (..., N + 1)."""
     counts = np.zeros((*flags.shape[:-1], flags.shape[-1] + 1), dtype=np.int32)
     np.cumsum(flags, axis=-1, out=counts[..., 1:])

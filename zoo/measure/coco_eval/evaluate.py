@@ -25,7 +25,7 @@ from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.coco_eval.compared import Candidates, detection_areas
 from zoo.measure.coco_eval.curves import Matched, accumulate
 from zoo.measure.coco_eval.matching import Matches, match
-from zoo.measure.coco_eval.ranking import Floats, Ints, Ranking, order_by, rank_detections
+from zoo.measure.coco_eval.ranking import Floats, Ints, Places, Ranking, order_by, rank_detections
 
 _LARGEST_TABLE = 1 << 20  # ids; COCO's images go up to 581,929
 
@@ -118,7 +118,7 @@ class MatchedDetections:
         scores: float64 (D,), in the order of the ranking.
         in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
         found: those that found an object.
-        target: int64 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
+        target: int32 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
             ground truth; -1 for none.
         targets: the objects.
     """
@@ -129,7 +129,7 @@ class MatchedDetections:
     scores: Floats
     in_area: npt.NDArray[np.bool_]
     found: Matched
-    target: Ints
+    target: Places
     targets: Targets
 
 
@@ -147,17 +147,15 @@ def match_detections(
     """
     task = TASKS[iou_type]
     limit = task.max_per_image if limit is None else limit
-    image_index, category_index = _look_up(ground_truth, detections)
     ranking = rank_detections(
-        image_index,
-        category_index,
+        *_look_up(ground_truth, detections),
         detections.score,
         images=len(ground_truth),
         categories=len(ground_truth.category_ids),
     )
     targets = Targets.of(ground_truth, task)
     matches, candidates = _match(ground_truth, targets, detections, ranking, task, limit)
-    target = np.full(len(ranking.rank), -1)
+    target = np.full(len(ranking.rank), -1, dtype=np.int32)
     took = np.flatnonzero(matches.target >= 0)
     target[candidates[took]] = targets.source[matches.target[took]]
     return MatchedDetections(
@@ -190,7 +188,7 @@ def result_of(matched: MatchedDetections, max_detections: Sequence[int] | None =
     )
 
 
-def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Ints, Ints]:
+def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tuple[Places, Places]:
     """Positions of the detections' images and, by ascending id, categories, (D,) each; K for an unknown category."""
     image_index = check(ground_truth, detections)
     known, category_index = _positions(detections.category_id, np.sort(ground_truth.category_ids))
@@ -198,7 +196,7 @@ def _look_up(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> tup
     return image_index, category_index
 
 
-def check(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ints:
+def check(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Places:
     """See that detections can be evaluated, and give the positions of their images, (D,).
 
     Raises:
@@ -222,14 +220,14 @@ def check(ground_truth: CocoGroundTruth, detections: DetectionColumns) -> Ints:
     return image_index
 
 
-def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
+def _positions(ids: Ints, ascending: Ints) -> tuple[npt.NDArray[np.bool_], Places]:
     """Which ids are among the ascending ones, and where."""
     if ascending[0] >= 0 and ascending[-1] < _LARGEST_TABLE:  # reading a table is several times as fast as searching
-        table = np.zeros(ascending[-1] + 1, dtype=np.int64)
+        table = np.zeros(ascending[-1] + 1, dtype=np.int32)
         table[ascending] = np.arange(len(ascending))
         positions = table.take(ids, mode="clip")
     else:
-        positions = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+        positions = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1).astype(np.int32)
     return ascending[positions] == ids, positions
 
 
@@ -280,24 +278,23 @@ def _match(
     ranking: Ranking,
     task: CocoTask,
     limit: int,
-) -> tuple[Matches, Ints]:
+) -> tuple[Matches, Places]:
     """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     competing = ranking.by_group[competes[ranking.by_group]]
     group = ranking.group[competing]
-    candidates = Candidates(
+    pairs = Candidates(
         detections=ranking.input_index[competing],
         objects=targets.source,
         is_crowd=targets.is_crowd,
         first=(np.cumsum(targets.in_group) - targets.in_group)[group],
         count=targets.in_group[group],
-    )
-    pairs = candidates.pairs(ground_truth, detections, task.iou_type)
+    ).pairs(ground_truth, detections, task.iou_type)
     return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), competing
 
 
-def _in_ranking(matches: Matches, candidates: Ints) -> Matched:
+def _in_ranking(matches: Matches, candidates: Places) -> Matched:
     """Those of the candidates that have a match, in the order of the ranking."""
     hit = np.flatnonzero(matches.matched)
     hit = hit[order_by(candidates[hit])]

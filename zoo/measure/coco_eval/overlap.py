@@ -14,7 +14,7 @@ import numpy.typing as npt
 from zoo.data.rle import pairwise_iou
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.oks import Poses, may_be_similar, similarities
-from zoo.measure.coco_eval.ranking import Floats, Ints, order_by
+from zoo.measure.coco_eval.ranking import Floats, Ints, Places, order_by
 from zoo.types import Rle
 
 _CHUNK = 1 << 14
@@ -38,6 +38,7 @@ class Pairs:
 
 def box_pairs(
     boxes: Floats,
+    chosen: Ints | Places,
     targets: Floats,
     is_crowd: npt.NDArray[np.bool_],
     first: Ints,
@@ -47,7 +48,8 @@ def box_pairs(
     """Overlaps of boxes, in the arithmetic of pycocotools' bbIou, so that equal bits come out.
 
     Args:
-        boxes: (E, 4), x, y, width, height.
+        boxes: (D, 4), x, y, width, height.
+        chosen: (E,), positions of those that are compared.
         targets: (G, 4), x, y, width, height, objects of one group side by side.
         is_crowd: (G,), whether the object is a crowd.
         first: (E,), the first object in the detection's group.
@@ -57,16 +59,15 @@ def box_pairs(
     # Detections with the most objects come first: those that have a j-th object are then a prefix, for every j,
     # and their columns are plain slices.
     by_count = order_by(count.max(initial=0) - count)
-    detections, objects = _Sides.of(boxes[by_count]), _Sides.of(targets)
-    first, ascending = first[by_count], np.sort(count)
+    objects = _Sides.of(targets)
     found: list[tuple[Ints, Ints, Floats]] = []
-    for j in range(count.max(initial=0)):
-        have_it = len(count) - int(np.searchsorted(ascending, j, side="right"))
-        for begin in range(0, have_it, _CHUNK):
-            end = min(begin + _CHUNK, have_it)
-            rows, wanted = slice(begin, end), first[begin:end] + j
-            near, target, iou = _overlapping(detections, objects, is_crowd, rows, wanted, min_iou)
-            found.append((by_count[begin + near], target, iou))
+    for begin in range(0, len(by_count), _CHUNK):
+        rows = by_count[begin : begin + _CHUNK]
+        detections, lowest, descending = _Sides.of(boxes[chosen[rows]]), first[rows], count[rows]
+        for j in range(descending[0]):
+            end = len(rows) - int(np.searchsorted(descending[::-1], j, side="right"))
+            near, target, iou = _overlapping(detections, objects, is_crowd, slice(end), lowest[:end] + j, min_iou)
+            found.append((rows[near], target, iou))
     return _concatenate(found)
 
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int32]
+"""Positions among all detections, of which there are several arrays at a time: half the memory of int64."""
 
 _SCORE_BITS = 31  # of a float32 that is not negative
 
@@ -29,15 +31,15 @@ class Ranking:
         by_group: (D,), positions in this ranking, group after group, best score first in each.
     """
 
-    input_index: Ints
+    input_index: Places
     group: Ints
-    rank: Ints
+    rank: Places
     first_of_category: Ints
-    by_group: Ints
+    by_group: Places
 
 
 def rank_detections(
-    image_index: Ints, category_index: Ints, scores: Floats, *, images: int, categories: int
+    image_index: Ints | Places, category_index: Ints | Places, scores: Floats, *, images: int, categories: int
 ) -> Ranking:
     """Order detections of `images` images and `categories` categories.
 
@@ -47,12 +49,13 @@ def rank_detections(
         scores: one finite number per detection.
     """
     by_image = np.argsort(image_index, kind="stable")
-    input_index = by_image[_by_category_and_score(category_index[by_image], scores[by_image])]
-    category = category_index[input_index]
+    input_index = by_image[_by_category_and_score(category_index[by_image], scores[by_image])].astype(np.int32)
+    del by_image
+    category = category_index[input_index].astype(np.int64)
     first_of_category = np.searchsorted(category, np.arange(categories + 1))
     input_index, category = input_index[: first_of_category[-1]], category[: first_of_category[-1]]
     group = category * images + image_index[input_index]
-    by_group = order_by(group)
+    by_group = order_by(group).astype(np.int32)
     rank = np.empty_like(by_group)
     rank[by_group] = ranks_in_runs(group[by_group])
     return Ranking(
@@ -64,16 +67,17 @@ def rank_detections(
     )
 
 
-def _by_category_and_score(category: Ints, scores: Floats) -> Ints:
+def _by_category_and_score(category: Ints | Places, scores: Floats) -> npt.NDArray[np.intp]:
     """Positions by category, in each by falling score, in each as they are."""
     single = scores.astype(np.float32) + np.float32(0)  # the sum turns -0 into 0, whose bits are in order
     if np.array_equal(single, scores) and single.min(initial=0) >= 0:  # what detectors give
-        falling = (1 << _SCORE_BITS) - 1 - single.view(np.int32).astype(np.int64)
-        return order_by(category << _SCORE_BITS | falling)
+        keys = category.astype(np.int64) << _SCORE_BITS
+        keys |= np.int32((1 << _SCORE_BITS) - 1) - single.view(np.int32)  # the higher the score, the lower the key
+        return order_by(keys)
     return np.lexsort((-scores, category))
 
 
-def order_by(keys: Ints) -> Ints:
+def order_by(keys: Ints | Places) -> Ints:
     """A stable argsort of integers that are not negative.
 
     Key and position packed into one integer need neither an argsort nor stability, and numpy's plain sort of
@@ -82,9 +86,12 @@ def order_by(keys: Ints) -> Ints:
     bits = len(keys).bit_length()
     if int(keys.max(initial=0)) >> 63 - bits:  # no room for the position
         return np.argsort(keys, kind="stable")
-    packed = keys << bits | np.arange(len(keys))
+    packed = keys.astype(np.int64)
+    packed <<= bits
+    packed |= np.arange(len(keys))
     packed.sort()
-    return packed & (1 << bits) - 1
+    packed &= (1 << bits) - 1
+    return packed
 
 
 def ranks_in_runs(keys: Ints) -> Ints:
