@@ -210,7 +210,7 @@ def pairwise_iou(masks: Sequence[Rle], others: Sequence[Rle], is_crowd: Bits) ->
     return np.asarray(mask.iou(encoded, encoded_others, is_crowd.tolist()))
 
 
-def join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
+def _join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
     """All changes of masks, see `number_codes`, from where runs of foreground begin and stop in single columns.
 
     Args:
@@ -306,7 +306,7 @@ def _window_changes(windows: Iterable[Bits], corners: Sequence[tuple[int, int]],
     start = np.array([column * height + row for row, column in corners], dtype=np.int64)
     edges = np.concatenate(found)
     edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    return join_changes(edges, owner, len(found), size)
+    return _join_changes(edges, owner, len(found), size)
 
 
 def _edges(window: Bits) -> Ints:
