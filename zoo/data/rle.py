@@ -292,8 +292,9 @@ def encode_texts(characters: Bytes, size: Size) -> list[Rle]:
         characters: FIRST is added to the first of each mask.
         size: of the masks.
     """
-    begins = np.flatnonzero(characters & FIRST).tolist()
-    whole = (characters & ~np.uint8(FIRST)).tobytes().rstrip(b"\0").decode("ascii")
+    text = np.frombuffer(characters.tobytes().rstrip(b"\0"), dtype=np.uint8)
+    begins = np.flatnonzero(text >= FIRST).tolist()
+    whole = (text & ~np.uint8(FIRST)).tobytes().decode("ascii")
     return [Rle(size=list(size), counts=whole[begin:end]) for begin, end in pairwise((*begins, len(whole)))]
 
 
