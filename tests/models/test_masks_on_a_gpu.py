@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from zoo.data.rle import number_codes
-from zoo.models.bitmap_encoding import _compacted
+from zoo.models.bitmap_encoding import _packed
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks
 from zoo.models.mask_grids import MaskGrid, ResizedMaskGrid, SampledMaskGrid
 from zoo.types import FeatureSpec, ImageGeometry, Rle, Size
@@ -47,6 +47,6 @@ def test_grids(grid: MaskGrid) -> None:
 @pytest.mark.parametrize("pixels", [100, 1 << 20])
 def test_codes_of_runs(pixels: int) -> None:
     with FakeTensorMode(), torch.device("cuda"):
-        text = _compacted(number_codes(torch.arange(50), pixels))
+        text = _packed(number_codes(torch.arange(50), pixels))
     assert text.device.type == "cuda"
     assert text.dtype == torch.uint8

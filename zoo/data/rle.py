@@ -286,15 +286,14 @@ def compact(codes: Ints) -> Bytes:
 
 
 def encode_texts(characters: Bytes, size: Size) -> list[Rle]:
-    """The encodings of masks whose characters stand one after another; zeros behind them are none.
+    """The encodings of masks whose characters stand one after another.
 
     Args:
         characters: FIRST is added to the first of each mask.
         size: of the masks.
     """
-    text = np.frombuffer(characters.tobytes().rstrip(b"\0"), dtype=np.uint8)
-    begins = np.flatnonzero(text >= FIRST).tolist()
-    whole = (text & ~np.uint8(FIRST)).tobytes().decode("ascii")
+    begins = np.flatnonzero(characters >= FIRST).tolist()
+    whole = (characters & ~np.uint8(FIRST)).tobytes().decode("ascii")
     return [Rle(size=list(size), counts=whole[begin:end]) for begin, end in pairwise((*begins, len(whole)))]
 
 
