@@ -210,7 +210,7 @@ def pairwise_iou(masks: Sequence[Rle], others: Sequence[Rle], is_crowd: Bits) ->
     return np.asarray(mask.iou(encoded, encoded_others, is_crowd.tolist()))
 
 
-def join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
+def _join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
     """All changes of masks, see `number_codes`, from where runs of foreground begin and stop in single columns.
 
     Args:
@@ -286,14 +286,14 @@ def compact(codes: Ints) -> Bytes:
 
 
 def encode_texts(characters: Bytes, size: Size) -> list[Rle]:
-    """The encodings of masks whose characters stand one after another; zeros behind them are none.
+    """The encodings of masks whose characters stand one after another.
 
     Args:
         characters: FIRST is added to the first of each mask.
         size: of the masks.
     """
-    begins = np.flatnonzero(characters & FIRST).tolist()
-    whole = (characters & ~np.uint8(FIRST)).tobytes().rstrip(b"\0").decode("ascii")
+    begins = np.flatnonzero(characters >= FIRST).tolist()
+    whole = (characters & ~np.uint8(FIRST)).tobytes().decode("ascii")
     return [Rle(size=list(size), counts=whole[begin:end]) for begin, end in pairwise((*begins, len(whole)))]
 
 
@@ -306,7 +306,7 @@ def _window_changes(windows: Iterable[Bits], corners: Sequence[tuple[int, int]],
     start = np.array([column * height + row for row, column in corners], dtype=np.int64)
     edges = np.concatenate(found)
     edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    return join_changes(edges, owner, len(found), size)
+    return _join_changes(edges, owner, len(found), size)
 
 
 def _edges(window: Bits) -> Ints:
@@ -314,4 +314,5 @@ def _edges(window: Bits) -> Ints:
     rows, columns = window.shape
     flat = np.zeros(columns * (rows + 1) + 1, dtype=np.bool_)  # columns one after another, each behind such a pixel
     flat[1:].reshape(columns, rows + 1)[:, :rows] = window.T
-    return np.flatnonzero(flat[1:] != flat[:-1])
+    edges: Ints = (flat[1:] != flat[:-1]).nonzero()[0]
+    return edges

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,8 +46,8 @@ def encode_bitmaps(bitmaps: Bitmaps, count: int, size: Size, device: torch.devic
         for few in _slices(many.start, many.stop, _PIXELS_AT_A_TIME // max(pixels, work, 1)):
             _mark_changes(bitmaps(few).flatten(1), changed[few.start - many.start : few.stop - many.start])
         parts.append(changed.flatten().nonzero()[:, 0] + many.start * (pixels + 1))
-    codes = number_codes(torch.cat(parts), pixels)
-    return encode_texts(_compacted(codes).numpy(force=True), size)
+    packed = _packed(number_codes(torch.cat(parts), pixels)).numpy(force=True)
+    return encode_texts(packed[8 : 8 + int(packed[:8].view(np.int64)[0])], size)
 
 
 def _slices(begin: int, end: int, most: int) -> Iterator[slice]:
@@ -68,13 +69,14 @@ def _mark_changes(flat: Tensor, changed: Tensor) -> None:
     changed[:, -1:] = True
 
 
-def _compacted(codes: Tensor) -> Tensor:
-    """The characters of `number_codes`, uint8, without the gaps between, and zeros behind.
+def _packed(codes: Tensor) -> Tensor:
+    """The characters of `number_codes` without the gaps between, and how many they are: 8 bytes, before the others.
 
-    How many there are is not asked for: the host would have to wait for it.
+    The host would have to wait for their number to cut off what is behind them.
     """
     characters = codes.view(torch.uint8)
     present = characters != 0
-    place = present.cumsum(0) * present  # what is no character goes to place 0, which is cut off
+    places = present.cumsum(0)
     text = torch.zeros(len(characters) + 1, dtype=torch.uint8, device=codes.device)
-    return text.scatter_(0, place, characters)[1:]
+    text.scatter_(0, places * present, characters)  # what is no character goes to place 0
+    return torch.cat((places[-1:].view(torch.uint8), text[1:]))

@@ -22,8 +22,8 @@ Lines: TypeAlias = Any
 _ONE = 1 << 11
 """A whole weight in OpenCV's fixed point."""
 
-_NEVER = 1 << 14
-"""More than any sum that is compared."""
+_NEVER = 255
+"""More than any sum across, which is of at most 128."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class ResizeAxis:
         low: int64 (L,), the first of the two lines that each is made of, ascending.
         high: int64 (L,), the second, ascending.
         across: int16 (L,) each, what the rule needs of each line where the axis goes across.
-        along: likewise, where it goes along.
+        along: uint8 (L,) each, where it goes along.
     """
 
     low: Ints
     high: Ints
     across: Sequence[npt.NDArray[np.int16]] = ()
-    along: Sequence[npt.NDArray[np.int16]] = ()
+    along: Sequence[npt.NDArray[np.uint8]] = ()
 
 
 class TruncatedResize:
@@ -101,8 +101,8 @@ def _fixed(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return fixed
 
 
-def _terms_from(value: int, weights: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+def _terms_from(value: int, weights: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
     """The smallest sums whose product with each weight, without its 16 lowest bits, is at least so much."""
     products, divisors = value << 16, np.maximum(weights.astype(np.int64), 1)
-    terms: npt.NDArray[np.int16] = np.minimum(-(-products // divisors), _NEVER).astype(np.int16)
+    terms: npt.NDArray[np.uint8] = np.minimum(-(-products // divisors), _NEVER).astype(np.uint8)
     return terms

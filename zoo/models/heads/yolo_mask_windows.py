@@ -223,7 +223,8 @@ def _resize(
             [table[x, None] for table in columns.axis.across],
             [table[y, None] for table in rows.axis.along],
         )
-        lines = _transposed(resize.across(*_neighbours(padded, columns.axis, x, column), *weights))
+        lines = resize.across(*_neighbours(padded, columns.axis, x, column), *weights)
+        lines = _transposed(lines.astype(np.uint8, copy=False))
         found = resize.along(*_neighbours(lines, rows.axis, y, row), *terms)
         yield _transposed(found.view(np.uint8)).view(np.bool_)
 
