@@ -77,33 +77,32 @@ def test_unknown_rules() -> None:
 
 
 def test_grid_walks_along_rows_first() -> None:
-    (grid,) = CentredAnchors([1.0], scales=[1]).grid([(2, 3)], [4], CPU)
+    grid = CentredAnchors([1.0], scales=[1]).boxes([(2, 3)], [4], CPU)
     centres = (grid[:, :2] + grid[:, 2:]) / 2
     assert centres.tolist() == [[0, 0], [4, 0], [8, 0], [0, 4], [4, 4], [8, 4]]
 
 
 def test_grids_of_other_strides_are_others() -> None:
     anchors = CentredAnchors([1.0], scales=[1])
-    assert [float(anchors.grid([(1, 2)], [stride], CPU)[0][1, 2]) for stride in (4, 8)] == [6, 12]
+    assert [float(anchors.boxes([(1, 2)], [stride], CPU)[1, 2]) for stride in (4, 8)] == [6, 12]
 
 
 def test_grid_exists_when_built_on_the_meta_device() -> None:
     with torch.device("meta"):
         anchors = CentredAnchors([1.0], scales=[8])
-        (grid,) = anchors.grid([(1, 1)], [4], CPU)
+        grid = anchors.boxes([(1, 1)], [4], CPU)
     assert grid.tolist() == [[-16, -16, 16, 16]]
 
 
-def test_all_levels_are_one_tensor_and_its_parts_made_once() -> None:
+def test_anchors_of_one_level_follow_those_of_another_and_are_made_once() -> None:
     anchors, cells, strides = CentredAnchors(RATIOS, scales=[8]), [(4, 6), (2, 3)], [4, 8]
     with torch.inference_mode():
         boxes = anchors.boxes(cells, strides, CPU)
     assert anchors.boxes(cells, strides, CPU) is boxes
     assert not boxes.is_inference()  # it may be trained with
-    levels = anchors.grid(cells, strides, CPU)
+    levels = [anchors.boxes([size], [stride], CPU) for size, stride in zip(cells, strides, strict=True)]
     assert [len(level) for level in levels] == [72, 18]
     assert torch.equal(torch.cat(levels), boxes)
-    assert levels[1].data_ptr() == boxes[72].data_ptr()
 
 
 def test_the_grids_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,11 +156,11 @@ def test_pixel_anchors_are_torchvisions(
 ) -> None:
     anchors = PixelAnchors(sizes, ratios)
     assert anchors.per_cell == len(sizes[0]) * len(ratios)
-    assert torch.equal(torch.cat(anchors.grid(cells, strides, CPU)), torchvision_anchors(sizes, ratios, shape, cells))
+    assert torch.equal(anchors.boxes(cells, strides, CPU), torchvision_anchors(sizes, ratios, shape, cells))
 
 
 def test_pixel_anchors_want_sizes_for_each_level() -> None:
     with pytest.raises(ValueError, match="as many as the others"):
         PixelAnchors([[8], [16, 32]], [1.0])
     with pytest.raises(ValueError, match="2 levels have some, and the pyramid has 1"):
-        PixelAnchors([[8], [16]], [1.0]).grid([(1, 1)], [8], CPU)
+        PixelAnchors([[8], [16]], [1.0]).boxes([(1, 1)], [8], CPU)

@@ -70,7 +70,7 @@ def test_proposals_are_those_of_each_level_and_image(outputs: AnchorOutputs, set
     selector = ProposalSelector(**{"pre_nms_top_n": 120, "post_nms_top_n": 150, **settings})
     ranked_by: Literal["logit", "sigmoid"] = "logit" if selector.probabilities else "sigmoid"
     head = make_rpn(SPECS, CentredAnchors([0.5, 1.0, 2.0], scales=[4]), selector, scores=ranked_by).eval()
-    grid = head.grid(outputs)
+    grid = torch.split(head.boxes(outputs), outputs.level_sizes)
     for image, found in enumerate(head.propose(outputs, PLACES)):
         scores = [x[:, 0] if selector.probabilities else x[:, 0].sigmoid() for x in levels(outputs.logits, image, 1)]
         expected = proposals_of_image(
@@ -108,10 +108,8 @@ def test_detections_are_those_of_each_level_and_image(settings: dict[str, Any]) 
     head, outputs = retina_head(**settings), retina_outputs(2)
     for image, found in enumerate(head.detect(outputs, batch_of(*PLACES))):
         scores = [x.sigmoid() for x in levels(outputs.logits, image, 2)]
-        deltas = levels(outputs.deltas, image, 4)
-        expected = detections_of_image(
-            *(head.detections, scores, deltas, head.grid(outputs), head.coder, PLACES[image])
-        )
+        deltas, anchors = levels(outputs.deltas, image, 4), torch.split(head.boxes(outputs), outputs.level_sizes)
+        expected = detections_of_image(*(head.detections, scores, deltas, anchors, head.coder, PLACES[image]))
         boxes = expected[0]
         if head.detections.nms_frame == "input":
             boxes = boxes / boxes.new_tensor(PLACES[image].scale).repeat(2)

@@ -200,7 +200,7 @@ def test_each_level_has_its_share(step: Step) -> None:
         names = ("loss_rpn_cls", "loss_rpn_bbox")
     head, outputs = anchor_head(step.model), step.outputs
     assigned = head.assign(outputs.cells, targets, step.batch.geometries, outputs.device)
-    ends = np.cumsum([0, *(len(grid) for grid in head.grid(outputs))]).tolist()
+    ends = np.cumsum([0, *outputs.level_sizes]).tolist()
     shares = [
         head.assigned_losses(outputs, within(assigned, start, stop, ends[-1]))
         for start, stop in itertools.pairwise(ends)

@@ -31,9 +31,7 @@ class Anchors(ABC):
 
     def __init__(self) -> None:
         self._cells: dict[tuple[tuple[int, ...], torch.device], list[Tensor]] = {}
-        self._grids: dict[
-            tuple[tuple[Size, ...], tuple[int, ...], torch.device], tuple[Tensor, tuple[Tensor, ...]]
-        ] = {}
+        self._kept: dict[tuple[tuple[Size, ...], tuple[int, ...], torch.device], Tensor] = {}
 
     @abstractmethod
     def bases(self, strides: Sequence[int]) -> list[Tensor]:
@@ -47,8 +45,8 @@ class Anchors(ABC):
         """(rows, columns) of pixels from cell to cell of each level: its stride both ways."""
         return [(stride, stride) for stride in strides]
 
-    def grid(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> tuple[Tensor, ...]:
-        """All anchors of each level, (H * W * A, 4).
+    def boxes(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> Tensor:
+        """All anchors of all levels, one after another, (M, 4).
 
         They are made on the device, and the last answers are kept there: images often have equal sizes.
 
@@ -57,34 +55,20 @@ class Anchors(ABC):
             strides: of each level, in input pixels.
             device: of the answer.
         """
-        return self._grid(cells, strides, device)[1]
-
-    def boxes(self, cells: Sequence[Size], strides: Sequence[int], device: torch.device) -> Tensor:
-        """The same of all levels, one after another, (M, 4)."""
-        return self._grid(cells, strides, device)[0]
-
-    def _grid(
-        self, cells: Sequence[Size], strides: Sequence[int], device: torch.device
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All anchors, and the parts of them that are each level's."""
         key = (tuple(cells), tuple(strides), device)
-        grid = self._grids.pop(key, None) or self._tile(*key)
-        self._grids[key] = grid  # the last is the one used last
-        while len(self._grids) > 1 and sum(len(boxes) for boxes, _ in self._grids.values()) > MOST_ANCHORS:
-            self._grids.pop(next(iter(self._grids)))
-        return grid
+        boxes = self._kept.pop(key, None)
+        self._kept[key] = self._tile(*key) if boxes is None else boxes  # the last is the one used last
+        while len(self._kept) > 1 and sum(len(others) for others in self._kept.values()) > MOST_ANCHORS:
+            self._kept.pop(next(iter(self._kept)))
+        return self._kept[key]
 
     @torch.inference_mode(mode=False)
-    def _tile(
-        self, cells: tuple[Size, ...], strides: tuple[int, ...], device: torch.device
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """A new answer of `_grid`, which may be trained with even if inference was the first to ask."""
+    def _tile(self, cells: tuple[Size, ...], strides: tuple[int, ...], device: torch.device) -> Tensor:
+        """A new answer of `boxes`, which may be trained with even if inference was the first to ask."""
         if (strides, device) not in self._cells:
             self._cells[strides, device] = [base.to(device) for base in self.bases(strides)]
         levels = zip(cells, self.steps(cells, strides), self._cells[strides, device], strict=True)
-        tiled = [_tiled(*level) for level in levels]
-        boxes = torch.cat(tiled)
-        return boxes, torch.split(boxes, [len(level) for level in tiled])
+        return torch.cat([_tiled(*level) for level in levels])
 
 
 class StrideAnchors(Anchors):

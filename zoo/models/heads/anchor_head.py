@@ -114,10 +114,6 @@ class AnchorHead(nn.Module):
         self.valid_anchors = valid_anchors
         self._positions: dict[tuple[Any, ...], Tensor] = {}
 
-    def grid(self, outputs: AnchorOutputs) -> tuple[Tensor, ...]:
-        """The anchors (M, 4) of each level."""
-        return self.anchors.grid(outputs.cells, self.strides, outputs.device)
-
     def boxes(self, outputs: AnchorOutputs) -> Tensor:
         """The anchors (M, 4) of all levels, one after another."""
         return self.anchors.boxes(outputs.cells, self.strides, outputs.device)
