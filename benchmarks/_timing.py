@@ -17,6 +17,22 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
+def clock_of(device: str) -> Callable[[Callable[[], object]], float]:
+    """How long a call takes: CPU seconds on a CPU, else seconds until the device has done all of it."""
+    if device == "cpu":
+        return cpu_seconds
+    import torch
+
+    def seconds(call: Callable[[], object]) -> float:
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+    return seconds
+
+
 def alternate(
     candidates: dict[str, Callable[[], object]], rounds: int, seconds_of: Callable[..., float] = cpu_seconds
 ) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from zoo.data.keypoints import KEYPOINT_NAMES
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.measure.measurement import Subject
 from zoo.models.detectors.base import Detector
-from zoo.types import Sample
+from zoo.types import Batch
 
 PLACES = np.random.default_rng(3).uniform(0.05, 0.95, (len(KEYPOINT_NAMES), 2))
 """Where each keypoint lies in a box, as a share of its sides: unlike its mirror image."""
@@ -50,13 +49,13 @@ class WithKeypoints:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.detector, name)
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Detections]:
-        found: Any = self.detector(samples)
+    def postprocess(self, outputs: Any, batch: Batch) -> list[Detections]:
+        found = self.detector.postprocess(outputs, batch)
         for image in found:
             corners = image.boxes.detach().cpu().numpy()
             points = pose(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1))
             image.keypoints = torch.from_numpy(points).float()
-        return list(found)
+        return found
 
 
 def find_keypoints(subject: Subject) -> Subject:

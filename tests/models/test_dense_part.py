@@ -6,6 +6,7 @@ What does either cannot be captured as a CUDA graph.
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import zoo
 from zoo.config.build import build_model
 from zoo.config.compose import compose
+from zoo.models import device_constants
+from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.skip_init import SkipInit
 from zoo.run.graphs import use_graphs
 
@@ -62,9 +66,15 @@ class OnTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's o
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if any(tensor.device.type != "cuda" for tensor in tensors((args, result, *(kwargs or {}).values()))):
+        given = tensors((args, result, *(kwargs or {}).values()))
+        if any(tensor.device.type != "cuda" for tensor in given) and not in_kept_constants():
             self.found.append(func.name())
         return result
+
+
+def in_kept_constants() -> bool:
+    """Whether a constant is being made that a true GPU would have kept: one of a fake mode is not."""
+    return any(frame.f_code.co_filename == device_constants.__file__ for frame, _ in traceback.walk_stack(None))
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -84,12 +94,18 @@ def test_nothing_waits_and_nothing_comes_from_the_host(entry: str) -> None:
         with torch.device("cuda"), SkipInit():
             detector = build_model(compose(entry), class_names(80)).eval()
         images = torch.empty(IMAGES, device="cuda")
+        detector.dense(images)  # makes what is kept for images of this shape
         with OnTheHost() as on_the_host:  # an operator whose answer depends on values raises
             outputs = detector.dense(images)
     assert on_the_host.found == []
     found = list(tensors(outputs))
     assert len(found) >= 2
     assert {tensor.device.type for tensor in found} == {"cuda"}
+
+
+def in_order(outputs: Any) -> Any:
+    """The outputs without the boxes of ranked anchors, whose order is chance where fresh weights score all alike."""
+    return outputs if isinstance(outputs, AnchorOutputs | YoloOutputs) else (outputs[0], outputs[1].scores)
 
 
 @pytest.mark.gpu
@@ -103,7 +119,7 @@ def test_it_is_captured_on_a_gpu(entry: str) -> None:
     images = torch.rand(IMAGES, device="cuda")
     with torch.inference_mode():
         own = detector.dense(images)
-    for replayed, eager in zip(tensors(graphs(images)), tensors(own), strict=True):
+    for replayed, eager in zip(tensors(in_order(graphs(images))), tensors(in_order(own)), strict=True):
         scale = float(eager.abs().max())
         torch.testing.assert_close(replayed, eager, rtol=1e-3, atol=1e-4 * scale)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from device_work import counted
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 
 from zoo.data.rle import decode
 from zoo.models import masks
-from zoo.models.mask_grids import ResizedMaskGrid, SampledMaskGrid
+from zoo.models.mask_grids import ResizedMaskGrid, SampledMaskGrid, _grown, _resize_on_device
 from zoo.types import Target
 
 SIZE = (60, 80)
@@ -35,6 +37,21 @@ def test_outside_of_the_image_there_is_no_mask(box: list[float]) -> None:
 
 def test_nothing_found_nothing_pasted() -> None:
     assert ResizedMaskGrid().paste(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
+
+
+def test_on_a_device_masks_are_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(300, 2, generator=generator) * torch.tensor([140.0, 100]) - 30  # some outside of the image
+    boxes = torch.cat((corners, corners + torch.rand(300, 2, generator=generator) ** 3 * 90), dim=1)
+    boxes[0], boxes[1] = torch.tensor([-20.0, -10, 100, 90]), torch.tensor([9.5, 9.5, 9.5, 9.5])
+    grids = F.pad(torch.rand(300, 28, 28, generator=generator), (1, 1, 1, 1))
+    for size in (SIZE, (1, 1), (1, 30), (30, 1)):
+        with counted() as work:
+            on_device = _resize_on_device(grids, _grown(boxes, 30 / 28), size)
+        assert on_device == ResizedMaskGrid().paste(grids[:, 1:-1, 1:-1], boxes, size)
+        assert work.waits == 2  # for the number of runs, and for the text
+        assert work.ops <= 130
+        assert work.copies == 0
 
 
 def test_targets_are_shares_of_cells() -> None:

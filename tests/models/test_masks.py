@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from device_work import counted
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from zoo.models.masks import crop, paste, rasterize
+from zoo.models.masks import _paste_on_device, crop, paste, rasterize
 from zoo.types import Rle, Size
 
 SIZE = (60, 80)
@@ -38,8 +41,13 @@ def random_boxes(count: int, generator: torch.Generator) -> Tensor:
     return torch.cat((centres - sides / 2, centres + sides / 2), dim=1)
 
 
+Paste = Callable[[Tensor, Tensor, Size], list[Rle]]
+both_ways = pytest.mark.parametrize("paste", [paste, _paste_on_device], ids=["on the host", "as on a device"])
+
+
+@both_ways
 @pytest.mark.parametrize("seed", range(4))
-def test_a_window_gives_what_the_whole_image_gives(seed: int) -> None:
+def test_a_window_gives_what_the_whole_image_gives(paste: Paste, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     boxes = random_boxes(60, generator)
     boxes[:20] = boxes[:20].round()  # as targets and clipped boxes are
@@ -51,30 +59,53 @@ def test_a_window_gives_what_the_whole_image_gives(seed: int) -> None:
         assert found == encode_image(paste_whole(grid, box, SIZE))
 
 
-def test_a_mask_that_is_on_everywhere_fills_its_box() -> None:
+@both_ways
+def test_a_mask_that_is_on_everywhere_fills_its_box(paste: Paste) -> None:
     (found,) = paste(torch.ones(1, 28, 28), torch.tensor([[10.0, 20, 30, 50]]), SIZE)
     expected = np.zeros(SIZE, dtype=np.bool_)
     expected[20:50, 10:30] = True
     assert found == encode_image(expected)
 
 
-def test_a_tiny_box_may_miss_every_pixel_centre() -> None:
+@both_ways
+def test_a_tiny_box_may_miss_every_pixel_centre(paste: Paste) -> None:
     boxes = torch.tensor([[10.1, 10.1, 10.3, 10.3], [10.4, 10.4, 10.6, 10.6]])
     masks = paste(torch.ones(2, 28, 28), boxes, SIZE)
     assert [int(coco_mask.area(mask)) for mask in masks] == [0, 1]  # type: ignore[arg-type] # str is taken too
 
 
+@both_ways
 @pytest.mark.parametrize(
     "box",
     [[5.0, 5, 5, 20], [5, 5, 20, 5], [7, 7, 7, 7], [200, 5, 220, 20], [-40, 5, -20, 20]],
     ids=["no width", "no height", "a point", "right of the image", "left of it"],
 )
-def test_a_box_without_pixels_has_an_empty_mask(box: list[float]) -> None:
+def test_a_box_without_pixels_has_an_empty_mask(paste: Paste, box: list[float]) -> None:
     assert paste(torch.ones(1, 28, 28), torch.tensor([box]), SIZE) == [encode_image(np.zeros(SIZE, dtype=np.bool_))]
 
 
-def test_no_detections_no_masks() -> None:
+@both_ways
+def test_no_detections_no_masks(paste: Paste) -> None:
     assert paste(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
+
+
+@both_ways
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1)])
+def test_images_of_a_pixel_across_and_many_masks(paste: Paste, size: Size) -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes, grids = random_boxes(300, generator) / 8, torch.rand(300, 28, 28, generator=generator)
+    expected = [encode_image(paste_whole(grid, box, size)) for grid, box in zip(grids, boxes, strict=True)]
+    assert paste(grids, boxes, size) == expected
+    assert len({mask["counts"] for mask in expected}) > 1
+
+
+def test_a_device_is_waited_for_twice() -> None:
+    boxes = random_boxes(60, torch.Generator().manual_seed(0))
+    with counted() as work:
+        _paste_on_device(torch.ones(60, 28, 28), boxes, SIZE)
+    assert work.waits == 2  # for the number of runs, and for the text
+    assert work.copies == 0
+    assert work.ops <= 105
 
 
 def test_targets_are_cut_from_the_own_mask_and_thresholded() -> None:

@@ -31,7 +31,8 @@ def propose(
     coder = DeltaCoder(convention=settings.get("convention", BoxConvention()))
     places = places or [geometry((32, 32))] * len(ranked)
     sizes = [len(level) for level in anchors]
-    return selector(ranked, torch.zeros(*ranked.shape, 4), torch.cat(anchors), sizes, coder, places)
+    best = selector.rank(ranked, torch.zeros(*ranked.shape, 4), torch.cat(anchors), sizes, coder)
+    return selector.select(best, places)
 
 
 def found_scores(found: list[Proposals]) -> list[list[float]]:

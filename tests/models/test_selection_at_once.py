@@ -193,9 +193,9 @@ def test_levels_are_pooled_with_one_wait() -> None:
 @pytest.mark.parametrize(
     ("settings", "ops"),
     [
-        ({}, 32),
-        ({"nms_frame": "input", "nms": BatchedNms(first=1), "rescale": "by_ratio", "min_size": 0.01}, 41),
-        ({"decode_frame": "original"}, 32),
+        ({}, 33),
+        ({"nms_frame": "input", "nms": BatchedNms(first=1), "rescale": "by_ratio", "min_size": 0.01}, 42),
+        ({"decode_frame": "original"}, 33),
     ],
 )
 def test_detections_need_two_waits(settings: dict[str, Any], ops: int) -> None:

@@ -1,19 +1,15 @@
-"""YOLOv8's parts by themselves: shapes, decoding, selection, and masks against the plain way."""
+"""YOLOv8's parts by themselves: shapes, decoding, selection."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from class_names import class_names
+from device_work import counted
 from geometries import geometry
-from pycocotools import mask as coco_mask
-from torch import Tensor
+from torchvision.ops import nms
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
@@ -21,13 +17,13 @@ from zoo.data.detections import Detections
 from zoo.data.size_rules import letterbox_offset
 from zoo.errors import UsageError
 from zoo.models.backbones.csp import CspBackbone
-from zoo.models.heads.yolo import YoloHead
-from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks
+from zoo.models.heads.yolo import YoloHead, best_survivors
+from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.necks.pan import PAN
 from zoo.models.selection import DetectionSelector
-from zoo.types import Batch, FeatureSpec, ImageGeometry, Rle, Size
+from zoo.types import Batch, FeatureSpec, ImageGeometry
 
 SPECS = [FeatureSpec(8, 8), FeatureSpec(8, 16), FeatureSpec(8, 32)]
 CELLS = [(4, 6), (2, 3), (1, 2)]  # of an input of 32 x 48, the coarsest rounded up
@@ -136,6 +132,34 @@ def test_only_the_best_candidates_and_detections_are_kept() -> None:
     assert detect(head(detections=few), maps).scores.tolist() == pytest.approx([0.6, 0.5])
 
 
+@pytest.mark.parametrize("span", [20.0, 600.0], ids=["crowded", "scattered"])
+@pytest.mark.parametrize("digits", [2, 9], ids=["ties", "no ties"])
+def test_the_best_survivors_are_those_of_all_boxes(span: float, digits: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners, sides = torch.rand(900, 2, generator=generator) * span, torch.rand(900, 2, generator=generator) * 50 + 5
+    boxes, scores = (
+        torch.cat((corners, corners + sides), dim=1),
+        torch.rand(900, generator=generator).round(decimals=digits),
+    )
+    for most in (1, 20, 100, 200):  # in the crowd fewer than 100 survive
+        assert torch.equal(best_survivors(boxes, scores, 0.7, most), nms(boxes, scores, 0.7)[:most])
+    assert best_survivors(boxes[:0], scores[:0], 0.7, 20).tolist() == []
+
+
+def test_a_gpu_is_waited_for_twice() -> None:
+    maps = empty_maps()
+    for column in range(6):
+        put(maps, 0, 0, column, (0, 0, 0, 1), [0.1 + 0.1 * column, 0.5, 0.5])
+    one = DetectionSelector(score_threshold=0.001, iou_threshold=0.7, max_detections=2)
+    tested, batch = head(detections=one), Batch(torch.empty(1, 3, 32, 48), [geometry((32, 48))], [0])
+    outputs = tested.decode(maps)
+    with counted() as work:
+        tested.detect(outputs, batch)
+    assert work.waits == 2  # for the candidates, and for the survivors
+    assert work.copies == 0
+    assert work.ops <= 26
+
+
 def test_boxes_go_back_to_the_image_by_both_factors() -> None:
     maps = empty_maps()
     put(maps, 0, 1, 2, (1, 1, 1, 1), [0.9, 0.0, 0.0])
@@ -153,51 +177,6 @@ def test_boxes_went_back_by_the_height_alone_in_the_first_release() -> None:
     found = detect(head(one_gain=True), maps, placed)
     # borders of 3.5 pixels in both directions, and the factor of the height
     assert found.boxes.tolist() == [[(12 - 3.5) / 4, (4 - 3.5) / 4, (28 - 3.5) / 4, (20 - 3.5) / 4]]
-
-
-def encode(masks: npt.NDArray[np.uint8]) -> list[Rle]:
-    encoded: Any = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
-    return [Rle(size=rle["size"], counts=rle["counts"].decode("ascii")) for rle in encoded]
-
-
-def the_plain_way(
-    sums: Tensor, boxes: Tensor, input_shape: Size, size: Size, original_size: Size, method: MaskMethod
-) -> npt.NDArray[np.uint8]:
-    """Every mask on the whole input, by torch and OpenCV."""
-    grids = sums.sigmoid() if method == "probabilities" else sums
-    values = F.interpolate(grids[None], input_shape, mode="bilinear", align_corners=False)[0]
-    rows, columns = torch.arange(input_shape[0])[None, :, None], torch.arange(input_shape[1])[None, None, :]
-    x1, y1, x2, y2 = (boxes[:, i, None, None] for i in range(4))
-    inside = (columns >= x1) & (columns < x2) & (rows >= y1) & (rows < y2)
-    masks = (values > (0.5 if method == "probabilities" else 0)) & inside
-    top, left = letterbox_offset(input_shape, size)
-    masks = masks[:, top : top + size[0], left : left + size[1]]
-    if size == original_size:
-        return masks.numpy().astype(np.uint8)
-    if method == "logits":
-        return F.interpolate(masks.float()[None], original_size, mode="bilinear")[0].to(torch.uint8).numpy()
-    return np.stack([cv2.resize(mask.numpy().astype(np.uint8), original_size[::-1]) for mask in masks])
-
-
-@pytest.mark.parametrize("method", ["logits", "probabilities"])
-@pytest.mark.parametrize("original_size", [(53, 90), (48, 84), (106, 180), (67, 91)])
-def test_masks_are_those_of_the_plain_way(method: MaskMethod, original_size: Size) -> None:
-    generator = torch.Generator().manual_seed(0)
-    branch = PrototypeMasks(SPECS, count=4, method=method)
-    input_shape, size = (64, 96), (53, 90)
-    coefficients, prototypes = torch.randn(40, 4, generator=generator), torch.randn(4, 16, 24, generator=generator)
-    corners = torch.rand(40, 2, 2, generator=generator) * torch.tensor([110.0, 80.0]) - 8
-    boxes = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
-    boxes[0] = torch.tensor([-5.0, -5.0, 200.0, 200.0])
-    boxes[1] = torch.tensor([20.0, 10.0, 20.0, 30.0])  # without area
-    boxes[2] = torch.tensor([90.0, 60.0, 95.0, 63.0])  # in the border
-    top, left = letterbox_offset(input_shape, size)
-    placed = ImageGeometry(size, size, (1.0, 1.0), original_size, input_shape, offset=(left, top))
-    masks = branch.paste(coefficients, prototypes, boxes, placed)
-    sums = torch.einsum("dc,chw->dhw", coefficients, prototypes)
-    expected = the_plain_way(sums, boxes, input_shape, size, original_size, method)
-    assert masks == encode(expected)
-    assert expected.any(axis=(1, 2)).sum() > 30
 
 
 def test_methods_have_names() -> None:

@@ -222,7 +222,7 @@ def test_a_new_speed_keeps_the_old_accuracy(results: Path) -> None:
     }
     filed = Ledger(results).file(make_record(ENTRY, measured=measured, **same))
     assert filed.path == results / "records" / MACHINE / f"{ENTRY}.json"
-    assert filed.notes == ("memory of version 1 replaced by version 2",)
+    assert filed.notes == tuple(f"{part} of version 1 replaced by version 2" for part in ("speed", "memory"))
     merged = Record.read(filed.path)
     assert list(merged.parts) == ["speed", "memory", "accuracy", "complexity"]
     assert merged.measured.items() >= measured.items()

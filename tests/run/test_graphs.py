@@ -20,7 +20,6 @@ from zoo.errors import DeviceError, ZooError
 from zoo.measure.memory import _with_graphs
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.padding import PadToMultiple
-from zoo.run.cuda_graphs import ALIGNMENT, Arena, Reads
 from zoo.run.evaluate import detect, evaluate
 from zoo.run.graphs import GraphedDense, use_graphs
 from zoo.run.non_finite import OutputSums
@@ -186,14 +185,14 @@ def test_what_else_chooses_kernels_has_a_graph_of_its_own(detector: Detector) ->
 def test_graphs_share_their_memory(detector: Detector) -> None:
     graphs = graphed(detector)
     (small, *_), _ = graphs(torch.rand(1, 3, 64, 64))
-    (large, *_), anchors = graphs(torch.rand(1, 3, 64, 96))
+    (large, *_), ranked = graphs(torch.rand(1, 3, 64, 96))
     (again, *_), _ = graphs(torch.rand(1, 3, 64, 64))
     assert again.data_ptr() == small.data_ptr(), "a graph has its place"
     assert again.data_ptr() != large.data_ptr(), "the block has grown"
-    values = anchors.logits[0].clone()
+    boxes = ranked.boxes.clone()
     (other, *_), _ = graphs(torch.rand(1, 3, 96, 64))
     assert other.data_ptr() == large.data_ptr(), "one of the same size lies where the one before it lies"
-    assert not torch.equal(anchors.logits[0], values)
+    assert not torch.equal(ranked.boxes, boxes)
     assert graphs.memory == {"shapes": 3, "pool_bytes": 4096, "buffer_bytes": graphs.memory["buffer_bytes"]}
     inputs = 3 * 64 * 4 * (64 + 96)
     assert graphs.memory["buffer_bytes"] > inputs
@@ -201,35 +200,6 @@ def test_graphs_share_their_memory(detector: Detector) -> None:
     assert _with_graphs(peaks, detector) == {**peaks, "peak_allocated_bytes": 14_096, "graphs": graphs.memory}
     detector.graphed_dense = None
     assert _with_graphs(peaks, detector) == peaks
-
-
-def test_tensors_lie_side_by_side_in_their_own_layout() -> None:
-    arena = Arena(CPU)
-    wanted = [
-        torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
-        torch.rand(3, dtype=torch.float64),
-        torch.rand(1, 6, 4).transpose(1, 2),
-        torch.rand(1, 8, 2)[:, ::2],  # with holes, which are not kept
-    ]
-    found = arena.like(wanted)
-    for tensor, like in zip(found, wanted, strict=True):
-        assert (tensor.shape, tensor.dtype) == (like.shape, like.dtype)
-        assert (tensor.data_ptr() - found[0].data_ptr()) % ALIGNMENT == 0
-        tensor.copy_(like)
-    assert [tensor.stride() for tensor in found[:3]] == [tensor.stride() for tensor in wanted[:3]]
-    assert all(map(torch.equal, found, wanted))
-    assert arena.bytes == 4 * ALIGNMENT
-    (larger,) = arena.like([torch.empty(5 * ALIGNMENT, dtype=torch.uint8)])
-    assert (len(larger), arena.bytes) == (5 * ALIGNMENT, 4 * ALIGNMENT + 6 * ALIGNMENT), "half as large again at least"
-    assert all(map(torch.equal, found, wanted)), "what lay in the block before stays"
-
-
-def test_a_capture_keeps_what_it_reads_alive() -> None:
-    weight, constant, image = nn.Parameter(torch.rand(3, 3)), torch.ones(3), torch.rand(2, 3)
-    with torch.inference_mode(), Reads() as reads:
-        hidden = torch.nn.functional.linear(image, weight).add_(constant)
-        _result = torch.cat([hidden.relu(), constant[None]]).sum()
-    assert {id(tensor) for tensor in reads.kept} == {id(image), id(weight), id(constant)}
 
 
 def test_all_graphs_of_a_precision_read_one_set_of_cast_weights(detector: Detector) -> None:

@@ -106,3 +106,14 @@ def test_faulty_schedules_name_their_key(changes: dict[str, Any], message: str) 
     block = compose(ENTRY)["schedule"] | changes
     with pytest.raises(UsageError, match=message):
         Schedule.from_mapping(block)
+
+
+def test_retinanet_on_fpg_lets_cudnn_choose() -> None:
+    """Its published configuration inherits that from NAS-FPN's, as those of the two-stage detectors do not."""
+    for entry, chosen in (
+        ("retinanet_r50_fpg_chn128", True),
+        ("retinanet_r50_fpg", True),
+        ("mask_rcnn_r50_fpg", False),
+    ):
+        recipe = Schedule.from_mapping(compose(f"mmdet_{entry}_crop640_50e")["schedule"])
+        assert recipe.cudnn_benchmark == chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,43 @@ def test_a_step_whose_gradients_overflow_is_left_out(tiny_coco: Path, tmp_path: 
     assert trainer.scaler.get_scale() == pytest.approx(1e30)
 
 
+def test_losses_are_read_once_a_step_between_the_backward_passes_and_the_optimizer(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def noting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            seen.append(name)
+            return call(*arguments)
+
+        return noted
+
+    for owner, name in ((torch.autograd, "backward"), (Trainer, "_refuse_diverged"), (torch.optim.SGD, "step")):
+        monkeypatch.setattr(owner, name, noting(name, getattr(owner, name)))
+    train(tiny_coco, tmp_path, steps=2, micro_batch_size=1)
+    assert seen == ["backward", "backward", "_refuse_diverged", "step"] * 2
+
+
+def test_cudnn_tries_its_algorithms_within_the_steps_of_a_recipe_that_says_so(
+    tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    step = Trainer._train_step
+
+    def noting(*arguments: Any) -> Any:
+        seen.append(torch.backends.cudnn.benchmark)
+        return step(*arguments)
+
+    monkeypatch.setattr(Trainer, "_train_step", noting)
+    for wanted in (False, True):
+        schedule = dataclasses.replace(tiny_training.SCHEDULE, cudnn_benchmark=wanted)
+        monkeypatch.setattr(tiny_training, "SCHEDULE", schedule)
+        train(tiny_coco, tmp_path / str(wanted), steps=1, micro_batch_size=2)
+        assert not torch.backends.cudnn.benchmark
+    assert seen == [False, True]
+
+
 def test_profiled_steps_leave_nothing_behind(tiny_coco: Path, tmp_path: Path) -> None:
     dataset = make_dataset(tiny_coco)
     sampler = AspectRatioBatchSampler(dataset.is_landscape, batch_size=2, micro_batch_size=2, seed=3)
@@ -116,7 +154,7 @@ def test_micro_batches_add_up_to_the_mean_gradient(tiny_coco: Path, tmp_path: Pa
     gradients, values = [], []
     for i, micro_batch in enumerate(micro_batches):
         trainer.detector.zero_grad()
-        values.append(trainer._backward(micro_batch, i, 1)[1])
+        values.append(trainer._backward(micro_batch, i, 1)[1].tolist())
         gradients.append(gradients_of(trainer.detector))
     before = weights_of(trainer.detector)
     losses = trainer._train_step(micro_batches, 0.5)

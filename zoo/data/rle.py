@@ -254,16 +254,19 @@ def number_codes(changes: Array, pixels: int) -> Array:
     begins = last & False
     begins[1:] = last[:-1]
     runs = changes + 0
-    runs[1:] -= changes[:-1]
+    later = runs[1:]
+    later -= changes[:-1]
     runs -= begins * 1  # the place more
     begins[:1] = True
     if not wide:
         runs = runs.astype(np.int32) if isinstance(runs, np.ndarray) else runs.int()
     differ = ~begins  # from the fourth run of a mask on
-    differ[1:] &= ~begins[:-1]
-    differ[2:] &= ~begins[:-2]
+    for i in (1, 2):
+        later = differ[i:]
+        later &= ~begins[:-i]
     value = runs + 0
-    value[2:] -= runs[:-2] * differ[2:]
+    later = value[2:]
+    later -= runs[:-2] * differ[2:]
     sign = 63 if wide else 31
     magnitude = value ^ value >> sign
     codes = (value & 0) + FIRST

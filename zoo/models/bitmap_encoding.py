@@ -6,7 +6,6 @@ Legend: D masks, n of them at a time, H and W of a mask, R runs of all masks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 from zoo.data.rle import encode_texts, number_codes
 from zoo.types import Rle, Size
 
-_PIXELS_AT_A_TIME = 1 << 25
+_PIXELS_AT_A_TIME = 1 << 24
 """Pixels, with all their intermediate values in float32, that are worked on together."""
 
 _CHANGES_AT_A_TIME = 1 << 28
@@ -50,15 +49,8 @@ def encode_bitmaps(bitmaps: Bitmaps, count: int, size: Size, device: torch.devic
     return encode_texts(_compacted(codes).numpy(force=True), size)
 
 
-def float32_on(device: torch.device) -> AbstractContextManager[None]:
-    """True float32 for masks and boxes, whatever precision the network runs in."""
-    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
-
-
 def _slices(begin: int, end: int, most: int) -> Iterator[slice]:
-    """Equally long ones, of at most so many, at least one."""
+    """Of so many each, at least one, and a shorter last one."""
     step = max(most, 1)
     for start in range(begin, end, step):
         yield slice(start, min(start + step, end))

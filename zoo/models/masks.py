@@ -55,7 +55,8 @@ def paste(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Rle]:
     grids = probabilities.detach().float().numpy()
     x = _along(corners[:, 0::2], size[1], grids.shape[-1])
     y = _along(corners[:, 1::2], size[0], grids.shape[-1])
-    windows = (_foreground(grid, x.of(i), y.of(i)) for i, grid in enumerate(grids))
+    buffer = np.empty(size[0] * size[1], dtype=np.float32)  # a new one for each mask costs as much as what fills it
+    windows = (_foreground(grid, x.of(i), y.of(i), buffer) for i, grid in enumerate(grids))
     return encode_windows(windows, list(zip(y.first, x.first, strict=True)), size)
 
 
@@ -130,15 +131,17 @@ def _along(intervals: Floats, length: int, side: int) -> _Axis:
     return _Axis(first.tolist(), [0, *stops.tolist()], places, weights)
 
 
-def _foreground(grid: Floats, x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Bits:
+def _foreground(grid: Floats, x: tuple[Floats, Floats], y: tuple[Floats, Floats], buffer: Floats) -> Bits:
     """The window (h, w) of one mask, laid out in columns.
 
     Args:
         grid: (S, S).
         x: places (w,) and weights (w, S) of the columns.
         y: places (h,) and weights (h, S) of the rows.
+        buffer: for as many values as the image has pixels.
     """
-    values = x[1] @ grid.T @ y[1].T  # (w, h)
+    width, height = len(x[0]), len(y[0])
+    values = np.matmul(x[1] @ grid.T, y[1].T, out=buffer[: width * height].reshape(width, height))
     likely, certain = values >= THRESHOLD - ROUNDING, values >= THRESHOLD + ROUNDING
     if np.count_nonzero(likely) != np.count_nonzero(certain):
         columns, rows = (likely & ~certain).nonzero()

@@ -34,6 +34,23 @@ class Proposals(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RankedAnchors:
+    """The best anchors of each level as boxes, level by level.
+
+    Attributes:
+        scores: (N, K).
+        boxes: (N, K, 4), in input pixels, not clipped.
+        levels: (K,), numbers of their levels.
+        num_levels: how many levels there are.
+    """
+
+    scores: Tensor
+    boxes: Tensor
+    levels: Tensor
+    num_levels: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalSelector:
     """How anchors become proposals.
 
@@ -67,16 +84,10 @@ class ProposalSelector:
     probabilities: bool = False
     score_threshold: float | None = None
 
-    def __call__(
-        self,
-        scores: Tensor,
-        deltas: Tensor,
-        anchors: Tensor,
-        level_sizes: Sequence[int],
-        coder: BoxCoder,
-        geometries: Sequence[ImageGeometry],
-    ) -> list[Proposals]:
-        """Proposals of each image.
+    def rank(
+        self, scores: Tensor, deltas: Tensor, anchors: Tensor, level_sizes: Sequence[int], coder: BoxCoder
+    ) -> RankedAnchors:
+        """The best anchors of each level, of which as many are taken for any image.
 
         Args:
             scores: (N, M), by which anchors are ranked: those of all levels, one after another.
@@ -84,15 +95,21 @@ class ProposalSelector:
             anchors: (M, 4).
             level_sizes: number of anchors of each level.
             coder: of the deltas.
-            geometries: one an image; boxes are clipped to its extent.
         """
         scores, places = self._best_of_levels(scores, level_sizes)  # (N, K) each
         levels = _level_numbers(tuple(min(size, self.pre_nms_top_n) for size in level_sizes), scores.device)  # (K,)
         chosen = deltas.gather(1, places[..., None].expand(-1, -1, 4)).float()  # (N, K, 4)
-        boxes = coder.decode(anchors[places], chosen)
-        found = [
-            self._of_image(*image, levels, len(level_sizes)) for image in zip(scores, boxes, geometries, strict=True)
-        ]
+        return RankedAnchors(scores, coder.decode(anchors[places], chosen), levels, len(level_sizes))
+
+    def select(self, ranked: RankedAnchors, geometries: Sequence[ImageGeometry]) -> list[Proposals]:
+        """Proposals of each image.
+
+        Args:
+            ranked: of the batch.
+            geometries: one an image; boxes are clipped to its extent.
+        """
+        images = zip(ranked.scores, ranked.boxes, geometries, strict=True)
+        found = [self._of_image(*image, ranked.levels, ranked.num_levels) for image in images]
         if self.over == "batch":
             return _best_of_batch(found, self.post_nms_top_n)
         best = [Proposals(boxes[: self.post_nms_top_n], best[: self.post_nms_top_n]) for boxes, best in found]

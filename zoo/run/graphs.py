@@ -222,7 +222,7 @@ def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A structure of tuples, lists and dataclasses with every tensor changed."""
+    """A structure of tuples, lists and dataclasses with every tensor changed; counts follow from shapes, and stay."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, tuple | list):
@@ -230,8 +230,8 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _mapped(getattr(value, field.name), change) for field in dataclasses.fields(value)}
         return dataclasses.replace(value, **fields)
-    if value is None:
-        return None
+    if value is None or isinstance(value, int):
+        return value
     raise TypeError(f"a dense part gives tensors, in tuples, lists and dataclasses, not a {type(value).__name__}")
 
 

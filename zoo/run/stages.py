@@ -67,8 +67,8 @@ class Stages:
         """What is found in every batch, in their order, at most one batch later than it is known.
 
         Raises:
-            ZooError: an image is missing or damaged, or the network computes what is no number; all batches before that
-                one have been handed out.
+            ZooError: an image is missing or damaged, and all batches before it have been handed out; or the network
+                computes what is no number.
         """
         source, error = iter(batches), None
         waiting: _Results | None = None
@@ -98,11 +98,13 @@ class Stages:
         with cast_weights(detector, self.precision), looking:
             yield
 
-    @torch.inference_mode()
     def _prepare(self, source: Iterator[Sequence[Sample]]) -> _Prepared | None:
         """The next batch, whose copy to the device and normalisation are queued there; None after the last."""
         samples = next(source, None)
-        return None if samples is None else _Prepared(samples, self.detector.prepare(samples))
+        if samples is None:
+            return None
+        with torch.inference_mode():
+            return _Prepared(samples, self.detector.prepare(samples))
 
     def _network(self, prepared: _Prepared) -> Any:
         """Raw outputs of a batch; of a captured graph they are overwritten by the next call."""

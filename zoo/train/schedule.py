@@ -156,6 +156,8 @@ class Schedule:
         ema: moving average of the weights, which is evaluated in their place; None keeps none.
         precision: "fp32", "fp16" or "bf16" for convolutions and matrix products.
         loss_scale: fixed factor of the losses in fp16; None adapts it to the gradients.
+        cudnn_benchmark: whether cuDNN tries its algorithms on each new shape and keeps the quickest. What they ask for
+            while they are tried is part of the training's peak of memory.
     """
 
     name: str
@@ -184,6 +186,7 @@ class Schedule:
     ema: EmaConfig | None = None
     precision: Precision = "fp32"
     loss_scale: float | None = None
+    cudnn_benchmark: bool = False
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.iterations is None):

@@ -114,7 +114,8 @@ class Trainer:
         with log or nullcontext(), self._progress() as progress:
             for micro_batches in loader(self.step, self.steps):
                 lr = self.lr_schedule(self.step)
-                losses = self._train_step(micro_batches, lr)
+                with self._cudnn_benchmark():
+                    losses = self._train_step(micro_batches, lr)
                 self._log(log, progress, lr, losses)
                 self.step += 1
                 if evaluate is not None:
@@ -148,7 +149,8 @@ class Trainer:
         """Train up to the last step, and leave nothing in the folder."""
         self.detector.train()
         for micro_batches in loader(self.step, self.steps):
-            self._train_step(micro_batches, self.lr_schedule(self.step))
+            with self._cudnn_benchmark():
+                self._train_step(micro_batches, self.lr_schedule(self.step))
             self.step += 1
 
     @contextmanager
@@ -183,6 +185,16 @@ class Trainer:
         table = self.context.gather(rows, self.device)
         means = (math.fsum(column) / len(table) for column in zip(*table, strict=True))
         return dict(zip(("loss", *names), means, strict=True))
+
+    @contextmanager
+    def _cudnn_benchmark(self) -> Iterator[None]:
+        """cuDNN's choice of algorithms as the recipe has it; not beyond a step, for an evaluation has other shapes."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = before or self.config.recipe.schedule.cudnn_benchmark
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     @property
     def _accumulating(self) -> bool:

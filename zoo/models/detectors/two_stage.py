@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from zoo.data.detections import Detections
 from zoo.models.detectors.base import Detector
-from zoo.models.heads.anchor_head import AnchorOutputs
 from zoo.models.heads.roi import RoiHead
 from zoo.models.heads.rpn import RpnHead
 from zoo.models.keypoints import locate
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.selection import RankedAnchors
 from zoo.types import Batch, Target, Transform
 
 
@@ -77,19 +77,19 @@ class TwoStageDetector(Detector):
         """Whether it finds keypoints."""
         return self.roi_head.keypoint_head is not None
 
-    def dense(self, images: Tensor) -> tuple[tuple[Tensor, ...], AnchorOutputs]:
-        """The neck's feature maps, and what the region proposal network says of every anchor on them."""
+    def dense(self, images: Tensor) -> tuple[tuple[Tensor, ...], RankedAnchors]:
+        """The neck's feature maps, and the anchors that the region proposal network ranks first on each of them."""
         features = self.extract(images)
-        return features, self.rpn_head(features)
+        return features, self.rpn_head.rank(self.rpn_head(features))
 
-    def complete(self, dense: tuple[tuple[Tensor, ...], AnchorOutputs], batch: Batch) -> TwoStageOutputs:
+    def complete(self, dense: tuple[tuple[Tensor, ...], RankedAnchors], batch: Batch) -> TwoStageOutputs:
         """Everything up to class logits and deltas of each proposal, or up to masks and heat maps on what survives.
 
         These are predicted on few boxes but by many convolutions: the suppression between the heads
         belongs to the network, as that between the stages does.
         """
-        features, anchors = dense
-        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
+        features, ranked = dense
+        proposals = [found.boxes for found in self.rpn_head.select(ranked, batch.geometries)]
         regions, logits, deltas = self.roi_head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         outputs = TwoStageOutputs(proposals, regions, list(logits.split(counts, dim=1)), list(deltas.split(counts)))
@@ -101,7 +101,8 @@ class TwoStageDetector(Detector):
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
-        features, anchors = self.dense(batch.images)
+        features = self.extract(batch.images)
+        anchors = self.rpn_head(features)
         proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
         return {
             **self.rpn_head.losses(anchors, targets, batch.geometries),

@@ -50,7 +50,7 @@ class AnchorOutputs:
     @property
     def level_sizes(self) -> list[int]:
         """Number of anchors of each level, each of which has four deltas."""
-        return [x[0].numel() // 4 for x in self.deltas]
+        return [x.shape[1] // 4 * x.shape[2] * x.shape[3] for x in self.deltas]
 
     @property
     def device(self) -> torch.device:

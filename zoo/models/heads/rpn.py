@@ -19,7 +19,7 @@ from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
 from zoo.models.losses.regression import BoxLoss
 from zoo.models.samplers import Sampler
-from zoo.models.selection import Proposals, ProposalSelector
+from zoo.models.selection import Proposals, ProposalSelector, RankedAnchors
 from zoo.types import FeatureSpec, ImageGeometry, Target
 
 Scores = Literal["sigmoid", "logit", "softmax"]
@@ -96,7 +96,6 @@ class RpnHead(AnchorHead):
         hidden = [self.relu(self.conv(feature)) for feature in features]
         return AnchorOutputs([self.logits(x) for x in hidden], [self.deltas(x) for x in hidden])
 
-    @torch.no_grad()
     def propose(self, outputs: AnchorOutputs, geometries: Sequence[ImageGeometry]) -> list[Proposals]:
         """Proposals of each image.
 
@@ -104,15 +103,28 @@ class RpnHead(AnchorHead):
             outputs: of a batch.
             geometries: one an image; proposals are clipped to its extent.
         """
+        return self.select(self.rank(outputs), geometries)
+
+    @torch.no_grad()
+    def rank(self, outputs: AnchorOutputs) -> RankedAnchors:
+        """The best anchors of each level, decoded: as many of any image of these shapes."""
         logits = flatten_levels(outputs.logits, self.columns).float()  # (N, M, 1), or with background (N, M, 2)
         scores = (logits.softmax(dim=-1) if self.scores == "softmax" else logits)[..., 0]
         if self.scores == "sigmoid":
             # Each level of each image by itself, though in one call: on a CPU the end of a tensor is not vectorised and
             # rounded otherwise, which decides between equals.
             torch._foreach_sigmoid_([level for image in scores for level in image.split(outputs.level_sizes)])
-        select = self.training_proposals if self.training else self.proposals
         deltas = flatten_levels(outputs.deltas, 4)
-        return select(scores, deltas, self.boxes(outputs), outputs.level_sizes, self.coder, geometries)
+        return self._selector.rank(scores, deltas, self.boxes(outputs), outputs.level_sizes, self.coder)
+
+    @torch.no_grad()
+    def select(self, ranked: RankedAnchors, geometries: Sequence[ImageGeometry]) -> list[Proposals]:
+        """Proposals of each image, of its best anchors, clipped to its extent."""
+        return self._selector.select(ranked, geometries)
+
+    @property
+    def _selector(self) -> ProposalSelector:
+        return self.training_proposals if self.training else self.proposals
 
     def losses(
         self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]

@@ -15,7 +15,7 @@ from zoo.data.detections import Detections
 from zoo.models.assigners.max_iou import Assigner
 from zoo.models.coders import BoxCoder
 from zoo.models.default_boxes import DefaultBoxes
-from zoo.models.heads.anchor_head import AnchorOutputs, flatten_anchors
+from zoo.models.heads.anchor_head import AnchorOutputs, flatten_levels
 from zoo.models.heads.anchor_targets import anchor_targets
 from zoo.models.heads.dense import DenseHead
 from zoo.models.layers.conv import ConvNorm
@@ -149,7 +149,6 @@ class SsdHead(DenseHead):
 
     def _flatten(self, outputs: AnchorOutputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, M, K + 1) and deltas (N, M, 4), float32, and default boxes (M, 4)."""
-        logits = [flatten_anchors(x, self.num_classes + 1) for x in outputs.logits]
-        deltas = [flatten_anchors(x, 4) for x in outputs.deltas]
+        logits = flatten_levels(outputs.logits, self.num_classes + 1).float()
         boxes = self.default_boxes.grid(outputs.cells, batch.input_shape, outputs.device)
-        return torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), torch.cat(boxes)
+        return logits, flatten_levels(outputs.deltas, 4).float(), torch.cat(boxes)

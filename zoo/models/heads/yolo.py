@@ -16,7 +16,6 @@ from torchvision.ops import nms
 
 from zoo.data.detections import Detections
 from zoo.models.assigners.task_aligned import TaskAlignedAssigner
-from zoo.models.bitmap_encoding import float32_on
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.heads.dense import DenseHead
 from zoo.models.heads.yolo_losses import YoloLosses
@@ -24,6 +23,7 @@ from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_distributions, flatten_levels
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
+from zoo.models.precision import float32_on
 from zoo.models.selection import DetectionSelector
 from zoo.types import Batch, FeatureSpec, ImageGeometry, Size, Target
 

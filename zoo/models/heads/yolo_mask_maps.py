@@ -5,8 +5,7 @@ Legend: D detections, n of them at a time, W and H of the prototypes' grid, C pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from zoo.models.bitmap_encoding import encode_bitmaps
 from zoo.models.heads.yolo_mask_resize import MaskResize
 from zoo.models.losses.masks import STRIDE
+from zoo.models.precision import without_tf32
 from zoo.types import ImageGeometry, Rle
 
 
@@ -41,7 +41,7 @@ def encode_on_device(
         resize: the rule by which the masks reach the size of the image file.
     """
     columns_first = prototypes.transpose(1, 2)  # as runs go
-    with _without_tf32():
+    with without_tf32():  # a mask's edge lies where a sum changes its sign
         sums = coefficients @ columns_first.flatten(1)
     sums = sums.view(len(boxes), *columns_first.shape[1:])  # (D, W, H)
     grids, threshold = (sums.sigmoid(), 0.5) if sigmoid else (sums, 0.0)
@@ -59,17 +59,6 @@ def encode_on_device(
         return enlarge(masks.logical_and_(across[part]).logical_and_(along[part]))
 
     return encode_bitmaps(bitmaps, len(boxes), geometry.original_size, boxes.device, input_shape[0] * input_shape[1])
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """A mask's edge lies where a sum changes its sign: matrix products are taken in true float32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _resizer(resize: MaskResize, geometry: ImageGeometry, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -83,14 +83,14 @@ class RoiPooler:
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
-        features = [feature.to(rois.dtype) for feature in features]
+        features = [feature.to(rois.dtype) for feature in features[: len(self.strides)]]
         if len(self.strides) == 1:
             return self._align(features[0], rois, self.strides[0])
         levels, order = self.levels(rois).sort(stable=True)
         counts = (levels[:, None] == torch.arange(len(self.strides), device=levels.device)).sum(dim=0)
         sizes: list[int] = counts.tolist()  # the host waits once for all levels
         pooled = features[0].new_empty((len(rois), features[0].shape[1], self.output_size, self.output_size))
-        parts = zip(features, self.strides, torch.split(rois[order], sizes), torch.split(order, sizes), strict=False)
+        parts = zip(features, self.strides, torch.split(rois[order], sizes), torch.split(order, sizes), strict=True)
         for feature, stride, chosen, places in parts:
             if len(chosen):
                 pooled[places] = self._align(feature, chosen, stride)
