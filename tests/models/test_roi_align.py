@@ -50,3 +50,14 @@ def test_weights_of_an_axis_in_numbers() -> None:
     expected = [[0.0, 0.3125, 0.625, 0.0625, 0.0], [0.0, 0.0, 0.0625, 0.625, 0.3125]]
     # 1.375 gives 0.625 to cell 1 and 0.375 to cell 2; 2.125 gives 0.875 and 0.125 to cells 2 and 3; half each
     torch.testing.assert_close(weights, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_channels_last_map_gives_the_same_bits(batch: int) -> None:
+    torch.manual_seed(0)
+    feature = torch.randn(batch, 5, 7, 9)
+    rois = torch.tensor([[0, 1.0, 2, 20, 25], [batch - 1, 3, 0, 30, 9]])
+    expected = torchvision_roi_align(feature, rois, 3, spatial_scale=0.25, aligned=True)
+    last = feature.to(memory_format=torch.channels_last)
+    assert torch.equal(roi_align(last, rois, 3, 4), expected)
+    assert torch.equal(roi_align(last[:, :, ::2], rois, 3, 4), roi_align(feature[:, :, ::2], rois, 3, 4))

@@ -8,14 +8,17 @@ from device_work import DeviceWork, counted
 from geometries import batch_of, geometry
 from small_heads import make_roi_head, make_rpn
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.measure.memory import HostPeak
 from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
-from zoo.models.boxes import EXCLUSIVE
+from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.coders import DeltaCoder
 from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.anchor_targets import AnchorTargets
 from zoo.models.heads.retina import RetinaHead
+from zoo.models.heads.roi_targets import RoiTargets
 from zoo.models.layers.conv import ConstantNorm, ConvNorm
 from zoo.models.losses.classification import FocalLoss
 from zoo.models.losses.regression import L1Loss
@@ -87,6 +90,29 @@ def test_a_single_stage_waits_twice_for_a_batch() -> None:
     with counted() as work:
         head.losses(outputs, TARGETS, batch)
     assert (work.waits, work.copies) == (2, 0), work.waited
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_on_a_pretended_gpu_matching_and_losses_wait_for_nothing_and_mix_no_devices(inclusive: bool) -> None:
+    """FakeTensorMode refuses both: a value that the host asks for, and tensors of two devices in one operation."""
+    with FakeTensorMode(), torch.device("cuda"):
+        assigner = MaxIoUAssigner(0.7, 0.3, 0.3, convention=BoxConvention(inclusive), skip_pixels=inclusive)
+        for count in (0, 7):
+            matches = assigner(torch.rand(100, 4), torch.rand(count, 4))
+            assert {tensor.device.type for tensor in matches} == {"cuda"}
+        rpn = make_rpn(SPECS, CentredAnchors(ratios=[0.5, 1.0, 2.0], scales=[4]))
+        places = torch.zeros(5, dtype=torch.int64)
+        assigned = AnchorTargets(places, places, places, places, torch.rand(5, 4), ([2, 3], [1, 4]))
+        losses = rpn.assigned_losses(AnchorOutputs(maps(3, 3), maps(12, 3)), assigned)
+        assert {loss.device.type for loss in losses} == {"cuda"}
+        image = RoiTargets(
+            torch.rand(8, 4), torch.zeros(8).long(), torch.rand(8), places[:3], torch.rand(3, 4), torch.rand(3, 4)
+        )
+        stage_losses = make_roi_head().last_stage.losses(torch.zeros(16, 3), torch.zeros(16, 8), [image, image])
+        assert {loss.device.type for loss in stage_losses.values()} == {"cuda"}
+        part = ConvNorm(3, 5, 3).eval()
+        part.norm.requires_grad_(False)
+        assert part(torch.rand(1, 3, 8, 8)).device.type == "cuda"
 
 
 def test_overlaps_of_many_boxes_take_little_more_than_their_coordinates() -> None:

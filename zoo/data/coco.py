@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -257,18 +258,18 @@ class CocoGroundTruth:
         Raises:
             DataError: an annotation has no segmentation.
         """
-        lacking = [annotation for annotation in annotations if annotation not in self._rles]
-        by_image: dict[int, list[int]] = {}
-        for annotation, image in zip(lacking, self.image_index[lacking].tolist(), strict=True):
-            if self.segmentations[annotation] is None:
-                raise DataError(
-                    f"annotation {self.annotation_ids[annotation]} has no segmentation",
-                    next_step="evaluate boxes only, or use annotations with masks",
-                )
-            by_image.setdefault(image, []).append(annotation)
+        lacking = np.array([one for one in annotations if one not in self._rles], dtype=np.int64)
+        lacking = lacking[self.image_index[lacking].argsort(kind="stable")]
+        begins = np.flatnonzero(np.diff(self.image_index[lacking], prepend=-1)).tolist()  # of each image
         with no_collection():
-            for image, members in by_image.items():
-                masks = from_segmentations([self.segmentations[member] for member in members], self.size_of(image))
+            for begin, end in pairwise((*begins, len(lacking))):
+                members = lacking[begin:end].tolist()
+                segmentations = [self.segmentations[member] for member in members]
+                if None in segmentations:
+                    number = self.annotation_ids[members[segmentations.index(None)]]
+                    next_step = "evaluate boxes only, or use annotations with masks"
+                    raise DataError(f"annotation {number} has no segmentation", next_step=next_step)
+                masks = from_segmentations(segmentations, self.size_of(int(self.image_index[members[0]])))
                 self._rles.update(zip(members, masks, strict=True))
         return [self._rles[annotation] for annotation in annotations]
 

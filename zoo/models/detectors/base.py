@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.data.detections import Detections
 from zoo.errors import UsageError
+from zoo.models.layers.conv import dilate_pointwise
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.types import Batch, Image, Sample, Target, Transform
 
@@ -83,6 +84,8 @@ class Detector(nn.Module):
         """Keep weights and images with channels innermost, which convolutions on CPUs and tensor cores prefer."""
         self.memory_format = torch.channels_last
         self.to(memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            dilate_pointwise(self)
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Samples to a normalised, padded batch on the detector's device."""

@@ -154,3 +154,15 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
         if isinstance(module, ConvNorm):
             module.fold()
     return model
+
+
+def dilate_pointwise(model: nn.Module) -> nn.Module:
+    """Have 1x1 convolutions computed by oneDNN on a single thread too, a quarter faster with channels innermost.
+
+    torch leaves those to a product of matrices of its own, but for strided or dilated ones; and the one sample of such
+    a kernel lies in the same place at any dilation. In place, for models on a CPU.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.dilation = (2, 2)
+    return model

@@ -1,0 +1,22 @@
+"""1x1 convolutions that say they are dilated: the same values, by another library."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from zoo.models.layers.conv import dilate_pointwise
+
+
+def test_only_kernels_of_one_sample_are_dilated_and_give_the_same() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(8, 16, 1), nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 8, 1, stride=2), nn.Conv2d(8, 4, (1, 3))
+    ).eval()
+    image = torch.randn(1, 8, 20, 30).to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        before = model(image)
+        after = dilate_pointwise(model)(image)
+    assert [layer.dilation for layer in model] == [(2, 2), (1, 1), (2, 2), (1, 1)]
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
