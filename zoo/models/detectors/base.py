@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -84,8 +84,13 @@ class Detector(nn.Module):
         """Keep weights and images with channels innermost, which convolutions on CPUs and tensor cores prefer."""
         self.memory_format = torch.channels_last
         self.to(memory_format=torch.channels_last)
-        if self.device.type == "cpu":
-            dilate_pointwise(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Weights are moved or laid out otherwise: their convolutions are what suits the place."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # torch's own
+        if self.memory_format is torch.channels_last:
+            dilate_pointwise(self, 2 if self.device.type == "cpu" else 1)
+        return self
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Samples to a normalised, padded batch on the detector's device."""
