@@ -75,8 +75,7 @@ class GraphedDense(nn.Module):
     def reset(self) -> None:
         """Forget all graphs."""
         device = self.recorder.device
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # one of them may be running
+        self.recorder.forget()
         self._graphs: dict[Hashable, _Graph] = {}
         self._weights: dict[str, list[dict[str, nn.Parameter | None]]] = {}
         with torch.inference_mode(False):  # such tensors can be written in any mode
