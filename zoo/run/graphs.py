@@ -152,6 +152,7 @@ class GraphedDense(nn.Module):
             example = self.recorder.warm_up(dense)
             buffers = self._outputs.like(_tensors(example))
             outputs = _filled(example, iter(buffers))
+            torch._foreach_copy_(buffers, _tensors(example))  # a kernel that is loaded while it is captured may wait
             del example
             reads = Reads()
 
