@@ -42,7 +42,7 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 def gpu_tests(_: Session) -> Iterator[Line]:
     """The tests marked `gpu`."""
-    files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu\n" in path.read_text("utf-8")]
+    files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text("utf-8")]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     command += ["-W", "default", *map(str, files)]  # other versions than the locked ones warn of other things
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
@@ -79,7 +79,7 @@ def _verdicts(path: Path) -> Line:
 
 def feeding(session: Session) -> Iterator[Line]:
     """The loader against the network: benchmarks/feeding.py, which says the ratio in its last line."""
-    more = ["--images", "200", "--rounds", "2"] if session.on_gpu else ["--images", "20", "--rounds", "1"]
+    more = ["--images", "120", "--rounds", "2"] if session.on_gpu else ["--images", "20", "--rounds", "1"]
     runs = {"fp32": ["--precision", "fp32"], "fp16, graph": ["--precision", "fp16", "--mode", "graph"]}
     for name, options in runs.items() if session.on_gpu else [("a stand-in of 60 ms", [])]:
         command = [sys.executable, str(ROOT / "benchmarks" / "feeding.py"), "--device", session.device, *more, *options]

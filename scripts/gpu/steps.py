@@ -38,14 +38,14 @@ ALL = runtime_packages()
 TESTS = (*BUILDING, *TESTING)
 
 STEPS = (
-    _step("evaluation", "gpu_tests", "the tests marked gpu pass", (*ALL, *TESTING), 100),
+    _step("evaluation", "gpu_tests", "the tests marked gpu pass", (*ALL, *TESTING), 140),
     _step("parity", "parity", "the CPU's and the original's answers on the GPU", TESTS, 120),
     _step("parity", "cases", "the original's detections on real images", (*TESTS, "pycocotools"), 80),
     _step("evaluation", "embedded", "every embedded row EXACT on the GPU", ALL, 100),
     _step("inference", "inference", "Faster R-CNN faster than torchvision's", TESTS, 100),
     _step("speed", "yolo", "YOLOv8's post-processing fast and even", TESTS, 80),
     _step("speed", "masks", "masks pasted and encoded fast", TESTS, 60),
-    _step("evaluation", "feeding", "the loader is never the limit", (*ALL, *TESTING), 60),
+    _step("evaluation", "feeding", "the loader is never the limit", (*ALL, *TESTING), 90),
     _step("speed", "training_speed", "a training step at least as fast as torchvision's", TESTS, 80),
     _step("training", "training", "a killed training goes on where it was", ALL, 120),
     _step("training", "distributed", "a step over NCCL is that of one process", BUILDING, 60),

@@ -62,9 +62,12 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
 
     @contextmanager
     def on(stream: Stream) -> Iterator[None]:
+        before = list(current)
         current.append(stream)
-        yield
-        current.pop()
+        try:
+            yield
+        finally:
+            current[:] = before
 
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: current[-1])
@@ -102,6 +105,37 @@ def test_all_captures_are_on_the_stream_of_their_warm_up_and_in_one_pool(
     assert own.waited_for == [streams[0]] * 2, "inputs are written there"
     assert streams[0].waited_for == [own] * 2, "weights are cast, and constants made"
     assert recorder.pool_bytes == 320
+
+
+def test_a_capture_that_fails_gives_the_stream_back(streams: list[Stream], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def capture(_graph: object, *, stream: Stream, **_how: Any) -> Iterator[None]:
+        streams.append(stream)
+        yield  # and no more, where an error comes: as PyTorch 2.11 has it
+
+    def work() -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    first = streams[-1]
+    with pytest.raises(RuntimeError, match="when stream is capturing"):
+        CudaRecorder(torch.device("cuda", 0)).record(work)
+    assert streams == [first]
+
+
+def test_what_comes_after_graphs_that_are_forgotten_has_a_pool_of_its_own(
+    streams: list[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools, waited_for = iter([(0, 1), (0, 2)]), list[torch.device]()
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
+    monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: [{"segment_pool_id": (0, 1), "total_size": 1}])
+    recorder = CudaRecorder(torch.device("cuda", 0))
+    assert recorder.pool_bytes == 1
+    recorder.forget()
+    assert waited_for == [torch.device("cuda", 0)]
+    assert recorder.pool_bytes == 0
 
 
 def test_a_call_on_another_stream_waits_for_that_of_the_call_before(streams: list[Stream]) -> None:

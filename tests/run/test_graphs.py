@@ -42,6 +42,9 @@ class Recorder:
         self.pool_bytes = 4096
         self.captured = 0
 
+    def forget(self) -> None:
+        """There is nothing to wait for."""
+
     def follow(self) -> None:
         """There is one stream."""
 
@@ -391,7 +394,7 @@ detector.dense = lambda images: (dense(images), images.sum().item())[0]
 try:
     detector.graphed_dense(torch.rand(1, 3, 64, 64, device="cuda"))
 except ZooError as error:
-    print(error.message, error.next_step, sep="; ")
+    print(error.message, error.next_step, sep="; ", flush=True)
 """
 """A program whose dense part waits for the device: the capture is spoilt, and maybe the process with it."""
 

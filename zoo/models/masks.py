@@ -19,6 +19,7 @@ from torchvision.ops import roi_align
 
 from zoo.data.rle import Bits, decode, encode_windows, from_segmentation
 from zoo.models.bitmap_encoding import encode_bitmaps
+from zoo.models.boxes import EXCLUSIVE
 from zoo.types import Rle, Size
 
 THRESHOLD = 0.5
@@ -165,9 +166,7 @@ def crop(masks: Tensor, regions: Tensor, matched_gt_inds: Tensor, side: int) -> 
     Returns:
         float (R, S, S), 0 or 1.
     """
-    height, width = masks.shape[1:]
-    limits = regions.new_tensor([width, height, width, height])
-    corners = torch.minimum(regions.clamp(min=0), limits)
+    corners = EXCLUSIVE.clip(regions, (masks.shape[1], masks.shape[2]))
     rois = torch.cat((matched_gt_inds[:, None].to(corners.dtype), corners), dim=1)  # (R, 5)
     cut: Tensor = roi_align(masks[:, None].to(corners.dtype), rois, side, sampling_ratio=0, aligned=True)
     return (cut[:, 0] >= THRESHOLD).to(corners.dtype)  # (R, 1, S, S) -> (R, S, S)

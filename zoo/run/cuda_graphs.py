@@ -35,6 +35,9 @@ class Recorder(Protocol):
     def pool_bytes(self) -> int:
         """Device memory that what was recorded works in."""
 
+    def forget(self) -> None:
+        """Wait for what was recorded, which nobody replays any more; what comes next works in memory of its own."""
+
     def follow(self) -> None:
         """Have what comes next wait, on the device, for all that was asked of it since the last replay."""
 
@@ -65,6 +68,11 @@ class CudaRecorder:
         segments = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call] # torch's own
         return sum(part["total_size"] for part in segments if tuple(part["segment_pool_id"]) == tuple(self._pool))
 
+    def forget(self) -> None:
+        """Wait for the device, and take another pool: PyTorch may refuse one again whose graphs are all gone."""
+        torch.cuda.synchronize(self.device)
+        self._pool = torch.cuda.graph_pool_handle()
+
     def follow(self) -> None:
         """Have the current stream wait for that of the last replay, where it is another: its results may be read."""
         current = torch.cuda.current_stream(self.device)
@@ -85,9 +93,11 @@ class CudaRecorder:
     def record(self, work: Callable[[], None]) -> Callable[[], object]:
         """Capture the work as a graph; returns what replays it on the current stream."""
         graph = torch.cuda.CUDAGraph()
+        current = torch.cuda.current_stream(self.device)
         # Other threads pin memory and read clocks meanwhile, which a capture in mode "global" would not allow.
         capture = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
-        with torch.cuda.device(self.device), capture:
+        # A capture that fails leaves its own stream the current one.
+        with torch.cuda.device(self.device), torch.cuda.stream(current), capture:
             work()
         return graph.replay
 

@@ -75,8 +75,7 @@ class GraphedDense(nn.Module):
     def reset(self) -> None:
         """Forget all graphs."""
         device = self.recorder.device
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # one of them may be running
+        self.recorder.forget()
         self._graphs: dict[Hashable, _Graph] = {}
         self._weights: dict[str, list[dict[str, nn.Parameter | None]]] = {}
         with torch.inference_mode(False):  # such tensors can be written in any mode
@@ -153,6 +152,7 @@ class GraphedDense(nn.Module):
             example = self.recorder.warm_up(dense)
             buffers = self._outputs.like(_tensors(example))
             outputs = _filled(example, iter(buffers))
+            torch._foreach_copy_(buffers, _tensors(example))  # a kernel that is loaded while it is captured may wait
             del example
             reads = Reads()
 

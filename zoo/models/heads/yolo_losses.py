@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.models.assigners.max_iou import NEGATIVE
 from zoo.models.assigners.task_aligned import Assignment, TaskAlignedAssigner
+from zoo.models.device_constants import constant
 from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.losses.classification import sigmoid_cross_entropy
 from zoo.models.losses.masks import STRIDE, instance_map, prototype_mask_losses
@@ -135,4 +136,4 @@ class YoloLosses:
 
 def _in_input(target: Target, geometry: ImageGeometry) -> Tensor:
     """Boxes (G, 4) of a target, in pixels of the input with its borders."""
-    return target.boxes.float() + target.boxes.new_tensor(geometry.offset).repeat(2).float()
+    return target.boxes.float() + constant(geometry.offset * 2, torch.float32, target.boxes.device)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zoo.models.boxes import EXCLUSIVE
 from zoo.models.coders import BoxCoder, DeltaCoder
+from zoo.models.device_constants import constant
 
 FLOOR = 1e-6
 """Smallest union, enclosing area and IoU: where mmdetection keeps divisions and logarithms finite."""
@@ -200,7 +201,7 @@ def _on_unit_box(coder: BoxCoder, deltas: Tensor) -> Tensor:
     if not isinstance(coder, DeltaCoder):
         raise TypeError(f"unit boxes are made of deltas, and not by a {type(coder).__name__}")
     about = DeltaCoder(coder.stds, min_growth=None)
-    return about.decode(deltas.new_tensor(UNIT_BOX).expand_as(deltas), deltas)
+    return about.decode(constant(UNIT_BOX, deltas.dtype, deltas.device).expand_as(deltas), deltas)
 
 
 def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
