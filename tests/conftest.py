@@ -26,6 +26,7 @@ from parity import SHARED_FOLDER, weights
 
 from zoo.config.compose import compose
 from zoo.data.shapes.dataset import draw
+from zoo.runtime.hardware import use_true_float32
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -56,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not is_worker(config):
         shutil.rmtree(os.environ.pop(SHARED_FOLDER))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests for a GPU compute in true float32, as runs do."""
+    if item.get_closest_marker("gpu"):
+        use_true_float32()
 
 
 def is_worker(config: pytest.Config) -> bool:

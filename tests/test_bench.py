@@ -144,7 +144,7 @@ def test_a_changed_composition_does_not_bear_the_name(tiny_coco: Path, faster_rc
     assert filed.name.startswith(f"{ENTRY}+long-128+short-96+batch_size-2+")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.nightly), "bf16"])
 def test_folded_channels_last_and_other_precisions_run(tiny_coco: Path, faster_rcnn_pth: Path, precision: str) -> None:
     fast = ["protocol.fold_batch_norm=true", "protocol.channels_last=true", f"precision={precision}"]
     status, record = run(

@@ -71,7 +71,7 @@ def run(where: list[str], name: str) -> Record:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ["forward", pytest.param("backward", marks=pytest.mark.nightly)])
 def test_every_run_has_its_place(where: list[str], order: str, capsys: pytest.CaptureFixture[str]) -> None:
     records = {name: run(where, name) for name in ORDERS[order]}
     machine = records["plain"].hardware_id

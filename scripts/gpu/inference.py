@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.types import Sample
 
 CASE = "mmdet/faster_rcnn_r50_fpn_1x_coco"
-ROUNDS = 25
+ROUNDS = 20
 
 FLOAT32, HALF = "folded", "folded + channels-last"
 """The layouts that each precision is judged in: float32 convolutions want channels outermost on a GPU, tensor cores

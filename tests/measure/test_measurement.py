@@ -96,7 +96,11 @@ ENTRIES = dict.fromkeys(NAMES, "shapes_mask_rcnn_r10_fpn") | {"onnx_latency": "s
 """Measurement -> an entry that has all of its numbers."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+DEAR = {"onnx_latency"}
+"""Measured in a file of its own as well."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.nightly if n in DEAR else ()) for n in NAMES])
 def test_what_is_announced_is_given(
     few_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

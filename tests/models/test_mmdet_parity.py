@@ -21,6 +21,7 @@ from zoo.models.layers.conv import fold_batch_norm
 CASE = "faster_rcnn_r50_fpn_1x_coco"
 ANSWERED = [case for case in ARCHITECTURES if (GOLDEN / "mmdet" / f"{case}.npz").exists()]
 SAME = {
+    "faster_rcnn_r50_caffe_fpn_mstrain_1x_coco-person",
     "faster_rcnn_r101_caffe_fpn_1x_coco",
     "faster_rcnn_r50_fpg_crop640_50e_coco",
     "mask_rcnn_r50_fpg-chn128_crop640_50e_coco",

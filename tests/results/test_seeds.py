@@ -145,6 +145,7 @@ def test_a_training_from_a_file_of_ones_own_is_not_the_recipe() -> None:
     assert outcome.reason == "its training began with another file than the recipe's"
 
 
+@pytest.mark.nightly
 def test_a_sweep_over_seeds(
     tiny_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
