@@ -23,8 +23,8 @@ from zoo.models.heads.yolo_masks import PrototypeMasks
 from zoo.models.heads.yolo_outputs import REG_MAX, YoloMaps, YoloOutputs, box_distributions, flatten_levels
 from zoo.models.layers.conv import ConvNorm
 from zoo.models.layers.csp import prediction_branch
-from zoo.models.precision import float32_on
 from zoo.models.selection import DetectionSelector
+from zoo.models.true_float32 import float32_on
 from zoo.types import Batch, FeatureSpec, ImageGeometry, Size, Target
 
 CLASS_OFFSET = 7680.0

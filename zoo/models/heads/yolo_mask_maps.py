@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.models.bitmap_encoding import encode_bitmaps
 from zoo.models.heads.yolo_mask_resize import MaskResize
 from zoo.models.losses.masks import STRIDE
-from zoo.models.precision import without_tf32
+from zoo.models.true_float32 import without_tf32
 from zoo.types import ImageGeometry, Rle
 
 

@@ -15,7 +15,7 @@ from zoo.models.heads.yolo_mask_resize import RoundedResize, TruncatedResize
 from zoo.models.heads.yolo_mask_windows import encode_on_host
 from zoo.models.layers.csp import conv_block, prediction_branch
 from zoo.models.losses.masks import STRIDE
-from zoo.models.precision import float32_on
+from zoo.models.true_float32 import float32_on
 from zoo.types import FeatureSpec, ImageGeometry, Rle
 
 MaskMethod: TypeAlias = Literal["logits", "probabilities"]
