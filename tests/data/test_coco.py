@@ -225,7 +225,7 @@ FAULTY = {
     "cut text": ({"size": [20, 40], "counts": "`"}, "cannot be read: the last number is cut off"),
     "foreign text": ({"size": [20, 40], "counts": "{}"}, "cannot be read: a character is not of the format"),
     "endless text": ({"size": [20, 40], "counts": "o" * 12 + "1"}, "a number is larger than any image"),
-    "empty text": ({"size": [20, 40], "counts": ""}, "counts of 0 pixels"),
+    "empty text": ({"size": [20, 40], "counts": ""}, "cannot be read: the text is empty"),
 }
 
 

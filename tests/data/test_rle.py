@@ -11,16 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from zoo.data import rle
 from zoo.data.rle import (
-    are_whole,
     areas,
     decode,
     encode_window,
     encode_windows,
     from_segmentation,
-    pairwise_iou,
-    parse_all_runs,
     run_lengths,
 )
 from zoo.types import Rle
@@ -108,34 +104,3 @@ def test_polygons_of_one_object_are_united() -> None:
 def test_areas_of_more_masks_than_pycocotools_takes_at_once() -> None:
     assert areas([encode_image(rectangle((4, 4), slice(0, 1), slice(0, 3)))] * 600).tolist() == [3.0] * 600
     assert areas([]).shape == (0,)
-
-
-def test_overlaps_are_over_the_own_area_where_the_other_is_a_crowd() -> None:
-    own = encode_image(rectangle((4, 8), slice(None), slice(0, 4)))  # 16 pixels
-    other = encode_image(rectangle((4, 8), slice(None), slice(2, 8)))  # 24 pixels, 8 of them shared
-    found = pairwise_iou([own, other], [other, other], np.array([False, True]))
-    assert found.tolist() == [[0.25, 0.5], [1.0, 1.0]]
-
-
-def test_several_texts_are_read_at_once_as_one_by_one() -> None:
-    rng = np.random.default_rng(0)
-    masks = [rng.random(tuple(rng.integers(1, 30, 2))) < rng.random() for _ in range(60)]
-    texts = [encode_window(mask, (0, 0), (mask.shape[0], mask.shape[1]))["counts"] for mask in masks]
-    runs, lengths = parse_all_runs([*texts, "", texts[0]])
-    assert runs.tolist() == [run for mask in [*masks, masks[0]] for run in run_lengths(mask)]
-    assert lengths.tolist() == [len(run_lengths(mask)) for mask in masks] + [0, len(run_lengths(masks[0]))]
-    assert [column.tolist() for column in parse_all_runs(["", ""])] == [[], [0, 0]]
-    assert [column.tolist() for column in parse_all_runs([])] == [[], []]
-
-
-@pytest.mark.parametrize("broken", ["P", "0", "\N{EURO SIGN}", "ooooooo0", "R?"])
-def test_one_broken_text_among_several(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = encode_window(np.ones((2, 2), dtype=bool), (0, 0), (4, 4))["counts"]
-    monkeypatch.setattr(rle, "_TEXTS_AT_A_TIME", 2)
-    assert are_whole([text] * 5, [16] * 5)
-    assert are_whole([text] * 5, [16, None, 16, None, None])
-    assert not are_whole([text] * 5, [16, 16, 16, 16, 15])
-    for place in range(5):
-        texts = [text] * 5
-        texts[place] = broken
-        assert not are_whole(texts, [16] * 5)

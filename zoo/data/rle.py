@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from zoo.data.rle_runs import parse_runs
 from zoo.types import Rle, Size
 
 Bits: TypeAlias = npt.NDArray[np.bool_]
@@ -34,9 +35,6 @@ _WIDE = 1 << 19
 
 _LONGEST_NUMBER = 7
 """Characters of a number in the compressed text: 35 bits, more than the pixels of any image."""
-
-_TEXTS_AT_A_TIME = 1 << 12
-"""Few enough that all of their runs stay in a processor's cache."""
 
 _MASKS_PER_CALL = 255
 """pycocotools.mask.area overflows on 256 masks or more."""
@@ -75,76 +73,6 @@ def decode(mask: Rle) -> npt.NDArray[np.uint8]:
     runs = parse_runs(mask["counts"])
     pixels = np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs)
     return pixels.reshape(width, height).T
-
-
-def parse_runs(counts: str) -> Ints:
-    """The runs in a compressed text, int64 (R,).
-
-    Raises:
-        ValueError: the text is cut off, has a character that is none of the format's, or a number beyond any image.
-    """
-    return parse_all_runs([counts])[0]
-
-
-def parse_all_runs(counts: Sequence[str]) -> tuple[Ints, Ints]:
-    """The runs (R,) in several compressed texts, and how many each has, int64 (D,).
-
-    Raises:
-        ValueError: a text is cut off, has a character that is none of the format's, or a number beyond any image.
-    """
-    codes = np.frombuffer("".join(counts).encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
-    stops = np.array([len(text) for text in counts], dtype=np.int64).cumsum()  # (D,), where each text ends
-    if not len(codes):
-        return codes, np.zeros(len(counts), dtype=np.int64)
-    if codes.min() < 0 or codes.max() >= 64:
-        raise ValueError("a character is not of the format")
-    lasts = codes & 32 == 0  # the last character of each number
-    if not lasts[stops[stops > 0] - 1].all():
-        raise ValueError("the last number is cut off")
-    ends = np.flatnonzero(lasts)  # (R,)
-    begins = np.append(0, ends[:-1] + 1)
-    if int((ends - begins).max()) >= _LONGEST_NUMBER:
-        raise ValueError("a number is larger than any image")
-    group = np.arange(len(codes)) - np.repeat(begins, ends + 1 - begins)  # of a character in its number
-    runs = np.add.reduceat((codes & 31) << 5 * group, begins)
-    negative = codes[ends] & 16 != 0
-    runs -= np.where(negative, 1 << 5 * (group[ends] + 1), 0)
-    lengths = np.diff(np.searchsorted(ends, stops), prepend=0)
-    _add_up(runs, lengths)
-    return runs, lengths
-
-
-def are_whole(counts: Sequence[str], pixels: Sequence[int | None]) -> bool:
-    """Whether all of some compressed texts can be read and have as many pixels as they should.
-
-    Args:
-        counts: D texts.
-        pixels: of the image of each; None where that is not known.
-    """
-    for begin in range(0, len(counts), _TEXTS_AT_A_TIME):
-        part = slice(begin, begin + _TEXTS_AT_A_TIME)
-        try:
-            runs, lengths = parse_all_runs(counts[part])
-        except ValueError:
-            return False
-        stops, total = lengths.cumsum(), np.append(0, runs.cumsum())
-        found = total[stops] - total[stops - lengths]
-        expected = [have if want is None else want for want, have in zip(pixels[part], found, strict=True)]
-        if runs.min(initial=0) < 0 or not np.array_equal(found, expected):
-            return False
-    return True
-
-
-def _add_up(runs: Ints, lengths: Ints) -> None:
-    """Turn the differences to the run before last into runs, in place; the first three of each text are none."""
-    owner = np.arange(len(lengths)).repeat(lengths)
-    place = np.arange(len(runs)) - (lengths.cumsum() - lengths)[owner]  # of a run in its text
-    for parity in (0, 1):
-        rows = np.flatnonzero((place > 0) & (place & 1 == parity))
-        total = runs[rows].cumsum()
-        first = np.flatnonzero(np.diff(owner[rows], prepend=-1))
-        before = np.append(0, total)[first]  # what texts further on begin with
-        runs[rows] = total - before.repeat(np.diff(np.append(first, len(rows))))
 
 
 def from_segmentation(segmentation: Any, size: Size) -> Rle:
@@ -194,20 +122,6 @@ def areas(masks: Sequence[Rle]) -> Floats:
     encoded = cast(list[Any], masks)
     parts = [mask.area(encoded[i : i + _MASKS_PER_CALL]) for i in range(0, len(masks), _MASKS_PER_CALL)]
     return np.concatenate([np.empty(0), *parts]).astype(np.float64)
-
-
-def pairwise_iou(masks: Sequence[Rle], others: Sequence[Rle], is_crowd: Bits) -> Floats:
-    """Overlaps of masks (D,) with others (G,): float64 (D, G); over the mask's own area where the other is a crowd.
-
-    Args:
-        masks: at least one.
-        others: at least one.
-        is_crowd: (G,).
-    """
-    from pycocotools import mask
-
-    encoded, encoded_others = cast(list[Any], masks), cast(list[Any], others)
-    return np.asarray(mask.iou(encoded, encoded_others, is_crowd.tolist()))
 
 
 def _join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:

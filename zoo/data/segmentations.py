@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.data.coco_json import Table, is_id, is_number
-from zoo.data.rle import are_whole, parse_runs
+from zoo.data.rle_runs import are_whole, parse_runs
 
 log = logging.getLogger(__name__)
 

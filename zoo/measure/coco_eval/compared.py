@@ -15,8 +15,9 @@ from zoo.data.coco import CocoGroundTruth
 from zoo.data.rle import areas
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.columns import DetectionColumns
+from zoo.measure.coco_eval.mask_overlap import mask_pairs
 from zoo.measure.coco_eval.oks import Poses, extents
-from zoo.measure.coco_eval.overlap import Pairs, box_pairs, keypoint_pairs, mask_pairs
+from zoo.measure.coco_eval.overlap import Pairs, box_pairs, keypoint_pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints, Places
 
 

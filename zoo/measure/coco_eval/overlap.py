@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.rle import pairwise_iou
 from zoo.measure.coco_eval.area_iou_bits import IOU_THRESHOLDS
 from zoo.measure.coco_eval.oks import Poses, may_be_similar, similarities
 from zoo.measure.coco_eval.ranking import Floats, Ints, Places, order_by
-from zoo.types import Rle
 
 _CHUNK = 1 << 14
 """Pairs computed at a time: few enough that the intermediate columns stay in the processor's cache."""
@@ -34,6 +32,13 @@ class Pairs:
     detection: Ints
     target: Ints
     iou: Floats
+
+    @classmethod
+    def join(cls, found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:
+        """All pairs, from their columns in parts."""
+        nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        detection, target, iou = (np.concatenate(column) for column in zip(nothing, *found, strict=True))
+        return cls(detection=detection, target=target, iou=iou)
 
 
 def box_pairs(
@@ -68,7 +73,7 @@ def box_pairs(
             end = len(rows) - int(np.searchsorted(descending[::-1], j, side="right"))
             near, target, iou = _overlapping(detections, objects, is_crowd, slice(end), lowest[:end] + j, min_iou)
             found.append((rows[near], target, iou))
-    return _concatenate(found)
+    return Pairs.join(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +110,6 @@ def _overlapping(
     return near.take(enough), target.take(enough), iou.take(enough)
 
 
-def mask_pairs(
-    masks: list[Rle],
-    targets: list[Rle],
-    is_crowd: npt.NDArray[np.bool_],
-    first: Ints,
-    count: Ints,
-    min_iou: float = float(IOU_THRESHOLDS[0]),
-) -> Pairs:
-    """Overlaps of masks, by pycocotools' own run-length arithmetic.
-
-    Args:
-        masks: E masks, those of one group side by side.
-        targets: G masks, objects of one group side by side.
-        is_crowd: (G,), whether the object is a crowd.
-        first: (E,), the first object in the detection's group.
-        count: (E,), how many objects that group has, at least 1.
-        min_iou: overlap from which a pair is kept, above 0.
-    """
-    begins = np.flatnonzero(np.diff(first, prepend=-1))  # (N,), of the groups
-    ends = np.append(begins, len(first))[1:]
-    lowest = first[begins]
-    highest = lowest + count[begins]
-    places = zip(*(column.tolist() for column in (begins, ends, lowest, highest)), strict=True)
-    found = [pairwise_iou(masks[b:e], targets[low:high], is_crowd[low:high]).ravel() for b, e, low, high in places]
-    iou = np.concatenate([np.empty(0), *found])  # of all groups, in each detection after detection
-    stops = np.cumsum((ends - begins) * (highest - lowest))
-    enough = np.flatnonzero(iou >= min_iou)
-    group = np.searchsorted(stops, enough, side="right")
-    detection, target = np.divmod(enough - stops[group], (highest - lowest)[group])  # counted from the group's end
-    return Pairs(detection=ends[group] + detection, target=lowest[group] + target, iou=iou[enough])
-
-
 def keypoint_pairs(
     keypoints: Floats, poses: Poses, first: Ints, count: Ints, min_iou: float = float(IOU_THRESHOLDS[0])
 ) -> Pairs:
@@ -157,9 +130,3 @@ def keypoint_pairs(
     oks = similarities(keypoints, poses, detection, target)
     enough = np.flatnonzero(oks >= min_iou)
     return Pairs(detection=detection[enough], target=target[enough], iou=oks[enough])
-
-
-def _concatenate(found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:
-    nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    detection, target, iou = (np.concatenate(column) for column in zip(nothing, *found, strict=True))
-    return Pairs(detection=detection, target=target, iou=iou)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from zoo.coco_tasks import IouType
 from zoo.data.coco import CocoGroundTruth
 from zoo.data.keypoints import KEYPOINT_NAMES
-from zoo.data.rle import are_whole, parse_runs
+from zoo.data.rle_runs import are_whole, parse_runs
 from zoo.errors import DataError
 from zoo.measure.coco_eval.columns import DetectionColumns
 from zoo.runtime.collector import no_collection
