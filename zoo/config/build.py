@@ -202,11 +202,9 @@ def load_detector(
 
 
 def _without_storage(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
-    import torch
+    from zoo.models.layers.skip_init import WithoutStorage
 
-    from zoo.models.layers.skip_init import SkipInit
-
-    with torch.device("meta"), SkipInit():
+    with WithoutStorage():
         return build_model(parts, classes)
 
 

@@ -108,11 +108,9 @@ def _missing(entry: Entry) -> Iterator[str]:
 
 
 def _without_storage(config: Mapping[str, Any]) -> Detector:
-    import torch
+    from zoo.models.layers.skip_init import WithoutStorage
 
-    from zoo.models.layers.skip_init import SkipInit
-
-    with torch.device("meta"), SkipInit():
+    with WithoutStorage():
         return build_model(config, config["entry"].get("classes") or config["data"]["classes"])
 
 

@@ -129,6 +129,8 @@ def _table(items: Any = ()) -> Table:
 
 def plain_key(key: Any) -> Any:
     """A key that is hashed and compared in no time: text, a number, or an object that is only itself."""
+    if type(key) is str:
+        return key
     if isinstance(key, int) and not -(2**63) <= key < 2**64:
         return Opaque()  # numbers can be made that fall on one place of the table
     if key is None or isinstance(key, str | int | float | bytes | Global | Stub | Opaque):

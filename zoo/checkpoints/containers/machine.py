@@ -93,6 +93,12 @@ class PickleMachine:
         self.position = begin + count
         return self._program[begin : self.position].tobytes()
 
+    def byte(self) -> int:
+        """The next byte."""
+        value = self._program[self.position]
+        self.position += 1
+        return value
+
     def number(self, form: struct.Struct) -> Any:
         """The next number of a fixed size."""
         (value,) = form.unpack_from(self._program, self.position)
@@ -169,7 +175,9 @@ class PickleMachine:
         """Put what a call would have made on the stack."""
         if not isinstance(callee, Global | Stub) or not isinstance(args, tuple):
             raise PickleError(f"a call of {type(callee).__name__} with {type(args).__name__}")
-        self._copied += sum(len(value) for value in args if isinstance(value, _COPIED))
+        for value in args:
+            if isinstance(value, _COPIED):
+                self._copied += len(value)
         if self._copied > self._end:
             raise PickleError("calls that copy the same values over and over")
         self._stack.append(made(callee, args))
@@ -245,7 +253,7 @@ def _quoted(line: bytes) -> str | bytes:
 
 
 def _protocol(machine: PickleMachine) -> None:
-    if machine.number(_U1) > 5:
+    if machine.byte() > 5:
         raise PickleError("a protocol that is not known")
 
 
@@ -297,7 +305,11 @@ def _stack_global(machine: PickleMachine) -> None:
 
 def _tuple_of(count: int) -> Callable[[PickleMachine], None]:
     def run(machine: PickleMachine) -> None:
-        machine.push(tuple([machine.pop() for _ in range(count)][::-1]))
+        stack = machine._stack
+        values = tuple(stack[-count:])
+        if len(values) < count or _MARK in values:
+            raise PickleError("a tuple of fewer values than it should have")
+        stack[-count:] = [values]
 
     return run
 
@@ -306,7 +318,7 @@ def _extension(_machine: PickleMachine) -> None:
     raise refused("a number of the extension registry")
 
 
-_U1, _U2, _U4, _U8 = (struct.Struct(form) for form in ("<B", "<H", "<I", "<Q"))
+_U2, _U4, _U8 = (struct.Struct(form) for form in ("<H", "<I", "<Q"))
 _I4, _DOUBLE = struct.Struct("<i"), struct.Struct(">d")
 _STOP = ord(".")
 
@@ -325,10 +337,10 @@ _TABLE: dict[bytes, Callable[[PickleMachine], Any]] = {
     b"1": lambda m: m.pop_mark(),
     b"2": lambda m: m.push(m.top()),
     b"g": lambda m: m.recall(_text_integer(m.line())),
-    b"h": lambda m: m.recall(m.number(_U1)),
+    b"h": lambda m: m.recall(m.byte()),
     b"j": lambda m: m.recall(m.number(_U4)),
     b"p": lambda m: m.remember(_text_integer(m.line())),
-    b"q": lambda m: m.remember(m.number(_U1)),
+    b"q": lambda m: m.remember(m.byte()),
     b"r": lambda m: m.remember(m.number(_U4)),
     b"\x94": lambda m: m.remember_next(),
     # constants and numbers
@@ -338,22 +350,22 @@ _TABLE: dict[bytes, Callable[[PickleMachine], Any]] = {
     b"I": lambda m: m.push(_text_integer(m.line())),
     b"L": lambda m: m.push(_text_integer(m.line())),
     b"J": lambda m: m.push(m.number(_I4)),
-    b"K": lambda m: m.push(m.number(_U1)),
+    b"K": lambda m: m.push(m.byte()),
     b"M": lambda m: m.push(m.number(_U2)),
-    b"\x8a": lambda m: m.push(_integer(m, m.number(_U1))),
+    b"\x8a": lambda m: m.push(_integer(m, m.byte())),
     b"\x8b": lambda m: m.push(_integer(m, m.number(_I4))),
     b"F": lambda m: m.push(float(m.line())),
     b"G": lambda m: m.push(m.number(_DOUBLE)),
     # text and bytes
     b"S": lambda m: m.push(_quoted(m.line())),
     b"T": lambda m: m.push(_old_text(m.take(m.number(_I4)))),
-    b"U": lambda m: m.push(_old_text(m.take(m.number(_U1)))),
+    b"U": lambda m: m.push(_old_text(m.take(m.byte()))),
     b"V": lambda m: m.push(m.line().decode("raw-unicode-escape")),
     b"X": lambda m: m.push(_utf8(m.take(m.number(_U4)))),
-    b"\x8c": lambda m: m.push(_utf8(m.take(m.number(_U1)))),
+    b"\x8c": lambda m: m.push(_utf8(m.take(m.byte()))),
     b"\x8d": lambda m: m.push(_utf8(m.take(m.number(_U8)))),
     b"B": lambda m: m.push(m.take(m.number(_U4))),
-    b"C": lambda m: m.push(m.take(m.number(_U1))),
+    b"C": lambda m: m.push(m.take(m.byte())),
     b"\x8e": lambda m: m.push(m.take(m.number(_U8))),
     b"\x96": lambda m: m.push(bytearray(m.take(m.number(_U8)))),
     # containers
