@@ -6,9 +6,9 @@ The network alone: `detect` on images that lie decoded in memory, one after anot
 the host. The evaluation: `evaluate` on as many JPEGs, from the file to the metric, with the loader that a run on a GPU
 has by default. Both are timed in turn from the end of a first image to the end of the last, so that the start of the
 worker processes and the first image of each shape count for neither. Detections must be equal, image by image: on a
-CPU to the last bit. On a GPU every kernel that is called gives the same bits each time, save that cuDNN may choose another
-convolution where another amount of memory is free: there 98 in 100 must have a partner within 1e-4 of its score and
-0.02 pixels, and it is said how many images are equal to the last bit.
+CPU to the last bit. On a GPU every kernel that is called gives the same bits each time, save that cuDNN may choose
+another convolution where another amount of memory is free: there 98 in 100 must have a partner within 1e-4 of its score
+and 0.02 pixels, and it is said how many images are equal to the last bit.
 
 On a GPU the network is Faster R-CNN R-50-FPN, folded, and in half precision channels-last. On a CPU there is a stand-in
 whose device works by itself for so many milliseconds an image, as a GPU does, with the same preprocessing and 100

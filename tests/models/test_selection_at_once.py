@@ -162,9 +162,10 @@ def test_a_gpu_suppresses_all_groups_with_one_wait(
     for threshold in (0.3, 0.5, 0.7):
         expected = kind(boxes, scores, groups, threshold, eligible)
         with pretended_gpu() as gpu:
-            arguments = [None if x is None else x.to(gpu) for x in (boxes, scores, groups, eligible)]
+            moved = (boxes.to(gpu), scores.to(gpu), groups.to(gpu))
+            chosen = None if eligible is None else eligible.to(gpu)
             with counted() as work:
-                found = kind(*arguments[:3], threshold, arguments[3])  # type: ignore[arg-type]
+                found = kind(*moved, threshold, chosen)
             assert found.device == gpu
             assert found.tolist() == expected.tolist()
         assert len(expected) > 100

@@ -51,7 +51,7 @@ class OffsetNms:
     coordinate + 1) in float32, so borderline overlaps are rounded; the threshold is a float32; from 10,000
     boxes on each group is suppressed by itself, still shifted. A GPU suppresses these together too, which gives the
     same: boxes that begin at 0 or beyond lie apart from those of the next group as long as float32 tells their ends
-    apart, which it does up to 2^23 = 8.4 million, 80 classes of 100,000 pixels. What stays is the order of equal scores.
+    apart, which it does up to 2^23 = 8.4 million, 80 classes of 100,000 pixels. The order of equal scores stays.
     """
 
     def __call__(
