@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.layers.roi_align import roi_align
+from zoo.models.layers.roi_align import as_sampled, roi_align
 from zoo.types import FeatureSpec
 
 
@@ -21,6 +21,15 @@ class Pooler(Protocol):
     """
 
     output_size: int
+
+    def prepare(self, features: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """The maps as they are read, for several calls of regions of that type; each does it itself where nobody has.
+
+        Args:
+            features: one map (N, C, H, W) a level.
+            dtype: of the regions.
+        """
+        ...
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size).
@@ -80,10 +89,15 @@ class RoiPooler:
             level = (4 + (side / (4 * self.finest_size)).log2() + self.epsilon).floor() - 2
         return level.clamp(0, len(self.strides) - 1).to(torch.int64)  # which leaves off what follows the point
 
+    def prepare(self, features: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """The maps as they are read; see `Pooler`."""
+        # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
+        levels = len(self.strides)
+        return [*(as_sampled(feature, dtype) for feature in features[:levels]), *features[levels:]]
+
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""
-        # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
-        features = [feature.to(rois.dtype) for feature in features[: len(self.strides)]]
+        features = self.prepare(features[: len(self.strides)], rois.dtype)
         if len(self.strides) == 1:
             return self._align(features[0], rois, self.strides[0])
         levels, order = self.levels(rois).sort(stable=True)
