@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from sweep_jobs import ENTRY, carried_out_by, job
 
 from zoo import bench
+from zoo.config.run_settings import row_config
 from zoo.results.record import Record
 from zoo.runtime.turns import Turn
 from zoo.sweep import child, process
@@ -63,7 +65,7 @@ def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def composed() -> Job:
-    return job()
+    return replace(job(), own=row_config(ENTRY, training=False))
 
 
 def scripted(composed: Job, name: str, rounds: int, **script: Any) -> Job:
@@ -73,7 +75,7 @@ def scripted(composed: Job, name: str, rounds: int, **script: Any) -> Job:
     (folder / "script.json").write_text(json.dumps({"rounds": rounds, **script}), encoding="utf-8")
     sweep = {**composed.config["sweep"], "interleave": 3}
     config = {**composed.config, "name": name, "sweep": sweep}
-    return Job(config=config, overrides=composed.overrides, run_dir=str(folder))
+    return replace(composed, config=config, run_dir=str(folder))
 
 
 class Ended:
@@ -154,7 +156,7 @@ def test_what_found_too_little_memory_beside_others_is_repeated_alone(
     assert steps()[-3:] == ["b begins", "b round 0", "b rest"]
     assert ended.statuses == {"a": 0, "c": 0, "b": 0}
     assert interleaved_with("b") == []
-    assert capsys.readouterr().err == "b: too much for the memory beside others: again\n"
+    assert capsys.readouterr().err == "b: too much for the memory: again by itself\n"
 
 
 def test_an_end_of_the_sweep_is_that_of_all_that_have_begun(composed: Job) -> None:
@@ -184,11 +186,7 @@ def test_the_limit_of_time_stands_still_while_others_have_the_turn(
         return float(clock.now)
 
     asked = scripted(composed, "a", 3)
-    asked = Job(
-        config={**asked.config, "sweep": {**asked.config["sweep"], "timeout_min": 1}},
-        overrides=asked.overrides,
-        run_dir=asked.run_dir,
-    )
+    asked = replace(asked, config={**asked.config, "sweep": {**asked.config["sweep"], "timeout_min": 1}})
     monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=monotonic, time=lambda: 0.0))
     begin_log(asked)
     with JobProcess(asked, environment_of(asked), takes_turns=True) as run:

@@ -128,9 +128,13 @@ def test_a_throttled_round_is_repeated_once_and_then_flagged(monkeypatch: pytest
     monkeypatch.setattr(Speed, "_seconds_of", lambda *_: next(seconds))
     # fine; throttled, then fine; throttled twice
     monitor = MadeUpMonitor([{}], [POWER_CAP, {"throttle_bits": 1.0}], [{}], [POWER_CAP], [{"throttle_bits": 68.0}])
-    speed = speed_of(monitor, "image")
-    for _ in range(3):
-        speed.take_round()
+    speed, waits = speed_of(monitor, "image"), list[str]()
+    for step in ("warm_up", "take_phases"):
+        monkeypatch.setattr(Speed, step, lambda *_: None)
+    monkeypatch.setattr("zoo.runtime.turns.turns", lambda: Turns(1))
+    monkeypatch.setattr(Turns, "wait", lambda _, purpose: waits.append(purpose))
+    take_turns([speed], RULE, 3)
+    assert waits == ["round", "round", "round", "rest"], "a round is repeated in the same turn"
     assert [one.seconds for one in speed.rounds] == [[0.1], [0.2], [0.5]]
     assert [one.discarded and one.discarded.seconds for one in speed.rounds] == [None, [0.4], [0.4]]
     assert [one.watch.throttled_by for one in speed.rounds] == [{}, {}, {"power_cap": 1.0, "hardware_thermal": 1.0}]

@@ -107,7 +107,7 @@ class Interleaving:
         with run.held:
             if run.process.out_of_memory:
                 # The others' models may be what was too much: it gets the device to itself, as without interleaving.
-                print(f"{Path(run.job.run_dir).name}: too much for the memory beside others: again", file=sys.stderr)
+                print(f"{Path(run.job.run_dir).name}: too much for the memory: again by itself", file=sys.stderr)
                 self._again.append(run.job)
             else:
                 ended(run.job, run.process.status)
