@@ -42,6 +42,8 @@ def step(what):
         if os.fork():
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(600)  # a loader of images, which holds everything open
+    if script.get("hangs_in") == what:
+        time.sleep(600)
     if script.get("ends_in") == what and own.taken:
         os._exit(script["status"])
 
@@ -185,7 +187,7 @@ def test_the_limit_of_time_stands_still_while_others_have_the_turn(
         clock.now += clock.passes
         return float(clock.now)
 
-    asked = scripted(composed, "a", 3)
+    asked = scripted(composed, "a", 3, hangs_in="round 1")
     asked = replace(asked, config={**asked.config, "sweep": {**asked.config["sweep"], "timeout_min": 1}})
     monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=monotonic, time=lambda: 0.0))
     begin_log(asked)
