@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from device_work import DeviceWork, counted
@@ -163,3 +165,38 @@ def test_only_what_is_frozen_is_folded() -> None:
     assert not part.train()._is_frozen()
     part.eval().fold()
     assert not part._is_frozen()
+
+
+def test_a_constant_normalisation_is_computed_once_for_as_long_as_its_values_stay() -> None:
+    """In inference, then in training; values that are loaded, or lie elsewhere, are seen."""
+    norm = nn.BatchNorm2d(3).eval()
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert value is not None
+        nn.init.uniform_(value, 0.5, 1.5)
+    constant, x = ConstantNorm(norm), torch.randn(2, 3, 4, 5)
+
+    def plain(x: Tensor = x) -> Tensor:
+        assert constant.running_mean is not None
+        assert constant.running_var is not None
+        factor = constant.weight * (constant.running_var + constant.eps).rsqrt()
+        shift = constant.bias - constant.running_mean * factor
+        return x * factor[:, None, None] + shift[:, None, None]
+
+    for ops in (7, 2):
+        with torch.inference_mode(), counted() as work:
+            found = constant(x.clone())
+        assert work.ops - work.kernels["aten::clone"] == ops, work
+        assert torch.equal(found, plain())
+    images = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(plain(images).sum(), images)
+    assert torch.equal(torch.autograd.grad(constant(images * 1).sum(), images)[0], wanted)
+    for change in (
+        lambda: constant.load_state_dict({name: value + 1 for name, value in norm.state_dict().items()}),
+        lambda: constant.to(torch.float16).to(torch.float32),
+        lambda: constant.load_state_dict({n: v.clone() + 2 for n, v in norm.state_dict().items()}, assign=True),
+    ):
+        change()
+        with torch.inference_mode():
+            assert torch.equal(constant(x.clone()), plain())
+            assert torch.equal(copy.deepcopy(constant)(x.clone()), plain())
+    assert set(constant.state_dict()) == set(norm.state_dict())

@@ -52,16 +52,6 @@ def roi_align(
     return _forward(feature, rois, sampling)
 
 
-def as_sampled(feature: Tensor, dtype: torch.dtype) -> Tensor:
-    """A map (N, C, H, W) in the type of the regions, and on a GPU as its operator reads it, in one copy at most.
-
-    The operator would copy a channels-last map itself, in every call.
-    """
-    if feature.device.type == "cpu":
-        return feature.to(dtype)
-    return feature.to(dtype, memory_format=torch.contiguous_format)
-
-
 def _forward(feature: Tensor, rois: Tensor, sampling: Sampling) -> Tensor:
     pooled: Tensor = torchvision_roi_align(
         _rows_innermost(feature),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.layers.roi_align import as_sampled, roi_align
+from zoo.models.layers.roi_align import roi_align
 from zoo.types import FeatureSpec
 
 
@@ -93,7 +93,7 @@ class RoiPooler:
         """The maps as they are read; see `Pooler`."""
         # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
         levels = len(self.strides)
-        return [*(as_sampled(feature, dtype) for feature in features[:levels]), *features[levels:]]
+        return [*(_as_sampled(feature, dtype) for feature in features[:levels]), *features[levels:]]
 
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""
@@ -112,3 +112,13 @@ class RoiPooler:
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         return roi_align(feature, rois, self.output_size, stride, self.aligned, self.sampling_ratio)
+
+
+def _as_sampled(feature: Tensor, dtype: torch.dtype) -> Tensor:
+    """A map (N, C, H, W) in the type of the regions, and on a GPU as RoIAlign reads it, in one copy at most.
+
+    Its operator would copy a channels-last map itself, in every call.
+    """
+    if feature.device.type == "cpu":
+        return feature.to(dtype)
+    return feature.to(dtype, memory_format=torch.contiguous_format)
