@@ -17,7 +17,7 @@ from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.anchor_head import AnchorOutputs, AnchorRows
 from zoo.models.heads.anchor_targets import AnchorTargets
 from zoo.models.heads.retina import RetinaHead
 from zoo.models.heads.roi_targets import RoiTargets
@@ -59,6 +59,31 @@ def test_the_first_stage_waits_twice_for_a_batch_whatever_its_levels(sampler: Sa
     assert three.copies == 0
     assert three.ops - one.ops == 2 * 2, "a level is nothing but a copy of its logits and one of its deltas"
     assert three.ops <= 130, three.kernels.most_common()
+
+
+def test_proposals_and_losses_read_the_same_rows() -> None:
+    """Logits and deltas are brought into the order of anchors once, and come out of it with the same bits."""
+    rpn = make_rpn(SPECS, CentredAnchors(ratios=[0.5, 1.0, 2.0], scales=[4]))
+    rpn.sampler = AllSampler()
+    generator = torch.Generator().manual_seed(0)
+    outputs = AnchorOutputs(maps(3, 3), maps(12, 3))
+    for x in (*outputs.logits, *outputs.deltas):
+        x.data.normal_(generator=generator)
+
+    def step(rows: AnchorRows | None) -> tuple[list[Tensor], list[Tensor], int]:
+        with counted() as work:
+            rows = rows and outputs.rows()
+            proposals = rpn.propose(outputs, GEOMETRIES, rows)
+            losses = rpn.losses(outputs, TARGETS, GEOMETRIES, rows)
+        gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), (*outputs.logits, *outputs.deltas))
+        return [x for image in proposals for x in image] + list(losses.values()), list(gradients), work.ops
+
+    step(None)  # makes the anchors
+    (apart, of_apart, many), (shared, of_shared, few) = step(None), step(outputs.rows())
+    assert all(map(torch.equal, shared + of_shared, apart + of_apart))
+    assert many - few == 2 * (3 + 1) - 1, (
+        "three levels and all together, twice; but logits are copied for their sigmoids"
+    )
 
 
 def test_the_second_stage_waits_twice_for_a_batch() -> None:

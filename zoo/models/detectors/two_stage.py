@@ -104,9 +104,10 @@ class TwoStageDetector(Detector):
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
         features = self.extract(batch.images)
         anchors = self.rpn_head(features)
-        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
+        rows = anchors.rows()
+        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries, rows)]
         return {
-            **self.rpn_head.losses(anchors, targets, batch.geometries),
+            **self.rpn_head.losses(anchors, targets, batch.geometries, rows),
             **self.roi_head.losses(features, proposals, targets, batch.geometries),
         }
 
