@@ -144,20 +144,44 @@ def test_what_is_not_eligible_is_as_if_it_were_not_there(
         assert torch.equal(kind(boxes, scores, groups, 0.5), survivors(boxes, scores, groups, 0.5))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a true one")
-@pytest.mark.parametrize("kind", [OffsetNms(), ExactNms(), ExactNms(BoxConvention(inclusive=True))])
-@pytest.mark.parametrize("some", [False, True], ids=["all", "some"])
-def test_a_gpu_suppresses_all_groups_with_one_wait(
-    kind: GroupedNms, some: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As many groups and scores as boxes have, above the number from which mmcv goes one by one."""
-    monkeypatch.setattr(nms_module, "SPLIT_FROM", 1000)
+def many_boxes() -> tuple[Tensor, Tensor, Tensor]:
+    """1500 boxes, scores of which some are equal, and six groups with gaps between their numbers."""
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand(1500, 2, generator=generator) * 900
     boxes = torch.cat((corner, corner + torch.rand(1500, 2, generator=generator) * 400), dim=1)
     boxes[:700] = boxes[:700].round()  # overlaps of a simple fraction
     scores = torch.randint(0, 900, (1500,), generator=generator) / 900
-    groups = torch.randint(0, 6, (1500,), generator=generator) * 15
+    return boxes, scores, torch.randint(0, 6, (1500,), generator=generator) * 15
+
+
+SPLIT_KINDS = pytest.mark.parametrize("kind", [OffsetNms(), ExactNms(), ExactNms(BoxConvention(inclusive=True))])
+"""Those that go group by group on a CPU."""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@SPLIT_KINDS
+def test_all_groups_at_once_on_a_gpu(kind: GroupedNms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nms_module, "SPLIT_FROM", 1000)
+    boxes, scores, groups = many_boxes()
+    for eligible in (None, boxes[:, 2] < 1000):
+        there = None if eligible is None else eligible.cuda()
+        for threshold in (0.3, 0.5, 0.7):
+            expected = set(kind(boxes, scores, groups, threshold, eligible).tolist())
+            kept = kind(boxes.cuda(), scores.cuda(), groups.cuda(), threshold, there)
+            assert (scores[kept.cpu()].diff() <= 0).all()
+            assert len(expected ^ set(kept.tolist())) <= 0.01 * len(expected), "a borderline overlap may be rounded"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a true one")
+@SPLIT_KINDS
+@pytest.mark.parametrize("some", [False, True], ids=["all", "some"])
+def test_a_gpu_suppresses_all_groups_with_one_wait(
+    kind: GroupedNms, some: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more boxes than those from which on mmcv goes one by one."""
+    monkeypatch.setattr(nms_module, "SPLIT_FROM", 1000)
+    boxes, scores, groups = many_boxes()
     eligible = boxes[:, 2] < 1000 if some else None
     for threshold in (0.3, 0.5, 0.7):
         expected = kind(boxes, scores, groups, threshold, eligible)
