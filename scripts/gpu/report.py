@@ -45,6 +45,7 @@ class Report:
         with self._lock:
             self.found = {name: self.found.get(name, []) for name in self.steps if name in self.found or name == step}
             print(f"== {step}: {goal}", flush=True)
+            self._write()
 
     def add(self, step: str, line: Line) -> None:
         """A step has found something."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +20,7 @@ sys.path.append(str(ROOT / "scripts"))
 
 import gpu_check  # noqa: E402 - the path to it comes first
 from gpu import packages, runner  # noqa: E402
-from gpu.lines import Line, Session, Step, figure  # noqa: E402
+from gpu.lines import Line, Session, Step, check, figure  # noqa: E402
 from gpu.report import Report  # noqa: E402
 from gpu.steps import STEPS  # noqa: E402
 
@@ -150,6 +153,48 @@ def test_a_step_is_ended_in_time(stopped: bool, monkeypatch: pytest.MonkeyPatch)
             stop.set()
     assert found[0] == "info  begun"
     assert found[1:] == ([] if stopped else ["FAIL  of_test  goal: all is well  not at its end after 2 s"])
+
+
+def meets_the_others(session: Session) -> Iterator[Line]:
+    own = session.folder / multiprocessing.current_process().name
+    own.touch()
+    deadline = time.monotonic() + 20
+    while len(list(session.folder.iterdir())) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield check("three at once", len(list(session.folder.iterdir())) == 3, "all are there")
+
+
+def is_alone(session: Session) -> Iterator[Line]:
+    yield check("alone", not list(session.folder.iterdir()), "nobody else")
+
+
+def test_steps_without_times_run_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [dataclasses.replace(step(meets_the_others), name=name) for name in "abc"]
+    timed = dataclasses.replace(step(is_alone), name="timed", timed=True)
+    monkeypatch.setattr(gpu_check, "STEPS", [*others, timed])
+    monkeypatch.setattr(gpu_check, "_has_gpu", lambda: True)
+    monkeypatch.setattr(gpu_check, "machine", lambda device: {"device": device})
+    assert gpu_check.main([]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1] == "== timed: all is well"
+    assert out.count("| all are there | ok |") == 3
+    assert "4 ok. Seconds: " in out
+
+
+@pytest.mark.nightly
+def test_a_check_that_is_ended_leaves_its_table_and_no_step(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/gpu_check.py", "--device", "cpu", "--only", "distributed,cases"]
+    command += ["--markdown", str(tmp_path / "table.md")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as check_of_all:
+        assert check_of_all.stdout is not None
+        while "== distributed" not in check_of_all.stdout.readline():
+            pass
+        children = psutil.Process(check_of_all.pid).children(recursive=True)
+        check_of_all.terminate()
+        assert check_of_all.wait(timeout=20) == 1
+    assert "Not at their end: distributed, cases." in (tmp_path / "table.md").read_text(encoding="utf-8")
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
 
 
 @pytest.mark.long
