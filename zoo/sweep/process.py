@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
+from zoo.config.paths import as_typed
 from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
 from zoo.runtime.device_use import SHARED_DEVICE, using
@@ -267,7 +268,7 @@ def failed_record(job: Job, reason: str, lines: Sequence[str] = ()) -> Record:
 
 def _alone(job: Job) -> str:
     """The command that runs a job outside its sweep."""
-    asked = [word for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
+    asked = [as_typed(word) for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
     return shlex.join(["zoo", "run", job.config["entry"]["name"], *asked])
 
 
