@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
+from zoo.config.paths import as_typed
 from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
 from zoo.runtime.device_use import SHARED_DEVICE, using
@@ -119,19 +120,23 @@ class JobProcess:
         self._left = None if limit is None else limit * 60
         self._overdue = False
         self._begun = time.time()
-        self._asked, asks = os.pipe()
+        self._asked: int | None = None
+        asks: int | None = None
+        if takes_turns:
+            self._asked, asks = os.pipe()
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**environment, CHANNEL: str(asks)} if takes_turns else environment,
-                pass_fds=(asks,) if takes_turns else (),
+                env=environment if asks is None else {**environment, CHANNEL: str(asks)},
+                pass_fds=() if asks is None else (asks,),
                 text=True,
                 start_new_session=True,  # Ctrl-C is for the sweep to pass on
             )
-        os.close(asks)
+        if asks is not None:
+            os.close(asks)
         self._words = cast("IO[str]", self._process.stdin)  # its end would be that of the process
 
     def __enter__(self) -> Self:
@@ -140,7 +145,8 @@ class JobProcess:
     def __exit__(self, *_: object) -> None:
         self.ask_to_end()
         self._make_end()
-        os.close(self._asked)
+        if self._asked is not None:
+            os.close(self._asked)
         with suppress(BrokenPipeError):
             self._words.close()
 
@@ -175,15 +181,16 @@ class JobProcess:
 
     def _purpose(self, deadline: float) -> Purpose | None:
         """What it asks for next; None at its end. Raises TimeoutExpired."""
-        while self._process.poll() is None:  # loaders that it has left behind hold the pipe open
+        while self._asked is not None and self._process.poll() is None:  # what it left behind may hold the pipe open
             wait = max(0.0, min(_EVERY, deadline - time.monotonic()))
             if select.select([self._asked], [], [], wait)[0]:
                 purpose = os.read(self._asked, _LONGEST_WORD).decode().strip()
                 if purpose:
                     return cast(Purpose, purpose)
-                self._process.wait(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
-            elif time.monotonic() >= deadline:
+                break
+            if time.monotonic() >= deadline:
                 raise subprocess.TimeoutExpired(COMMAND, 0.0)
+        self._process.wait(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
         return None
 
     @property
@@ -267,7 +274,7 @@ def failed_record(job: Job, reason: str, lines: Sequence[str] = ()) -> Record:
 
 def _alone(job: Job) -> str:
     """The command that runs a job outside its sweep."""
-    asked = [word for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
+    asked = [as_typed(word) for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
     return shlex.join(["zoo", "run", job.config["entry"]["name"], *asked])
 
 
