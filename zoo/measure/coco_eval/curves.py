@@ -59,7 +59,7 @@ def accumulate(
     """Draw all curves.
 
     Args:
-        scores: (D,), scores in the order of the ranking.
+        scores: scores in the order of the input.
         in_area: (A, D), in the same order, whether the detection's area lies in the range; of the first A ranges.
         positives: (A, K), objects that count.
         limits: M numbers of detections considered in one image and category.
@@ -81,6 +81,7 @@ def accumulate(
             kept = ranks < limit
             hits = _true_positives(ranking, candidates, found.position, category, true & kept, accounted & kept)
             _sample(ranking, scores, hits, positives[a], precision[a, m], recall[a, m], score_at[a, m])
+            del hits, candidates  # before the next are made
         for curves in (precision, recall, score_at):
             curves[a][:, :, nothing_to_find] = -1
     return Curves(
@@ -97,7 +98,7 @@ class _Hits:
     Attributes:
         count: (T, K), true positives of each curve.
         position: (N,), positions in the ranking.
-        precision: (N,), precision at this detection.
+        precision: (N + 1,), precision at this detection; a 0 behind them all.
     """
 
     count: Ints
@@ -119,16 +120,25 @@ def _true_positives(
     """
     categories = len(ranking.first_of_category) - 1
     first = ranking.first_of_category[:-1]
-    gone = _running_count(accounted)  # (T, C + 1)
-    gone_before = gone[:, np.searchsorted(position, first)]  # (T, K), in the categories before
-    threshold, hit = np.nonzero(true)
-    count = np.bincount(threshold * categories + category[hit], minlength=len(true) * categories)
-    false_so_far = candidates[position[hit] + 1] - gone[threshold, hit + 1]
-    del gone, threshold  # the largest arrays of an evaluation
-    false_so_far -= np.repeat((candidates[first] - gone_before).ravel(), count)
-    true_so_far = 1 + np.arange(len(hit)) - np.repeat(np.cumsum(count) - count, count)
-    precision = true_so_far / (false_so_far + true_so_far + np.spacing(1))
-    return _Hits(count=count.reshape(-1, categories), position=position[hit], precision=precision)
+    first_found = np.searchsorted(position, first)  # (K,)
+    end, total = 0, np.count_nonzero(true)
+    hits = _Hits(
+        count=np.empty((len(true), categories), dtype=np.int64),
+        position=np.empty(total, dtype=position.dtype),
+        precision=np.zeros(total + 1),
+    )
+    # One threshold after another: together they need more memory than all the rest.
+    for is_true, is_gone, count in zip(true, accounted, hits.count, strict=True):
+        gone = _running_count(is_gone)  # (C + 1,)
+        hit = np.flatnonzero(is_true)
+        count[:] = np.bincount(category[hit], minlength=categories)
+        false_so_far = candidates[position[hit] + 1] - gone[hit + 1]
+        false_so_far -= (candidates[first] - gone[first_found]).repeat(count)
+        true_so_far = np.arange(1, len(hit) + 1) - (np.cumsum(count) - count).repeat(count)
+        begin, end = end, end + len(hit)
+        hits.position[begin:end] = position[hit]
+        hits.precision[begin:end] = true_so_far / (false_so_far + true_so_far + np.spacing(1))
+    return hits
 
 
 def _running_count(flags: Bools) -> Places:
@@ -149,15 +159,19 @@ def _sample(
     # Samples ascend in the flat list of hits; one that is not reached points at its curve's last hit. A curve without
     # hits points at the next curve's first, or at the extra 0 behind them all.
     at = begin[:, :, None] + np.minimum(needed, np.maximum(count, 1)) - 1
-    best = np.maximum.reduceat(np.append(hits.precision, 0.0), at.ravel()).reshape(at.shape)
+    best = np.maximum.reduceat(hits.precision, at.ravel()).reshape(at.shape)
     # The best from one sample to the next has become the best from each sample to the end of its curve.
     np.maximum.accumulate(best[:, :, ::-1], axis=2, out=precision[:, :, ::-1])
     precision[missed] = 0
-    score_at[:] = np.append(scores[hits.position], 0.0)[at]
+    found = np.zeros_like(hits.precision)
+    found[:-1] = scores[ranking.input_index[hits.position]]
+    score_at[:] = found[at]
     score_at[missed] = 0
     first = ranking.first_of_category
     present = np.flatnonzero(first[1:] > first[:-1])
-    score_at[:, present, 0] = scores[first[present]]  # recall 0 is reached by the first detection, hit or not
+    score_at[:, present, 0] = scores[
+        ranking.input_index[first[present]]
+    ]  # recall 0 is reached by the first detection, hit or not
     recall[:] = hits.count / np.maximum(positives, 1)
 
 

@@ -286,7 +286,7 @@ class _Oracle:
         found = Matched(position=position, matched=bits, ignored=np.zeros_like(bits))
         everywhere = np.ones((1, len(image)), dtype=bool)
         no_limit = (len(image) + 1,)
-        curves = accumulate(ranking, score[ranking.input_index], everywhere, found, positives[None], no_limit)
+        curves = accumulate(ranking, score, everywhere, found, positives[None], no_limit)
         ap = curves.precision[0, :, :, 0, 0].mean(axis=0)  # (K,)
         # A class of which no object is asked for any more: as right as its detections, none of which is a hit.
         ap = np.where(positives > 0, ap, np.diff(ranking.first_of_category) == 0)

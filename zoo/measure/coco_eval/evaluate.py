@@ -115,8 +115,8 @@ class MatchedDetections:
         task: what was compared.
         limit: the highest number of detections per image and category that count.
         ranking: detections of known categories, in the order in which they count.
-        scores: float64 (D,), in the order of the ranking.
-        in_area: bool (A, D), in the same order, whether the detection's area lies in the range.
+        scores: float64, of all detections, in the order of the input.
+        in_area: bool (A, D), in the order of the ranking, whether the detection's area lies in the range.
         found: those that found an object.
         target: int32 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
             ground truth; -1 for none.
@@ -162,7 +162,7 @@ def match_detections(
         task=task,
         limit=limit,
         ranking=ranking,
-        scores=detections.score[ranking.input_index],
+        scores=detections.score,
         in_area=inside(detection_areas(detections, iou_type)[ranking.input_index], ("all", *task.sizes)),
         found=_in_ranking(matches, candidates),
         target=target,
@@ -246,7 +246,7 @@ class Targets:
 
     source: Ints
     group: Ints
-    in_group: Ints
+    in_group: Places
     is_crowd: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     positives: Ints
@@ -264,7 +264,7 @@ class Targets:
         return cls(
             source=source,
             group=group[source],
-            in_group=np.bincount(group, minlength=images * categories),
+            in_group=np.bincount(group, minlength=images * categories).astype(np.int32),
             is_crowd=ground_truth.is_crowd[source],
             ignored=ignored,
             positives=np.stack([np.bincount(category[~skip], minlength=categories) for skip in ignored]),
@@ -283,13 +283,13 @@ def _match(
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     competing = ranking.by_group[competes[ranking.by_group]]
-    group = ranking.group[competing]
+    group = ranking.group[competing].astype(np.int64)
     pairs = Candidates(
         detections=ranking.input_index[competing],
         objects=targets.source,
         is_crowd=targets.is_crowd,
-        first=(np.cumsum(targets.in_group) - targets.in_group)[group],
-        count=targets.in_group[group],
+        first=(np.cumsum(targets.in_group, dtype=np.int32) - targets.in_group)[group].astype(np.int64),
+        count=targets.in_group[group].astype(np.int64),
     ).pairs(ground_truth, detections, task.iou_type)
     return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), competing
 

@@ -32,7 +32,7 @@ class Ranking:
     """
 
     input_index: Places
-    group: Ints
+    group: Ints | Places
     rank: Places
     first_of_category: Ints
     by_group: Places
@@ -48,13 +48,17 @@ def rank_detections(
         category_index: one number per detection; one with the number `categories` is left out.
         scores: one finite number per detection.
     """
-    by_image = np.argsort(image_index, kind="stable")
-    input_index = by_image[_by_category_and_score(category_index[by_image], scores[by_image])].astype(np.int32)
+    by_image = order_by(image_index).astype(np.int32)
+    input_index = by_image.take(_by_category_and_score(category_index.take(by_image), scores, by_image))
     del by_image
-    category = category_index[input_index].astype(np.int64)
+    category = category_index.take(input_index)
     first_of_category = np.searchsorted(category, np.arange(categories + 1))
     input_index, category = input_index[: first_of_category[-1]], category[: first_of_category[-1]]
-    group = category * images + image_index[input_index]
+    if categories * images >= 1 << 31:  # else 32 bits are enough, and half the memory
+        category = category.astype(np.int64)
+    group = category * images
+    group += image_index.take(input_index)
+    del category
     by_group = order_by(group).astype(np.int32)
     rank = np.empty_like(by_group)
     rank[by_group] = ranks_in_runs(group[by_group])
@@ -67,14 +71,22 @@ def rank_detections(
     )
 
 
-def _by_category_and_score(category: Ints | Places, scores: Floats) -> npt.NDArray[np.intp]:
-    """Positions by category, in each by falling score, in each as they are."""
+def _by_category_and_score(category: Ints | Places, scores: Floats, order: Places) -> Ints:
+    """Positions by category, in each by falling score, in each as they are.
+
+    Args:
+        category: (D,).
+        scores: (D,), in another order.
+        order: (D,), where the score of each is.
+    """
     single = scores.astype(np.float32) + np.float32(0)  # the sum turns -0 into 0, whose bits are in order
     if np.array_equal(single, scores) and single.min(initial=0) >= 0:  # what detectors give
-        keys = category.astype(np.int64) << _SCORE_BITS
+        single = single.take(order)
+        keys = category.astype(np.int64)
+        keys <<= _SCORE_BITS
         keys |= np.int32((1 << _SCORE_BITS) - 1) - single.view(np.int32)  # the higher the score, the lower the key
-        return order_by(keys)
-    return np.lexsort((-scores, category))
+        return _order_in_place(keys)
+    return np.lexsort((-scores[order], category))
 
 
 def order_by(keys: Ints | Places) -> Ints:
@@ -83,21 +95,25 @@ def order_by(keys: Ints | Places) -> Ints:
     Key and position packed into one integer need neither an argsort nor stability, and numpy's plain sort of
     integers is many times as fast.
     """
+    return _order_in_place(keys.astype(np.int64))
+
+
+def _order_in_place(keys: Ints) -> Ints:
+    """`order_by`, in the memory of the keys."""
     bits = len(keys).bit_length()
     if int(keys.max(initial=0)) >> 63 - bits:  # no room for the position
         return np.argsort(keys, kind="stable")
-    packed = keys.astype(np.int64)
-    packed <<= bits
-    packed |= np.arange(len(keys))
-    packed.sort()
-    packed &= (1 << bits) - 1
-    return packed
+    keys <<= bits
+    keys |= np.arange(len(keys), dtype=np.int32)
+    keys.sort()
+    keys &= (1 << bits) - 1
+    return keys
 
 
-def ranks_in_runs(keys: Ints) -> Ints:
+def ranks_in_runs(keys: Ints | Places) -> Places:
     """Positions within runs of equal keys: 5 5 5 7 7 -> 0 1 2 0 1."""
-    positions = np.arange(len(keys))
-    first = np.zeros_like(positions)
+    ranks = np.arange(len(keys), dtype=np.int32)
     begins = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-    first[begins] = begins
-    return positions - np.maximum.accumulate(first)
+    begins = np.append(0, begins)[: len(keys)]
+    ranks -= begins.astype(np.int32).repeat(np.diff(begins, append=len(keys)))
+    return ranks

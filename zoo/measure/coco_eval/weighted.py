@@ -60,16 +60,17 @@ class WeightedCurves:
     @classmethod
     def by_category(cls, matched: MatchedDetections, *, images: int) -> WeightedCurves:
         """A curve for each category, by ascending id, as COCO draws them."""
-        order = np.arange(len(matched.scores))
+        order = np.arange(len(matched.ranking.rank))
+        category = matched.ranking.group.astype(np.int64) // images
         targets = matched.targets.group // images
         curves = matched.targets.positives.shape[1]
-        return cls._of(matched, order, matched.ranking.group // images, targets, images=images, curves=curves)
+        return cls._of(matched, order, category, targets, images=images, curves=curves)
 
     @classmethod
     def by_image(cls, matched: MatchedDetections, *, images: int) -> WeightedCurves:
         """A curve for each image, with the detections of all categories in one order of score."""
-        image = matched.ranking.group % images
-        order = np.lexsort((-matched.scores, image))
+        image = matched.ranking.group.astype(np.int64) % images
+        order = np.lexsort((-matched.scores[matched.ranking.input_index], image))
         targets = matched.targets.group % images
         return cls._of(matched, order, image[order], targets, images=images, curves=images)
 
@@ -92,7 +93,7 @@ class WeightedCurves:
         first_match = np.searchsorted(
             threshold * curves + curve[position[match]], np.arange(len(IOU_THRESHOLDS) * curves + 1)
         )
-        image, target_image = ranking.group % images, matched.targets.group % images
+        image, target_image = ranking.group.astype(np.int64) % images, matched.targets.group % images
         positive = ~matched.targets.ignored[_ALL]
         return cls(
             curves=curves,
