@@ -97,7 +97,7 @@ class _Hits:
 
     Attributes:
         count: (T, K), true positives of each curve.
-        position: (N,), positions in the ranking.
+        position: (N + 1,), positions in the ranking; a 0 behind them all.
         precision: (N + 1,), precision at this detection; a 0 behind them all.
     """
 
@@ -124,7 +124,7 @@ def _true_positives(
     end, total = 0, np.count_nonzero(true)
     hits = _Hits(
         count=np.empty((len(true), categories), dtype=np.int64),
-        position=np.empty(total, dtype=position.dtype),
+        position=np.zeros(total + 1, dtype=position.dtype),
         precision=np.zeros(total + 1),
     )
     # One threshold after another: together they need more memory than all the rest.
@@ -144,7 +144,7 @@ def _true_positives(
 def _running_count(flags: Bools) -> Places:
     """How many flags are set before each position of the last axis: (..., N) -> (..., N + 1)."""
     counts = np.zeros((*flags.shape[:-1], flags.shape[-1] + 1), dtype=np.int32)
-    np.cumsum(flags, axis=-1, out=counts[..., 1:])
+    np.cumsum(flags, axis=-1, dtype=np.int32, out=counts[..., 1:])
     return counts
 
 
@@ -163,9 +163,7 @@ def _sample(
     # The best from one sample to the next has become the best from each sample to the end of its curve.
     np.maximum.accumulate(best[:, :, ::-1], axis=2, out=precision[:, :, ::-1])
     precision[missed] = 0
-    found = np.zeros_like(hits.precision)
-    found[:-1] = scores[ranking.input_index[hits.position]]
-    score_at[:] = found[at]
+    score_at[:] = scores[ranking.input_index[hits.position[at]]] if len(ranking.input_index) else 0
     score_at[missed] = 0
     first = ranking.first_of_category
     present = np.flatnonzero(first[1:] > first[:-1])

@@ -118,8 +118,8 @@ class MatchedDetections:
         scores: float64, of all detections, in the order of the input.
         in_area: bool (A, D), in the order of the ranking, whether the detection's area lies in the range.
         found: those that found an object.
-        target: int32 (D,), in the same order, the object that each has at IoU 0.5, crowds too, as a position in the
-            ground truth; -1 for none.
+        taker: int32 (N,), those that have an object at IoU 0.5, crowds too: positions in the ranking.
+        taken: (N,), that object of each, as a position in the ground truth.
         targets: the objects.
     """
 
@@ -129,8 +129,16 @@ class MatchedDetections:
     scores: Floats
     in_area: npt.NDArray[np.bool_]
     found: Matched
-    target: Places
+    taker: Places
+    taken: Ints
     targets: Targets
+
+    @property
+    def target(self) -> Ints:
+        """The object of each detection in the order of the ranking (D,), as in `taken`; -1 for none."""
+        target = np.full(len(self.ranking.rank), -1, dtype=np.int64)
+        target[self.taker] = self.taken
+        return target
 
 
 def match_detections(
@@ -155,9 +163,7 @@ def match_detections(
     )
     targets = Targets.of(ground_truth, task)
     matches, candidates = _match(ground_truth, targets, detections, ranking, task, limit)
-    target = np.full(len(ranking.rank), -1, dtype=np.int32)
     took = np.flatnonzero(matches.target >= 0)
-    target[candidates[took]] = targets.source[matches.target[took]]
     return MatchedDetections(
         task=task,
         limit=limit,
@@ -165,7 +171,8 @@ def match_detections(
         scores=detections.score,
         in_area=inside(detection_areas(detections, iou_type)[ranking.input_index], ("all", *task.sizes)),
         found=_in_ranking(matches, candidates),
-        target=target,
+        taker=candidates[took],
+        taken=targets.source[matches.target[took]],
         targets=targets,
     )
 
