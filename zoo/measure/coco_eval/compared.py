@@ -21,8 +21,24 @@ from zoo.measure.coco_eval.overlap import Pairs, box_pairs, keypoint_pairs
 from zoo.measure.coco_eval.ranking import Floats, Ints, Places
 
 
-def detection_areas(detections: DetectionColumns, iou_type: IouType) -> Floats:
-    """Square pixels of each detection, (D,): of its box, its mask, or the smallest box about its keypoints."""
+def detection_areas(
+    detections: DetectionColumns, iou_type: IouType, which: Ints | Places, known: Floats | None
+) -> Floats:
+    """Square pixels of each detection, (D,): of its box, its mask, or the smallest box about its keypoints.
+
+    Args:
+        detections: all of them.
+        iou_type: what is compared.
+        which: (E,), those whose areas are known already.
+        known: (E,), these areas; None for none.
+    """
+    if known is not None:
+        found = np.empty(len(detections))
+        found[which] = known
+        rest = np.ones(len(detections), dtype=np.bool_)
+        rest[which] = False
+        found[rest] = detection_areas(detections.chosen(rest), iou_type, which, None)
+        return found
     if iou_type == "bbox":
         return detections.bbox[:, 2] * detections.bbox[:, 3]
     return areas(detections.masks()) if iou_type == "segm" else extents(detections.points())

@@ -162,14 +162,14 @@ def match_detections(
         categories=len(ground_truth.category_ids),
     )
     targets = Targets.of(ground_truth, task)
-    matches, candidates = _match(ground_truth, targets, detections, ranking, task, limit)
+    matches, candidates, areas = _match(ground_truth, targets, detections, ranking, task, limit)
     took = np.flatnonzero(matches.target >= 0)
     return MatchedDetections(
         task=task,
         limit=limit,
         ranking=ranking,
         scores=detections.score,
-        in_area=inside(detection_areas(detections, iou_type)[ranking.input_index], ("all", *task.sizes)),
+        in_area=inside(areas[ranking.input_index], ("all", *task.sizes)),
         found=_in_ranking(matches, candidates),
         taker=candidates[took],
         taken=targets.source[matches.target[took]],
@@ -285,20 +285,25 @@ def _match(
     ranking: Ranking,
     task: CocoTask,
     limit: int,
-) -> tuple[Matches, Places]:
-    """What the detections that compete for an object find, and their positions in the ranking, (E,)."""
+) -> tuple[Matches, Places, Floats]:
+    """What the detections that compete for an object find, and their positions in the ranking, (E,).
+
+    Also the areas of all detections, (D,).
+    """
     # Only the best of each group that has objects can find one.
     competes = (targets.in_group[ranking.group] > 0) & (ranking.rank < limit)
     competing = ranking.by_group[competes[ranking.by_group]]
     group = ranking.group[competing].astype(np.int64)
+    found = ranking.input_index[competing]
     pairs = Candidates(
-        detections=ranking.input_index[competing],
+        detections=found,
         objects=targets.source,
         is_crowd=targets.is_crowd,
         first=(np.cumsum(targets.in_group, dtype=np.int32) - targets.in_group)[group].astype(np.int64),
         count=targets.in_group[group].astype(np.int64),
     ).pairs(ground_truth, detections, task.iou_type)
-    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), competing
+    areas = detection_areas(detections, task.iou_type, found, pairs.areas)
+    return match(pairs, group, bits_of_areas(targets.ignored), targets.is_crowd), competing, areas
 
 
 def _in_ranking(matches: Matches, candidates: Places) -> Matched:

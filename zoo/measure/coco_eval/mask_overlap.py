@@ -124,6 +124,7 @@ def mask_pairs(
         DataError: a mask cannot be read, or has not the pixels of its image.
     """
     found = []
+    areas = np.empty(len(masks))
     for part in in_parts(masks):
         lowest, highest = int(first[part.start]), int(first[part.stop - 1] + count[part.stop - 1])
         try:
@@ -133,12 +134,13 @@ def mask_pairs(
                 f"a mask that is to be compared is broken: {error}",
                 next_step="look at what wrote it: its run lengths are not those of its image",
             ) from None
+        areas[part] = mine.area
         counts = count[part]
         a = np.arange(len(counts)).repeat(counts)
         b = np.arange(len(a)) + (first[part] - lowest - counts.cumsum() + counts).repeat(counts)
         near, iou = _overlaps(mine, theirs, a, b, is_crowd[lowest:highest], min_iou)
         found.append((a[near] + part.start, b[near] + lowest, iou))
-    return Pairs.join(found)
+    return Pairs.join(found, areas)
 
 
 def _overlaps(

@@ -27,18 +27,20 @@ class Pairs:
         detection: (P,), positions in [0, E).
         target: (P,), positions in [0, G).
         iou: float64 (P,), IoU, over the detection's own area where the object is a crowd; OKS of keypoints.
+        areas: float64 (E,), pixels of the detections' masks, which are known once these are compared; None for others.
     """
 
     detection: Ints
     target: Ints
     iou: Floats
+    areas: Floats | None = None
 
     @classmethod
-    def join(cls, found: Sequence[tuple[Ints, Ints, Floats]]) -> Pairs:
+    def join(cls, found: Sequence[tuple[Ints, Ints, Floats]], areas: Floats | None = None) -> Pairs:
         """All pairs, from their columns in parts."""
         nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
         detection, target, iou = (np.concatenate(column) for column in zip(nothing, *found, strict=True))
-        return cls(detection=detection, target=target, iou=iou)
+        return cls(detection=detection, target=target, iou=iou, areas=areas)
 
 
 def box_pairs(
