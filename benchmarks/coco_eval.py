@@ -70,7 +70,7 @@ def goals(images: int, detections: int, iou_type: str) -> tuple[float, float | N
     if iou_type == "keypoints":
         return (50.0, 0.35) if images >= 5000 and detections >= 100_000 else (30.0, None)
     if iou_type == "segm":
-        return (12.0, 0.35) if images >= 5000 and detections >= 100_000 else (6.0, None)
+        return (13.0, 0.35) if images >= 5000 and detections >= 100_000 else (6.0, None)
     if images >= 5000 and detections >= 500_000:
         return 80.0, 0.12
     return (30.0, None) if images >= 500 and detections >= 50_000 else (10.0, None)

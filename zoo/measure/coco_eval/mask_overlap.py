@@ -38,7 +38,7 @@ class IndexedMasks:
         left, right: int64 (D,), the first column and the one behind the last; of an empty mask one column.
         top, bottom: int64 (D,), the first row and the one behind the last, or some further out.
         start, stop: (N,), as in `ForegroundRuns`.
-        first_place, last_place: int64 (N,), of the columns of each run; neither ever descends.
+        first_place, last_place: (N,), of the columns of each run; neither ever descends.
         shift: int64 (D,), what leads from a column of a mask to its place.
     """
 
@@ -51,8 +51,8 @@ class IndexedMasks:
     bottom: Ints
     start: Pixels
     stop: Pixels
-    first_place: Ints
-    last_place: Ints
+    first_place: Pixels
+    last_place: Pixels
     shift: Ints
 
     @classmethod
@@ -75,7 +75,7 @@ class IndexedMasks:
         last_column = first_column[ends - 1] + (end_row[ends - 1] - 1).clip(0) // heights
         right = last_column.astype(np.int64) + 1
         shift = (right - left).cumsum() - right
-        first_place = first_column + shift.repeat(runs)
+        first_place = first_column + shift.astype(np.int32).repeat(runs)
         last_place = first_place
         if len(long):
             last_place = first_place.copy()
@@ -164,8 +164,8 @@ def _overlaps(
 def _shared(masks: IndexedMasks, others: IndexedMasks, a: Ints, b: Ints, left: Ints, right: Ints) -> Ints:
     """How many pixels masks[a] (P,) and others[b] (P,) share, in the columns that the boxes about both have."""
     left, right = left + masks.shift[a], right - 1 + masks.shift[a]  # places of the first and the last common column
-    begin = np.searchsorted(masks.last_place, left)
-    count = np.searchsorted(masks.first_place, right, side="right") - begin
+    begin = np.searchsorted(masks.last_place, left.astype(np.int32))
+    count = np.searchsorted(masks.first_place, right.astype(np.int32), side="right") - begin
     there = np.flatnonzero(count)
     begin, count, left, right = begin[there], count[there], left[there], right[there]
     ends = count.cumsum()
