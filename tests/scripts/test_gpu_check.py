@@ -216,11 +216,11 @@ def test_a_check_that_is_ended_leaves_its_table_and_no_step(by: signal.Signals, 
             pass
         children = psutil.Process(check_of_all.pid).children(recursive=True)
         check_of_all.send_signal(by)
-        assert check_of_all.wait(timeout=20) == (1 if by == signal.SIGTERM else -by)
+        assert check_of_all.wait(timeout=60) == (1 if by == signal.SIGTERM else -by)
         said = check_of_all.stdout.read()
     assert ("Not at their end: distributed, cases." in said) == (by == signal.SIGTERM)
     assert "Not at their end: distributed, cases." in (tmp_path / "table.md").read_text(encoding="utf-8")
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
 
 
