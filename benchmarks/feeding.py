@@ -163,12 +163,12 @@ def share_of_same(ours: Sequence[Detections], theirs: Sequence[Detections]) -> f
         near &= one.labels[:, None] == other.labels
         partners += int(near.any(dim=1).sum())
         count += max(len(one), len(other))
-    return partners / count if count else 1.0
+    return partners / count
 
 
 def agree(found: Sequence[Detections], expected: Sequence[Detections], device: torch.device) -> bool:
-    """Whether both have found the same, by what their device promises."""
-    if len(found) != len(expected):
+    """Whether both have found the same, by what their device promises; nothing at all shows nothing."""
+    if len(found) != len(expected) or not any(map(len, found)):
         return False
     equal = sum(map(same, found, expected))
     if equal == len(found) or device.type == "cpu":

@@ -97,10 +97,10 @@ def picture(cell: int = 40) -> npt.NDArray[np.uint8]:
 
 
 def worst_score_difference(first: Detections, second: Detections) -> float:
-    """Largest difference between the sorted scores of two runs; infinite where their counts differ."""
+    """Largest difference between the sorted scores of two runs; infinite where their counts differ, NaN of none."""
     if len(first) != len(second):
         return float("inf")
-    return float((first.scores - second.scores).abs().max()) if len(first) else 0.0
+    return float((first.scores - second.scores).abs().max()) if len(first) else float("nan")
 
 
 def main() -> int:

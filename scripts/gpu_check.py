@@ -18,13 +18,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 
 from gpu.lines import Session, Step
 from gpu.packages import ROOT, missing
 from gpu.report import Report, machine
-from gpu.runner import run_step
+from gpu.runner import POLL_S, run_step
 from gpu.steps import STEPS
 
 LIMIT_S = 470.0
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     report = Report(machine(options.device), [step.name for step in steps], options.json, options.markdown)
     deadline, stop = time.monotonic() + LIMIT_S, threading.Event()
-    with tempfile.TemporaryDirectory(prefix="zoo-gpu-") as folder:
+    # What a step that was ended had begun may still write into it for a moment.
+    with tempfile.TemporaryDirectory(prefix="zoo-gpu-", ignore_cleanup_errors=True) as folder:
         session = Session(options.device, Path(folder), options.parity)
         run = functools.partial(_run, session=session, absent=absent, report=report, deadline=deadline, stop=stop)
         with ThreadPoolExecutor(AT_ONCE if session.on_gpu else 1) as threads:
@@ -54,12 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for step in steps:
                     if step.timed:
                         run(step)
-                for _ in threads.map(run, [step for step in steps if not step.timed]):
-                    pass
+                others = [threads.submit(run, step) for step in steps if not step.timed]
+                while wait(others, timeout=POLL_S).not_done:
+                    pass  # a signal that came to another thread is handled here
+                for other in others:
+                    other.result()
             finally:
                 stop.set()  # of steps that still run when the check is interrupted
                 threads.shutdown(cancel_futures=True)
-    print(f"\n{report}", flush=True)
+                print(f"\n{report}", flush=True)
     return int(not report.ended_well)
 
 
@@ -92,8 +97,9 @@ def _run(
 ) -> None:
     begin = time.monotonic()
     report.begin(step.name, step.goal)
-    for line in run_step(step, session, absent, deadline - begin, stop):
-        report.add(step.name, line)
+    with closing(run_step(step, session, absent, deadline - begin, stop)) as lines:  # at once, wherever it is stopped
+        for line in lines:
+            report.add(step.name, line)
     if not stop.is_set():
         report.end(step.name, time.monotonic() - begin)
 

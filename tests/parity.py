@@ -74,7 +74,9 @@ def weights(case: str) -> dict[str, torch.Tensor]:
     path = Path(folder, f"{case.replace('/', '_')}.pt")
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            torch.save(_drawn(case), path)
+            part = path.with_suffix(".part")  # whoever draws them may be killed
+            torch.save(_drawn(case), part)
+            part.replace(path)
     tensors: dict[str, torch.Tensor] = torch.load(path, mmap=True, weights_only=True)
     return tensors
 

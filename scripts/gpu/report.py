@@ -38,6 +38,8 @@ class Report:
         self.found: dict[str, list[Line]] = {}
         self.seconds: dict[str, float] = {}
         self._files = {path: write for path, write in ((json, as_json), (markdown, as_markdown)) if path is not None}
+        for path in self._files:
+            path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()  # several steps may run at once
 
     def begin(self, step: str, goal: str) -> None:

@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Generator, Iterator
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from gpu.lines import Line, Session, Step, skipped
@@ -18,14 +18,13 @@ from gpu.lines import Line, Session, Step, skipped
 CPU_FACTOR = 8
 """How many times as long a step may take on a CPU, where the check as a whole has no limit."""
 
-
 POLL_S = 0.5
-"""How often a step is asked to stop."""
+"""Seconds between two looks whether the check is to stop."""
 
 
 def run_step(
     step: Step, session: Session, absent: list[str], seconds_left: float, stop: threading.Event
-) -> Iterator[Line]:
+) -> Generator[Line]:
     """The findings of a step as they come.
 
     Args:
@@ -54,18 +53,28 @@ def run_step(
             left = deadline - time.monotonic()
             if receiver.poll(min(max(left, 0), POLL_S)):
                 try:
-                    yield receiver.recv()
-                except EOFError:  # all is said
+                    line = receiver.recv()
+                except EOFError:
                     process.join()
-                    break
+                    yield _ended(step, process, ", before all was looked at")
+                    return
+                if line is None:  # all is said
+                    process.join(max(deadline - time.monotonic(), POLL_S))
+                    if process.exitcode:
+                        yield _ended(step, process)
+                    return
+                yield line
             elif left <= 0:
                 yield Line(step.name, "FAIL", goal=step.goal, note=f"not at its end after {limit:.0f} s")
                 return
-        if process.exitcode:
-            yield Line(step.name, "FAIL", goal=step.goal, note=f"its process ended with status {process.exitcode}")
     finally:
         if process.is_alive():  # out of time, or interrupted
             _end(process)
+
+
+def _ended(step: Step, process: SpawnProcess, when: str = "") -> Line:
+    note = f"its process ended with status {process.exitcode}{when}"
+    return Line(step.name, "FAIL", goal=step.goal, note=note)
 
 
 def findings(step: Step, session: Session) -> Iterator[Line]:
@@ -78,13 +87,23 @@ def findings(step: Step, session: Session) -> Iterator[Line]:
 
 
 def _child(step: Step, session: Session, sender: Connection) -> None:
+    """Send the findings of a step, and None after the last of them."""
     os.setsid()  # with the processes it starts it can be ended as one
+    threading.Thread(target=_end_with_the_check, daemon=True).start()
     os.environ["ZOO_TESTS_SHARED"] = str(session.folder)  # weights are drawn once for all steps
     os.environ["ZOO_CACHE"] = str(session.folder / "cache")
     for line in findings(step, session):
         sender.send(line)
-    sender.close()
+    sender.send(None)
     sys.stderr.flush()
+
+
+def _end_with_the_check() -> None:
+    """End this step, and the processes it started, once the check is gone: it may have been killed."""
+    check = multiprocessing.parent_process()
+    if check is not None:
+        wait([check.sentinel])
+        os.killpg(0, signal.SIGKILL)
 
 
 def _end(process: SpawnProcess) -> None:

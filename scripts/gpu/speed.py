@@ -32,7 +32,10 @@ SIZES = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 375),
 """Sizes of pictures for YOLO: one of each shape that COCO has most."""
 
 MASKS_MS, PASTE_MS, BOXES_MS, TAIL = 12.0, 4.0, 1.5, 1.5
-"""Goals: post-processing of 300 masks, of 100 pasted ones, of boxes; p95 against p50."""
+"""Goals: post-processing of 300 masks, of 100 pasted ones, of 300 boxes; p95 against p50."""
+
+FOUND, PASTED = 300, 100
+"""Detections of an image that these goals are for: with drawn weights the most that a detector keeps."""
 
 TRAINING_SIZE = (800, 1280)
 TRAINING_ROUNDS = 8
@@ -45,10 +48,10 @@ def yolo(session: Session) -> Iterator[Line]:
         model = _yolo(name).to(session.device)
         samples = [model.transform(picture(*size, seed=i), i) for i, size in enumerate(SIZES)]
         phases = timed_phases(session, model, DENSE, samples)
-        count = _found(model, samples[0])
+        yield figure(f"{name}: detections", _found(model, samples[0]), at_least=FOUND)
         for phase in ("pre", "network"):
             yield session.timed(figure(f"{name}: {phase}", phases.percentile(phase, 50), "ms"))
-        note = f"{count} detections; p95 {phases.percentile('post', 95):.2f} ms"
+        note = f"p95 {phases.percentile('post', 95):.2f} ms"
         yield session.timed(figure(f"{name}: post", phases.percentile("post", 50), "ms", at_most=goal, note=note))
         p50, p95 = phases.total(50), phases.total(95)
         note = f"p50 {p50:.2f} ms, p95 {p95:.2f} ms"
@@ -78,12 +81,10 @@ def masks(session: Session) -> Iterator[Line]:
     model = load("mmdet/mask_rcnn_r50_fpg_crop640_50e_coco").to(session.device)
     sample = model.transform(picture(480, 640), 0)
     phases = timed_phases(session, model, MASKED, [sample])
+    yield figure("Mask R-CNN FPG: detections", _found(model, sample), at_least=PASTED)
     for phase in ("pre", "network"):
         yield session.timed(figure(f"Mask R-CNN FPG: {phase}", phases.percentile(phase, 50), "ms"))
-    note = f"{_found(model, sample)} detections"
-    yield session.timed(
-        figure("Mask R-CNN FPG: post", phases.percentile("post", 50), "ms", at_most=PASTE_MS, note=note)
-    )
+    yield session.timed(figure("Mask R-CNN FPG: post", phases.percentile("post", 50), "ms", at_most=PASTE_MS))
 
 
 def training_speed(session: Session) -> Iterator[Line]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -100,7 +103,8 @@ def test_times_are_judged_on_a_gpu_alone() -> None:
 
 
 def test_the_table_is_there_from_the_first_line_on(tmp_path: Path) -> None:
-    found, table = tmp_path / "found.json", tmp_path / "table.md"
+    folder = tmp_path / "of" / "the_run"  # it is made
+    found, table = folder / "found.json", folder / "table.md"
     report = Report({"card": "H100", "torch": "2.11"}, ["speed", "answers", "rest"], found, table)
     report.begin("answers", "right")
     report.begin("speed", "fast")
@@ -118,7 +122,7 @@ def test_the_table_is_there_from_the_first_line_on(tmp_path: Path) -> None:
         "answers": (None, 1),
         "rest": (None, 0),
     }
-    assert sorted(tmp_path.iterdir()) == [found, table]
+    assert sorted(folder.iterdir()) == [found, table]
 
 
 def test_it_ended_well_where_every_step_did() -> None:
@@ -155,6 +159,26 @@ def test_a_step_is_ended_in_time(stopped: bool, monkeypatch: pytest.MonkeyPatch)
     assert found[1:] == ([] if stopped else ["FAIL  of_test  goal: all is well  not at its end after 2 s"])
 
 
+def breaks_off(session: Session) -> Iterator[Line]:
+    yield check("first", True, "all is well")
+    os._exit(0)
+
+
+def breaks_at_its_end(session: Session) -> Iterator[Line]:
+    atexit.register(os._exit, 3)
+    yield check("first", True, "all is well")
+
+
+@pytest.mark.parametrize(
+    ("run", "note"),
+    [(breaks_off, "status 0, before all was looked at"), (breaks_at_its_end, "status 3")],
+)
+def test_a_step_whose_process_breaks_off_is_a_failure(run: object, note: str) -> None:
+    first, second = runner.run_step(step(run), SESSION, [], 60, threading.Event())
+    assert (first.name, first.status) == ("first", "ok")
+    assert (second.name, second.status, second.note) == ("of_test", "FAIL", f"its process ended with {note}")
+
+
 def meets_the_others(session: Session) -> Iterator[Line]:
     own = session.folder / multiprocessing.current_process().name
     own.touch()
@@ -182,7 +206,8 @@ def test_steps_without_times_run_at_once(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.nightly
-def test_a_check_that_is_ended_leaves_its_table_and_no_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_check_that_is_ended_leaves_its_table_and_no_step(by: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "scripts/gpu_check.py", "--device", "cpu", "--only", "distributed,cases"]
     command += ["--markdown", str(tmp_path / "table.md")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as check_of_all:
@@ -190,10 +215,12 @@ def test_a_check_that_is_ended_leaves_its_table_and_no_step(tmp_path: Path) -> N
         while "== distributed" not in check_of_all.stdout.readline():
             pass
         children = psutil.Process(check_of_all.pid).children(recursive=True)
-        check_of_all.terminate()
-        assert check_of_all.wait(timeout=20) == 1
+        check_of_all.send_signal(by)
+        assert check_of_all.wait(timeout=60) == (1 if by == signal.SIGTERM else -by)
+        said = check_of_all.stdout.read()
+    assert ("Not at their end: distributed, cases." in said) == (by == signal.SIGTERM)
     assert "Not at their end: distributed, cases." in (tmp_path / "table.md").read_text(encoding="utf-8")
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 Arguments = ParamSpec("Arguments")
 
 _KEPT_BYTES = 2**23
-"""Of a function's answers, those that were asked for last: of every shape of images that a data set has."""
+"""Bytes that the kept answers of a function take at most, save for one larger than that: room for those of every shape
+of images that a data set has."""
 
 _LEAST_BYTES = 512
 """What a tensor takes of a GPU at least."""

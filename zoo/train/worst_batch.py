@@ -26,6 +26,7 @@ from zoo.data.augment.settings import MultiScale, ShortestSize
 from zoo.data.coco import CocoGroundTruth
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.heads.anchor_head import AnchorOutputs, AnchorRows
 from zoo.models.heads.roi_stage import RoiStage
 from zoo.models.selection import Proposals
 from zoo.train.schedule import Schedule
@@ -109,7 +110,9 @@ def filled_samplers(detector: Detector, targets: Sequence[Target]) -> Iterator[N
     rpn, count = detector.rpn_head, _most_positives(detector)
     propose = rpn.propose
 
-    def with_truth(outputs: Any, geometries: Sequence[ImageGeometry], rows: Any = None) -> list[Proposals]:
+    def with_truth(
+        outputs: AnchorOutputs, geometries: Sequence[ImageGeometry], rows: AnchorRows | None = None
+    ) -> list[Proposals]:
         clip = rpn.training_proposals.convention.clip
         found = propose(outputs, geometries, rows)
         images = zip(targets, geometries, found, strict=True)
