@@ -1,4 +1,4 @@
-"""YOLOv8's masks on the host: each in the window of its box.
+"""YOLOv8's masks on the host: from their edges straight to run lengths, or resized, each in the window of its box.
 
 Legend: D detections, C prototypes of W cells across and H along, w and h of a window, E edges of all.
 """
@@ -146,8 +146,9 @@ class _Enlargement:
     ) -> Iterator[Bits]:
         """The parts of the resized masks that the windows reach, (h, w) each, laid out in columns."""
         rows, columns = self.rows, self.columns
+        kind = np.int16 if columns.across else np.uint8  # numpy is slow where kinds are mixed
         for mask, (row, column), y, x in zip(masks, corners.tolist(), along, across, strict=True):
-            padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=np.uint8)
+            padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=kind)
             padded[1:-1, 1:-1] = mask
             weights, terms = [table[x, None] for table in columns.across], [table[y, None] for table in rows.along]
             lines = self.resize.across(*_neighbours(padded, columns, x, column), *weights)
