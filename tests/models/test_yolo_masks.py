@@ -185,6 +185,14 @@ def test_a_device_is_waited_for_twice(method: MaskMethod, original_size: Size, o
     assert work.ops <= ops
 
 
+@pytest.mark.parametrize("method", ["logits", "probabilities"])
+@pytest.mark.parametrize("original_size", [SIZE, (67, 91)])
+def test_masks_without_foreground(method: MaskMethod, original_size: Size) -> None:
+    _, prototypes, boxes = drawn(8)
+    on_host, on_device = both_ways(torch.zeros(8, 4), prototypes, boxes, place(SIZE, original_size), method)
+    assert on_host == on_device == encode(np.zeros((8, *original_size), dtype=np.uint8))
+
+
 def test_nothing_found_nothing_pasted() -> None:
     branch = PrototypeMasks([FeatureSpec(8, stride) for stride in (8, 16, 32)], count=4)
     _, prototypes, boxes = drawn(8)

@@ -97,7 +97,7 @@ def pad(prototypes: Floats) -> Floats:
 
 
 def find_edges(
-    coefficients: Floats, prototypes: Floats, boxes: Ints, places: Ints, pitches: Ints, *, sigmoid: bool
+    coefficients: Floats, prototypes: Floats, boxes: Ints, places: Ints, pitch: int, *, sigmoid: bool
 ) -> Ints:
     """Where runs of foreground begin and, past their end, stop in the columns of masks: int64 (E,), ascending.
 
@@ -106,7 +106,7 @@ def find_edges(
         prototypes: see `pad`.
         boxes: (D, 4), pixels of the input, the last two beyond it; none is empty.
         places: (D,), of the first pixel of each box, ascending.
-        pitches: (D,), from a pixel to the one beside it; the one below is the next.
+        pitch: from a pixel to the one beside it; the one below is the next.
         sigmoid: it is the sigmoid of the prototypes' sums that is interpolated.
     """
     columns = _columns(coefficients, prototypes, boxes, MARGIN if sigmoid else 0.0)
@@ -120,7 +120,7 @@ def find_edges(
     x = columns.left + _PHASES  # (S, L)
     changes = _changes(pixels, columns)
     changes *= columns.spread((x >= x1) & (x < x2))
-    starts = places[columns.mask] + (x - x1) * pitches[columns.mask] - y1
+    starts = places[columns.mask] + (x - x1) * pitch - y1
     positions = columns.spread(starts) + columns.top
     return _in_order(changes, positions, columns)
 
