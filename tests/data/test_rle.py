@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from zoo.data.rle import (
     areas,
     decode,
+    encode_edges,
     encode_window,
     encode_windows,
     from_segmentation,
@@ -53,6 +54,19 @@ def test_windows_are_encoded_one_by_one() -> None:
     windows = [image[i : i + 2, 1:4] for i, image in enumerate(images)]
     assert encode_windows(windows, [(i, 1) for i in range(4)], (6, 5)) == [encode_image(image) for image in images]
     assert encode_windows([], [], (6, 5)) == []
+
+
+def test_masks_are_encoded_from_the_edges_of_their_columns() -> None:
+    across_a_foot, to_the_end, whole = [2, 4, 4, 6], [9, 12], [0, 4, 4, 8, 8, 12]
+    masks = [across_a_foot, [], to_the_end, whole]
+    edges = [i * 13 + edge for i, mask in enumerate(masks) for edge in mask]  # 12 pixels, and a place more
+    pixels = [slice(2, 6), slice(0), slice(9, 12), slice(12)]
+    images = np.zeros((4, 12), dtype=np.bool_)
+    for image, part in zip(images, pixels, strict=True):
+        image[part] = True
+    found = encode_edges(np.array(edges), 4, (4, 3))
+    assert found == [encode_image(image.reshape(3, 4).T) for image in images]
+    assert encode_edges(np.zeros(0, dtype=np.int64), 2, (4, 3)) == found[1:2] * 2
 
 
 def test_long_runs_are_encoded_as_pycocotools_does() -> None:

@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from zoo.data.size_rules import letterbox_offset
+from zoo.models.heads.yolo_mask_edges import MARGIN
 from zoo.models.heads.yolo_mask_maps import encode_on_device
 from zoo.models.heads.yolo_mask_resize import MaskResize, ResizeAxis, RoundedResize, TruncatedResize
 from zoo.models.heads.yolo_mask_windows import encode_on_host
@@ -120,9 +121,24 @@ def test_pixels_at_the_threshold_lie_as_the_definition_has_them(method: MaskMeth
     assert 0.05 < foreground.mean() < 0.6
 
 
-def interpolated(grid: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_no_rounding_moves_a_mean_over_the_threshold(threshold: float) -> None:
+    """Of four equal cells: all that interpolates grows with each cell, so that these stand for any cells."""
+    at = np.full((3, 3), threshold, dtype=np.float32)
+    assert not (interpolated(at, (12, 12)) > threshold).any()
+    assert (interpolated(np.nextafter(at, np.float32(1)), (12, 12)) > threshold).all()
+
+
+def test_sums_beyond_the_margin_have_a_sigmoid_well_on_their_side() -> None:
+    sums = torch.tensor([-MARGIN, MARGIN]).repeat(16)  # some by vectors, some not
+    below, above = (sums[:21].sigmoid().double() - 0.5).aminmax()
+    assert below < -1.5e-7
+    assert above > 1.5e-7
+
+
+def interpolated(grid: npt.NDArray[np.float32], size: Size = INPUT) -> npt.NDArray[np.float32]:
     """A grid on the input, bilinear in float32: along first, each product rounded, then each sum."""
-    (y0, y1, y), (x0, x1, x) = (axis(*sides) for sides in zip(INPUT, grid.shape, strict=True))
+    (y0, y1, y), (x0, x1, x) = (axis(*sides) for sides in zip(size, grid.shape, strict=True))
     lines = grid[y0] * (1 - y)[:, None] + grid[y1] * y[:, None]
     return np.asarray(lines[:, x0] * (1 - x) + lines[:, x1] * x, dtype=np.float32)
 
@@ -167,6 +183,14 @@ def test_a_device_is_waited_for_twice(method: MaskMethod, original_size: Size, o
         encode_on_device(*tensors, place(SIZE, original_size), sigmoid=method == "probabilities", resize=RULES[method])
     assert work.waits == 2  # for the number of runs, and for the text
     assert work.ops <= ops
+
+
+@pytest.mark.parametrize("method", ["logits", "probabilities"])
+@pytest.mark.parametrize("original_size", [SIZE, (67, 91)])
+def test_masks_without_foreground(method: MaskMethod, original_size: Size) -> None:
+    _, prototypes, boxes = drawn(8)
+    on_host, on_device = both_ways(torch.zeros(8, 4), prototypes, boxes, place(SIZE, original_size), method)
+    assert on_host == on_device == encode(np.zeros((8, *original_size), dtype=np.uint8))
 
 
 def test_nothing_found_nothing_pasted() -> None:

@@ -60,6 +60,19 @@ def encode_window(window: Bits, corner: tuple[int, int], size: Size) -> Rle:
     return encode_windows([window], [corner], size)[0]
 
 
+def encode_edges(edges: Ints, count: int, size: Size) -> list[Rle]:
+    """The encodings of masks by where runs of foreground begin and, past their end, stop in single columns.
+
+    Args:
+        edges: int64 (E,), ascending positions in all masks, laid out one after another with one place more than a mask
+            has pixels.
+        count: D, of the masks.
+        size: of the masks.
+    """
+    pixels = size[0] * size[1]
+    return encode_texts(compact(number_codes(_join_changes(edges, count, pixels), pixels)), size)
+
+
 def run_lengths(mask: Bits) -> list[int]:
     """The runs of a mask (H, W), not compressed."""
     changes = _window_changes([mask], [(0, 0)], (mask.shape[0], mask.shape[1]))
@@ -124,28 +137,32 @@ def areas(masks: Sequence[Rle]) -> Floats:
     return np.concatenate([np.empty(0), *parts]).astype(np.float64)
 
 
-def _join_changes(edges: Ints, owner: Ints, count: int, size: Size) -> Ints:
+def _join_changes(edges: Ints, count: int, pixels: int) -> Ints:
     """All changes of masks, see `number_codes`, from where runs of foreground begin and stop in single columns.
 
     Args:
-        edges: (E,), pixels of each mask, column by column: where a run begins and, past its end, where it stops.
-        owner: (E,), the mask of each, ascending.
+        edges: (E,), see `encode_edges`.
         count: D, of the masks.
-        size: of the masks.
+        pixels: of each.
     """
-    pixels = size[0] * size[1]
+    ends = np.arange(1, count + 1) * (pixels + 1) - 1
     # A run that stops at the foot of one column and begins at the head of the next is one run.
-    joined = (edges[1:] == edges[:-1]) & (owner[1:] == owner[:-1])
-    lasting = edges < pixels
-    lasting[1:] &= ~joined
-    lasting[:-1] &= ~joined
-    owner = owner[lasting]
-    changes = np.empty(len(owner) + count, dtype=np.int64)
-    ends = np.searchsorted(owner, np.arange(count), side="right") + np.arange(count)
+    differ = edges[1:] != edges[:-1]
+    lasting = np.ones(len(edges), dtype=np.bool_)
+    lasting[1:] &= differ
+    lasting[:-1] &= differ
+    edges = edges[lasting]
+    places = np.searchsorted(edges, ends)
+    at_end = places[places < len(edges)]
+    at_end = at_end[edges[at_end] % (pixels + 1) == pixels]
+    if len(at_end):
+        edges = np.delete(edges, at_end)
+        places = np.searchsorted(edges, ends)
+    changes = np.empty(len(edges) + count, dtype=np.int64)
     inner = np.ones(len(changes), dtype=np.bool_)
-    inner[ends] = False
-    changes[inner] = edges[lasting] + owner * (pixels + 1)
-    changes[ends] = np.arange(1, count + 1) * (pixels + 1) - 1
+    inner[places + np.arange(count)] = False
+    changes[inner] = edges
+    changes[~inner] = ends
     return changes
 
 
@@ -220,7 +237,8 @@ def _window_changes(windows: Iterable[Bits], corners: Sequence[tuple[int, int]],
     start = np.array([column * height + row for row, column in corners], dtype=np.int64)
     edges = np.concatenate(found)
     edges += edges // (rows + 1)[owner] * (height - rows - 1)[owner] + start[owner]
-    return _join_changes(edges, owner, len(found), size)
+    edges += owner * (size[0] * size[1] + 1)
+    return _join_changes(edges, len(found), size[0] * size[1])
 
 
 def _edges(window: Bits) -> Ints:

@@ -1,7 +1,7 @@
 """How the binary mask of a network's input becomes one of the image file, by the two rules that YOLOv8 has had.
 
 Both are separable: lines across are made of two lines of the mask each, then lines along of two of these. What is
-done here with whole lines is the same for numpy's arrays and torch's tensors.
+done here is the same for whole lines and for some pixels of them, for numpy's arrays and torch's tensors.
 
 Legend: L lines of the resized mask along an axis.
 """

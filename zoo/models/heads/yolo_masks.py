@@ -1,5 +1,9 @@
 """YOLOv8's masks: sums of prototypes, as in YOLACT (Bolya et al., 2019).
 
+Their encodings come from `yolo_mask_windows` where the tensors are on the host, which interpolates along edges alone,
+and else from `yolo_mask_maps`, which takes few kernels and hardly ever waits for the device. Both resize by the rules
+of `yolo_mask_resize`.
+
 Legend: N images, D detections of one image, C prototypes, H and W of the prototypes (stride 4).
 """
 
