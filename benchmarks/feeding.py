@@ -5,10 +5,14 @@
 The network alone: `detect` on images that lie decoded in memory, one after another, from their pixels to detections on
 the host. The evaluation: `evaluate` on as many JPEGs, from the file to the metric, with the loader that a run on a GPU
 has by default. Both are timed in turn from the end of a first image to the end of the last, so that the start of the
-worker processes and the first image of each shape count for neither. Detections must be equal, image by image.
+worker processes and the first image of each shape count for neither. Detections must be equal, image by image: on a
+CPU to the last bit. On a GPU every kernel that is called gives the same bits each time, save that cuDNN may choose
+another convolution where another amount of memory is free: there 98 in 100 must have a partner within 1e-4 of its score
+and 0.02 pixels, and it is said how many images are equal to the last bit.
 
-On a GPU the network is Faster R-CNN R-50-FPN, folded and channels-last. On a CPU there is a stand-in whose device
-works by itself for so many milliseconds an image, as a GPU does, with the same preprocessing and 100 detections.
+On a GPU the network is Faster R-CNN R-50-FPN, folded, and in half precision channels-last. On a CPU there is a stand-in
+whose device works by itself for so many milliseconds an image, as a GPU does, with the same preprocessing and 100
+detections.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from zoo.data.preprocess import Preprocess
 from zoo.data.size_rules import KeepRatio
 from zoo.measure.coco_eval.metric import Accuracy
 from zoo.models.detectors.base import Detector
+from zoo.models.layers.conv import fold_batch_norm
 from zoo.models.layers.normalize import PixelNormalizer
 from zoo.models.layers.padding import PadToMultiple
 from zoo.run.evaluate import detect, evaluate
@@ -49,6 +54,9 @@ from zoo.types import Batch, Sample, Target
 TARGET = 0.95
 DIFFERENT_JPEGS = 40
 DETECTIONS = 100
+
+SCORE, PIXELS, SHARE = 1e-4, 0.02, 0.98
+"""On a GPU: how far two detections may be apart that are the same, and the least share of all that have a partner."""
 
 
 class StandIn(Detector):
@@ -101,13 +109,14 @@ class Arrivals(Accuracy):
         self.found.extend(detections)
 
 
-def faster_rcnn(device: torch.device, mode: str) -> Detector:
-    """Faster R-CNN R-50-FPN with drawn weights, as `inference_cpu` has it."""
+def faster_rcnn(device: torch.device, precision: str, mode: str) -> Detector:
+    """Faster R-CNN R-50-FPN with drawn weights, as `inference_cpu` has it, in the layout that is fast on a GPU."""
     import parity
     from inference_cpu import CASE, ours
 
     tame = {key: value * 0.1 if "rpn_reg" in key else value for key, value in parity.weights(CASE).items()}
-    detector = ours(tame, fast=True).to(device)
+    detector = ours(tame, fast=precision != "fp32")
+    fold_batch_norm(detector).to(device)
     if mode == "graph":
         from zoo.run.graphs import use_graphs
 
@@ -145,6 +154,30 @@ def same(one: Detections, other: Detections) -> bool:
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("boxes", "scores", "labels"))
 
 
+def share_of_same(ours: Sequence[Detections], theirs: Sequence[Detections]) -> float:
+    """The share of the detections of all images that have a partner in the other's."""
+    partners = count = 0
+    for one, other in zip(ours, theirs, strict=True):
+        near = (one.boxes[:, None] - other.boxes).abs().amax(dim=2) <= PIXELS  # (N, M)
+        near &= (one.scores[:, None] - other.scores).abs() <= SCORE
+        near &= one.labels[:, None] == other.labels
+        partners += int(near.any(dim=1).sum())
+        count += max(len(one), len(other))
+    return partners / count if count else 1.0
+
+
+def agree(found: Sequence[Detections], expected: Sequence[Detections], device: torch.device) -> bool:
+    """Whether both have found the same, by what their device promises."""
+    if len(found) != len(expected):
+        return False
+    equal = sum(map(same, found, expected))
+    if equal == len(found) or device.type == "cpu":
+        return equal == len(found)
+    share = share_of_same(found, expected)
+    print(f"{equal} of {len(found)} images equal to the last bit; {share:.4f} of the detections have a partner")
+    return share >= SHARE
+
+
 def compare(detector: Detector, folder: Path, options: argparse.Namespace) -> int:
     """Time both in turn and print the ratio; 1 where it is below the target or the detections differ."""
     files = made_up_jpegs(folder, DIFFERENT_JPEGS)
@@ -163,7 +196,7 @@ def compare(detector: Detector, folder: Path, options: argparse.Namespace) -> in
     for _ in range(options.rounds):
         own, expected = alone(detector, samples, options.precision)
         rate, found = fed(detector, dataset, truth, options.precision, workers)
-        if not all(map(same, found, expected)) or len(found) != len(expected):
+        if not agree(found, expected, detector.device):
             print("detections differ: no ratio")
             return 1
         ratios.append(rate / own)
@@ -187,7 +220,10 @@ def main() -> int:
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
-    detector = StandIn(options.ms / 1e3) if device.type == "cpu" else faster_rcnn(device, options.mode)
+    if device.type == "cpu":
+        detector: Detector = StandIn(options.ms / 1e3)
+    else:
+        detector = faster_rcnn(device, options.precision, options.mode)
     with tempfile.TemporaryDirectory() as folder:
         return compare(detector.eval(), Path(folder), options)
 

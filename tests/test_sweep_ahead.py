@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import lost_checkpoints
 from zoo.config.compose import compose
 from zoo.config.run_settings import RunSettings, is_of_the_row, row_config
+from zoo.errors import UsageError
 from zoo.fetch.transport import RetryPolicy
 from zoo.results.record import Record
 from zoo.runtime.hardware import Gpu, Hardware, fingerprint, resolve_device
@@ -230,6 +232,26 @@ def test_jobs_of_a_row_that_differ_in_a_value_share_its_composition(
     assert composed == [(ENTRY, False), (ENTRY, True)]
     assert [one.own is None for one in begun] == [False, False, False, True]
     assert [Job.from_json(one.to_json()).settings() for one in begun] == [one.settings() for one in asked]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["sweep.interleave=2", "hydra/launcher=processes"], "runs that processes starts know nothing of each other"),
+        (["sweep.interleave=2", "sweep.gpus=[0,1]"], "sweep.gpus gives each a GPU of its own"),
+        (["sweep.interleave=1,2"], "sweep.interleave is for a sweep, not for each of its runs"),
+        (["sweep.interleave=0"], "sweep.interleave"),
+        (["sweep.interleave=1", "hydra/launcher=processes"], None),
+        (["sweep.interleave=2", "hydra/launcher=basic", "seed=0,1"], None),
+    ],
+)
+def test_runs_that_can_take_no_turns(overrides: list[str], said: str | None) -> None:
+    arguments = ["--multirun", f"entry={ENTRY},{ANOTHER}", "results.dir=results", *overrides]
+    if said is None:
+        ahead.refuse_faulty(arguments, Path("sweep"))
+        return
+    with pytest.raises(UsageError, match=re.escape(said)):
+        ahead.refuse_faulty(arguments, Path("sweep"))
 
 
 def test_nothing_imports_torch(tmp_path: Path) -> None:

@@ -14,33 +14,18 @@ from typing import Any
 
 import psutil
 import pytest
+from sweep_jobs import ENTRY, carried_out_by, job
 
-from zoo.config.compose import compose
 from zoo.results.record import Record
 from zoo.sweep import process
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
 from zoo.sweep.process import run_apart
 
-ENTRY = "shapes_yolov8_p"
-
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def job(**sweep: Any) -> Job:
-    overrides = ("results.dir=results", "device=cpu", "batch_size=8", "data.limit=8")
-    config = compose(ENTRY, list(overrides))
-    config["sweep"] |= sweep
-    return Job(config=config, overrides=overrides, run_dir=str(Path("run").absolute()))
-
-
-def carried_out_by(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Let a few lines of Python stand for a job's process; they find the job as `job`."""
-    first = "import json, os, signal, subprocess, sys, time; job = json.loads(sys.stdin.readline()); "
-    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", first + code))
 
 
 def failed() -> Record:

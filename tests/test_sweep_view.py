@@ -105,7 +105,8 @@ def test_what_was_measured_and_could_not_be_filed_is_no_success(
     monkeypatch.setattr("zoo.sweep.sweep.settled", lambda *_: None)
     monkeypatch.setattr("zoo.sweep.sweep.run_apart", refused)
     sweep = Sweep(tmp_path, jobs=1, started=NOW)
-    assert sweep.carry_out(Job(config={}, overrides=(), run_dir=str(tmp_path / "0_mmdet_a"))) == 1
+    config = {"sweep": {"interleave": 1}}
+    assert sweep.carry_out(Job(config=config, overrides=(), run_dir=str(tmp_path / "0_mmdet_a"))) == 1
     assert View(tmp_path, NOW, jobs=1).line().startswith("1 of 1 done; 1 failed")
     assert sweep.summary() == 1
     said = capsys.readouterr()

@@ -55,7 +55,7 @@ def _run(arguments: list[str]) -> int:
 
     refuse_faulty(checked.given, checked.sweep_dir)
     sweep = Sweep(checked.sweep_dir, jobs=number_of_jobs(checked.given), lost=look_up(checked.given))
-    with sweep.watched():
+    with sweep.at_work():
         _hydra(checked.given, sweep.carry_out)
     return sweep.summary()
 

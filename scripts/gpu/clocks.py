@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ Call: TypeAlias = Callable[[], object]
 Edge: TypeAlias = tuple[str, bool]
 """A module's name, and whether its end is meant; else its beginning."""
 
-WARM_UP = 8
+WARM_UP = 5
 
 CALLS = 40
 """Timed calls of a detector whose phases are looked at."""
@@ -120,12 +120,20 @@ def interleaved(session: Session, candidates: dict[str, Call], rounds: int) -> d
 
     for call in candidates.values():
         warm(session, call)
-    gc.freeze()  # what is there already is not gone through before every call
-    try:
+    with frozen():
         seconds = alternate(candidates, rounds if session.on_gpu else 1, seconds_of(session))
+    return {name: value * 1e3 for name, value in seconds.items()}
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Within it Python's garbage collector leaves alone what is there already, which takes it longer than a call."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
     finally:
         gc.unfreeze()
-    return {name: value * 1e3 for name, value in seconds.items()}
 
 
 def seconds_of(session: Session) -> Callable[[Call], float]:
@@ -143,14 +151,22 @@ def seconds_of(session: Session) -> Callable[[Call], float]:
     return seconds
 
 
-def peak_gb(call: Call) -> float:
-    """The highest GB that PyTorch holds on the GPU while a call runs."""
+class Peak(NamedTuple):
+    """Bytes that PyTorch holds on the GPU before a call, and at most while it runs."""
+
+    before: int
+    highest: int
+
+
+def peak_of(call: Call) -> Peak:
+    """What a call, which is warm, takes."""
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
     call()
     torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**30
+    return Peak(before, torch.cuda.max_memory_allocated())
 
 
 def warm(session: Session, call: Call) -> None:
@@ -170,7 +186,8 @@ def timed_phases(
     with inference_precision(model, torch.device(session.device), precision):  # as an evaluation does, once for all
         for sample in samples:
             warm(session, lambda sample=sample: detect(model, [sample], precision))  # type: ignore[misc]
-        for i in range(CALLS if session.on_gpu else 1):
-            sample = samples[i % len(samples)]
-            phases.time(lambda sample=sample: detect(model, [sample], precision), 1)  # type: ignore[misc]
+        with frozen():
+            for i in range(CALLS if session.on_gpu else 1):
+                sample = samples[i % len(samples)]
+                phases.time(lambda sample=sample: detect(model, [sample], precision), 1)  # type: ignore[misc]
     return phases

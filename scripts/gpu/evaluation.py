@@ -60,7 +60,7 @@ def embedded(session: Session) -> Iterator[Line]:
     sweep = session.folder / "sweep"
     done = bench(
         session,
-        *("--multirun", "entry=glob(shapes_*)", "measure=[accuracy,complexity]", "workers=2"),
+        *("--multirun", "entry=glob(shapes_*)", "measure=[accuracy,complexity]", "workers=0"),
         *(f"results.dir={session.folder / 'results'}", f"hydra.sweep.dir={sweep}"),
     )
     yield check("sweep", done.returncode == 0, "exit status 0", "" if done.returncode == 0 else last_words(done))

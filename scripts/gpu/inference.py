@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
-from gpu.clocks import Call, Edge, interleaved, peak_gb, timed_phases
+from gpu.clocks import Call, Edge, interleaved, peak_of, timed_phases
 from gpu.images import Picture, large_picture, use_tests_and_benchmarks
 from gpu.lines import Line, Session, figure
 
@@ -25,9 +28,11 @@ FLOAT32, HALF = "folded", "folded + channels-last"
 """The layouts that each precision is judged in: float32 convolutions want channels outermost on a GPU, tensor cores
 innermost."""
 
+TRIALS = "fp32, kernels chosen by trial"
+
 RATIOS = {
     ("fp32", FLOAT32): 1.15,
-    ("fp32, kernels chosen by trial", FLOAT32): 1.25,
+    (TRIALS, FLOAT32): 1.25,
     ("fp16", HALF): 1.7,
     ("fp16", f"{HALF}, graph"): 2.5,
 }
@@ -63,9 +68,10 @@ def inference(session: Session) -> Iterator[Line]:
         note = f"{len(others)} detections"
         yield figure(f"scores, {name} against plain", apart, at_most=SAME_SCORES, note=note)
     peer = _torchvision(session, weights, image)
-    for precision, autotune in (("fp32", False), ("fp32, kernels chosen by trial", True), (session.half, False)):
-        with cudnn_trials(autotune):
-            yield from _ratios(session, models, peer, sample, precision)
+    yield from _ratios(session, models, FLOAT32, peer, sample, "fp32")
+    yield from _ratios(session, models, HALF, peer, sample, session.half)
+    with cudnn_trials(), ThreadPoolExecutor(1) as thread:
+        yield from thread.submit(list, _ratios(session, models, FLOAT32, peer, sample, TRIALS)).result()
     for name in (name for name in models if name.endswith("graph")):
         yield _graph_memory(models[name], name)
     for precision, name in (("fp32", FLOAT32), (session.half, HALF)):
@@ -81,15 +87,17 @@ def _models(session: Session, weights: dict[str, Tensor]) -> dict[str, Detector]
     from zoo.models.layers.conv import fold_batch_norm
     from zoo.run.graphs import use_graphs
 
-    def made(layout: str) -> Detector:
-        detector = ours(weights, fast=layout == HALF)
-        if layout == FLOAT32:
-            fold_batch_norm(detector)
-        return detector.to(session.device)
-
-    models = {layout: made(layout) for layout in ("plain", FLOAT32, HALF)}
+    models = {"plain": ours(weights, fast=False)}
+    models[FLOAT32] = copy.deepcopy(models["plain"])
+    fold_batch_norm(models[FLOAT32])
+    models[HALF] = copy.deepcopy(models[FLOAT32])
+    models[HALF].use_channels_last()
     if session.on_gpu:
-        models |= {f"{layout}, graph": use_graphs(made(layout)) for layout in (FLOAT32, HALF)}
+        models |= {f"{layout}, graph": copy.deepcopy(models[layout]) for layout in (FLOAT32, HALF)}
+    for name, model in models.items():
+        model.to(session.device)
+        if name.endswith("graph"):
+            use_graphs(model)
     return models
 
 
@@ -100,8 +108,8 @@ def tame_weights() -> dict[str, Tensor]:
     return {key: value * 0.1 if "rpn_reg" in key else value for key, value in parity.weights(CASE).items()}
 
 
-def _torchvision(session: Session, weights: dict[str, Tensor], image: Picture) -> Call:
-    """torchvision's model from bytes on the host to detections there."""
+def _torchvision(session: Session, weights: dict[str, Tensor], image: Picture) -> tuple[nn.Module, Call]:
+    """torchvision's model, and how it goes from bytes on the host to detections there."""
     from inference_cpu import torchvisions
 
     model, pixels = torchvisions(weights).to(session.device), torch.from_numpy(image)
@@ -111,14 +119,17 @@ def _torchvision(session: Session, weights: dict[str, Tensor], image: Picture) -
         (found,) = model([pixels.to(session.device).permute(2, 0, 1) / 255])
         return {name: value.cpu() for name, value in found.items()}
 
-    return call
+    return model, call
 
 
 @contextmanager
-def cudnn_trials(on: bool) -> Iterator[None]:
-    """Whether cuDNN tries its algorithms, of zoo and peer alike."""
+def cudnn_trials() -> Iterator[None]:
+    """Within it cuDNN tries its algorithms, of zoo and peer alike, in a thread of its own.
+
+    What a thread has chosen for a convolution stays its choice, whether it was tried or looked up.
+    """
     before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = on
+    torch.backends.cudnn.benchmark = True
     try:
         yield
     finally:
@@ -126,35 +137,57 @@ def cudnn_trials(on: bool) -> Iterator[None]:
 
 
 def _ratios(
-    session: Session, models: dict[str, Detector], peer: Call, sample: Sample, precision: str
+    session: Session,
+    models: dict[str, Detector],
+    layout: str,
+    peer: tuple[nn.Module, Call],
+    sample: Sample,
+    precision: str,
 ) -> Iterator[Line]:
+    """zoo plain, in the layout of a precision, and as a graph, against torchvision in the same precision."""
     from zoo.run.evaluate import detect
     from zoo.run.precision import autocast, inference_precision
 
     kind, device = precision.partition(",")[0], torch.device(session.device)
+    chosen = {name: model for name, model in models.items() if name in ("plain", layout, f"{layout}, graph")}
 
     def theirs() -> object:
         with autocast(device, kind):
-            return peer()
+            return peer[1]()
 
     candidates: dict[str, Call] = {"torchvision": theirs}
-    for name, model in models.items():
+    weights = {name: _tensors(model) for name, model in (("torchvision", peer[0]), *chosen.items())}
+    for name, model in chosen.items():
         candidates[name] = lambda model=model: detect(model, [sample], kind)  # type: ignore[misc]
     with ExitStack() as stack:
-        for model in models.values():  # as an evaluation does, once for all images
-            stack.enter_context(inference_precision(model, device, kind))
+        for name, model in chosen.items():
+            stack.enter_context(inference_precision(model, device, kind))  # as an evaluation does, once for all images
+            weights[name] |= _tensors(model)  # beside what was cast
         found = interleaved(session, candidates, ROUNDS)
-        peaks = {name: peak_gb(call) for name, call in candidates.items()} if session.on_gpu else {}
+        looked_at = candidates if session.on_gpu and precision == kind else {}
+        peaks = {name: _peak_gb(call, weights[name]) for name, call in looked_at.items()}
     yield figure(f"torchvision eager, {precision}", found["torchvision"], "ms")
-    for name in models:
+    for name in chosen:
         goal, note = RATIOS.get((precision, name)), f"{found[name]:.2f} ms"
         ratio = found["torchvision"] / found[name]
         yield session.timed(figure(f"torchvision / zoo {name}, {precision}", ratio, at_least=goal, note=note))
-    if peaks and precision == kind:
-        note = f"torchvision {peaks['torchvision']:.3f} GB (the weights of all models are in each figure)"
-        for name in models:
-            limit = None if name.endswith("graph") else peaks["torchvision"]
-            yield figure(f"peak memory of zoo {name}, {precision}", peaks[name], "GB", at_most=limit, note=note)
+    for name in chosen if peaks else ():
+        limit: float | None = peaks["torchvision"]
+        note = f"torchvision {limit:.3f} GB"
+        if name.endswith("graph"):
+            limit, note = None, "beside its pool"
+        yield figure(f"peak memory of zoo {name}, {precision}", peaks[name], "GB", at_most=limit, note=note)
+
+
+def _tensors(model: nn.Module) -> dict[int, int]:
+    """The weights and buffers that a model holds now: where each lies, and its bytes."""
+    return {x.data_ptr(): x.nbytes for x in (*model.parameters(), *model.buffers())}
+
+
+def _peak_gb(call: Call, weights: dict[int, int]) -> float:
+    """What a model's call takes at most, and its weights; those of the other models on the card do not count."""
+    peak = peak_of(call)
+    return (peak.highest - peak.before + sum(weights.values())) / 2**30
 
 
 def _graph_memory(detector: Detector, name: str) -> Line:
@@ -165,5 +198,5 @@ def _graph_memory(detector: Detector, name: str) -> Line:
     assert isinstance(graphs, GraphedDense)  # noqa: S101 - it was asked for
     memory = graphs.memory
     buffers = memory["buffer_bytes"] / 2**30
-    note = f"{memory['shapes']} shape, in three precisions; inputs and outputs {buffers:.3f} GB"
+    note = f"two graphs of {memory['shapes']} shape; inputs and outputs {buffers:.3f} GB"
     return figure(f"pool of {name}", memory["pool_bytes"] / 2**30, "GB", note=note)

@@ -76,6 +76,7 @@ class Step:
         run: yields the findings.
         needs: names of the packages that it needs.
         limit_s: seconds that it may take.
+        timed: whether it takes times, for which it has the machine to itself.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Step:
     run: Run
     needs: tuple[str, ...]
     limit_s: float
+    timed: bool = False
 
 
 Run: TypeAlias = Callable[[Session], Iterator[Line]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gpu.images import large_picture, use_tests_and_benchmarks
+from gpu.images import picture, use_tests_and_benchmarks
 from gpu.lines import Line, Session, check, figure
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _drawn(session: Session, case: str) -> Iterator[Line]:
     if isinstance(detector, TwoStageDetector):  # drawn deltas are far larger than trained ones, and amplify float noise
         with torch.no_grad():
             detector.rpn_head.deltas.weight.mul_(0.1)
-    samples = [detector.transform(large_picture(session), 0)]
+    samples = [detector.transform(picture(400 if session.on_gpu else 100, 1333), 0)]
     expected = _detections(detector.cpu(), samples)
     found = _detections(detector.to(session.device), samples)
     yield _same(f"{case}: detections", expected, found, SAME_OF_DRAWN)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,7 +19,13 @@ CPU_FACTOR = 8
 """How many times as long a step may take on a CPU, where the check as a whole has no limit."""
 
 
-def run_step(step: Step, session: Session, absent: list[str], seconds_left: float) -> Iterator[Line]:
+POLL_S = 0.5
+"""How often a step is asked to stop."""
+
+
+def run_step(
+    step: Step, session: Session, absent: list[str], seconds_left: float, stop: threading.Event
+) -> Iterator[Line]:
     """The findings of a step as they come.
 
     Args:
@@ -26,6 +33,7 @@ def run_step(step: Step, session: Session, absent: list[str], seconds_left: floa
         session: what it is given.
         absent: packages that are missing here.
         seconds_left: seconds that the whole check has left.
+        stop: once it is set, the step is ended without a further word.
     """
     lacking = [name for name in step.needs if name in absent]
     if lacking:
@@ -42,15 +50,17 @@ def run_step(step: Step, session: Session, absent: list[str], seconds_left: floa
     sender.close()
     deadline = time.monotonic() + limit
     try:
-        while receiver.poll(max(deadline - time.monotonic(), 0)):
-            try:
-                yield receiver.recv()
-            except EOFError:  # all is said
-                process.join()
-                break
-        else:
-            yield Line(step.name, "FAIL", goal=step.goal, note=f"not at its end after {limit:.0f} s")
-            return
+        while not stop.is_set():
+            left = deadline - time.monotonic()
+            if receiver.poll(min(max(left, 0), POLL_S)):
+                try:
+                    yield receiver.recv()
+                except EOFError:  # all is said
+                    process.join()
+                    break
+            elif left <= 0:
+                yield Line(step.name, "FAIL", goal=step.goal, note=f"not at its end after {limit:.0f} s")
+                return
         if process.exitcode:
             yield Line(step.name, "FAIL", goal=step.goal, note=f"its process ended with status {process.exitcode}")
     finally:
@@ -71,9 +81,6 @@ def _child(step: Step, session: Session, sender: Connection) -> None:
     os.setsid()  # with the processes it starts it can be ended as one
     os.environ["ZOO_TESTS_SHARED"] = str(session.folder)  # weights are drawn once for all steps
     os.environ["ZOO_CACHE"] = str(session.folder / "cache")
-    from zoo.runtime.hardware import use_true_float32
-
-    use_true_float32()
     for line in findings(step, session):
         sender.send(line)
     sender.close()

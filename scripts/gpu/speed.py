@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from gpu.clocks import Call, Edge, interleaved, peak_gb, timed_phases
+from gpu.clocks import Call, Edge, interleaved, peak_of, timed_phases
 from gpu.images import picture, use_tests_and_benchmarks
 from gpu.inference import tame_weights
 from gpu.lines import Line, Session, check, figure
@@ -122,7 +122,7 @@ def _training_ratio(session: Session, steps: dict[str, Call], precision: str, go
     candidates: dict[str, Call] = {name: lambda name=name: step(name) for name in steps}  # type: ignore[misc]
     with float32_convolutions("tf32" if precision.startswith("TF32") else "ieee"):
         found = interleaved(session, candidates, TRAINING_ROUNDS)
-        peaks = {name: peak_gb(call) for name, call in candidates.items()} if session.on_gpu else {}
+        peaks = {name: peak_of(call).highest / 2**30 for name, call in candidates.items()} if session.on_gpu else {}
     finite = all(bool(torch.isfinite(loss)) for loss in losses.values())
     yield check(f"losses, {precision}", finite, "finite")
     note = f"{found['torchvision']:.2f} and {found['zoo']:.2f} ms"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zoo.config.compose import compose
 from zoo.config.overrides import check
-from zoo.config.paths import PATH_SETTINGS, quote, quote_path, resolve_path
+from zoo.config.paths import PATH_SETTINGS, as_typed, quote, quote_path, resolve_path
 from zoo.config.settings import Settings
 from zoo.errors import UsageError
 from zoo.schema import fields_of
@@ -43,6 +43,20 @@ def test_what_is_left_alone() -> None:
     for override in ("data.root='a b'", 'data.root="a b"', "data.root=null", "data.limit=a b", "~neck", "seed=0,1"):
         assert quote_path(override) == override
     assert quote_path("+data.root=a b") == "+data.root='a b'"
+
+
+def test_a_command_for_a_person_has_no_quotes_but_its_own() -> None:
+    for written in ("results.dir=my results", "+data.root=/data/äö"):
+        assert as_typed(quote_path(written)) == written
+    for kept in (
+        'data.root="a b"',
+        "protocol.name='a b'",
+        "data.root='a','b'",
+        "seed=0",
+        "data.root=''",
+        r"data.root='it\'s'",
+    ):
+        assert as_typed(kept) == kept
 
 
 def test_commas_of_a_sweep(tmp_path: Path) -> None:

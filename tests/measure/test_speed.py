@@ -25,6 +25,7 @@ from zoo.models.detectors.base import Detector
 from zoo.run.timing import PhaseTimes
 from zoo.run.warm_up import WarmUp, WarmUpRule
 from zoo.runtime.monitor import Monitor, Watch
+from zoo.runtime.turns import Turns
 from zoo.schema import build, plain
 
 RULE = WarmUpRule(window=20, tolerance=0.01, most=100)
@@ -73,6 +74,7 @@ def test_worked_numbers() -> None:
     assert asdict(found.phases_ms) == pytest.approx({"pre": 20.0, "model": 200.0, "post": 30.0})
     assert (found.timed.images, found.timed.rounds, found.timed.note) == (2, 3, "")
     assert [one.fps for one in found.timed.each] == pytest.approx([5.0, 5.0, 2.0])
+    assert found.timed.interleaved_with == ()
     assert found.timed.monitor is not None
     assert found.timed.monitor.unread == {"power_w": "NVML: Not Supported"}
 
@@ -111,6 +113,14 @@ def test_compared_detectors_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("A", "take_round"), ("B", "take_round")) * 3,
         *(("A", "take_phases"), ("B", "take_phases")),
     ]
+    done.clear()
+    monkeypatch.setattr("zoo.runtime.turns.turns", lambda: Turns(1))
+    monkeypatch.setattr(Turns, "wait", lambda _, purpose: done.append(("waits", purpose)))
+    take_turns(speeds[:1], RULE, 2)
+    a_round = [("waits", "round"), ("A", "take_round")]
+    assert done == [("A", "warm_up"), *a_round, *a_round, ("waits", "rest"), ("A", "take_phases")], (
+        "with other processes"
+    )
 
 
 def test_a_throttled_round_is_repeated_once_and_then_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +128,13 @@ def test_a_throttled_round_is_repeated_once_and_then_flagged(monkeypatch: pytest
     monkeypatch.setattr(Speed, "_seconds_of", lambda *_: next(seconds))
     # fine; throttled, then fine; throttled twice
     monitor = MadeUpMonitor([{}], [POWER_CAP, {"throttle_bits": 1.0}], [{}], [POWER_CAP], [{"throttle_bits": 68.0}])
-    speed = speed_of(monitor, "image")
-    for _ in range(3):
-        speed.take_round()
+    speed, waits = speed_of(monitor, "image"), list[str]()
+    for step in ("warm_up", "take_phases"):
+        monkeypatch.setattr(Speed, step, lambda *_: None)
+    monkeypatch.setattr("zoo.runtime.turns.turns", lambda: Turns(1))
+    monkeypatch.setattr(Turns, "wait", lambda _, purpose: waits.append(purpose))
+    take_turns([speed], RULE, 3)
+    assert waits == ["round", "round", "round", "rest"], "a round is repeated in the same turn"
     assert [one.seconds for one in speed.rounds] == [[0.1], [0.2], [0.5]]
     assert [one.discarded and one.discarded.seconds for one in speed.rounds] == [None, [0.4], [0.4]]
     assert [one.watch.throttled_by for one in speed.rounds] == [{}, {}, {"power_cap": 1.0, "hardware_thermal": 1.0}]

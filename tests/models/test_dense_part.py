@@ -5,16 +5,14 @@ What does either cannot be captured as a CUDA graph.
 
 from __future__ import annotations
 
-import dataclasses
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 import torch
 from class_names import class_names
 from device_work import counted
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,6 +24,7 @@ from zoo.models.heads.anchor_head import AnchorOutputs
 from zoo.models.heads.yolo_outputs import YoloOutputs
 from zoo.models.layers.skip_init import SkipInit
 from zoo.run.graphs import use_graphs
+from zoo.run.nested import tensors_in
 
 KINDS = (
     "mmdet_faster_rcnn_r50_fpg_chn128_crop640_50e",
@@ -66,7 +65,7 @@ class OnTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's o
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        given = tensors((args, result, *(kwargs or {}).values()))
+        given = tensors_in((args, result, *(kwargs or {}).values()))
         if any(tensor.device.type != "cuda" for tensor in given) and not in_kept_constants():
             self.found.append(func.name())
         return result
@@ -75,17 +74,6 @@ class OnTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's o
 def in_kept_constants() -> bool:
     """Whether a constant is being made that a true GPU would have kept: one of a fake mode is not."""
     return any(frame.f_code.co_filename == device_constants.__file__ for frame, _ in traceback.walk_stack(None))
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from tensors(item)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from tensors(getattr(value, field.name))
 
 
 @pytest.mark.parametrize("entry", [*KINDS, *(pytest.param(entry, marks=pytest.mark.nightly) for entry in VARIANTS)])
@@ -98,7 +86,7 @@ def test_nothing_waits_and_nothing_comes_from_the_host(entry: str) -> None:
         with OnTheHost() as on_the_host:  # an operator whose answer depends on values raises
             outputs = detector.dense(images)
     assert on_the_host.found == []
-    found = list(tensors(outputs))
+    found = list(tensors_in(outputs))
     assert len(found) >= 2
     assert {tensor.device.type for tensor in found} == {"cuda"}
 
@@ -119,7 +107,7 @@ def test_it_is_captured_on_a_gpu(entry: str) -> None:
     images = torch.rand(IMAGES, device="cuda")
     with torch.inference_mode():
         own = detector.dense(images)
-    for replayed, eager in zip(tensors(in_order(graphs(images))), tensors(in_order(own)), strict=True):
+    for replayed, eager in zip(tensors_in(in_order(graphs(images))), tensors_in(in_order(own)), strict=True):
         scale = float(eager.abs().max())
         torch.testing.assert_close(replayed, eager, rtol=1e-3, atol=1e-4 * scale)
 

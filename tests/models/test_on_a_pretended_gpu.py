@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from typing import Any
 
 import pytest
 import torch
+from device_work import counted
 from pretended_gpu import pretended_gpu
+from torch import Tensor
+from torchvision.ops import roi_align as torchvision_roi_align
 
 import zoo
 from zoo.data.shapes.scenes import draw_scene
+from zoo.models.detectors.two_stage import TwoStageDetector
 from zoo.models.heads.yolo_masks import MaskMethod, PrototypeMasks
+from zoo.models.layers import roi_align
 from zoo.models.losses.masks import STRIDE
 from zoo.run.stages import Stages
 from zoo.types import FeatureSpec, ImageGeometry, Target
+
+RANKED = ("scores", "boxes", "levels")
+"""The tensors of ranked anchors."""
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a true one")
 
@@ -65,6 +75,40 @@ def test_masks_of_prototypes_are_those_of_a_cpu(method: MaskMethod) -> None:
     expected = branch.paste(coefficients, prototypes, boxes, place)
     with pretended_gpu() as gpu:
         assert branch.paste(coefficients.to(gpu), prototypes.to(gpu), boxes.to(gpu), place) == expected
+
+
+@torch.no_grad()
+def test_maps_in_half_precision_are_made_ready_for_roi_align_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions of boxes and masks are cut from the same four maps, which lie channels-last as tensor cores want them."""
+    read: list[Tensor] = []
+
+    def noted(feature: Tensor, *arguments: Any, **how: Any) -> Any:
+        read.append(feature)
+        return torchvision_roi_align(feature, *arguments, **how)
+
+    monkeypatch.setattr(roi_align, "torchvision_roi_align", noted)
+    detector = zoo.load("shapes_mask_rcnn_r10_fpn")
+    assert isinstance(detector, TwoStageDetector)
+    batch = detector.prepare([detector.transform(draw_scene(0, 0).pixels)])
+    features, ranked = detector.dense(batch.images)
+    maps = tuple(x.half().contiguous(memory_format=torch.channels_last) for x in features)
+    expected = detector.postprocess(detector.complete((maps, ranked), batch), batch)
+    read.clear()
+    with pretended_gpu() as gpu:
+        moved = copy.deepcopy(detector).to(gpu)
+        there = dataclasses.replace(ranked, **{name: getattr(ranked, name).to(gpu) for name in RANKED})
+        moved_maps = tuple(x.to(gpu) for x in maps)
+        with counted() as work:
+            outputs = moved.complete((moved_maps, there), batch)
+        ready = moved.roi_head.last_stage.pooler.prepare(moved_maps, torch.float32)
+        with counted() as of_ready_ones:
+            moved.complete((tuple(ready), there), batch)
+        (found,) = [image.cpu() for image in moved.postprocess(outputs, batch)]
+    assert torch.equal(found.boxes, expected[0].boxes)
+    assert found.masks == expected[0].masks
+    assert len(read) > len({id(x) for x in read}), "some are read twice"
+    assert all(x.is_contiguous() and x.dtype == torch.float32 for x in read)
+    assert work.ops - of_ready_ones.ops == len(maps[:4]), work
 
 
 def test_mixed_devices_are_noticed() -> None:

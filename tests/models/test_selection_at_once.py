@@ -10,6 +10,7 @@ import torch
 from device_work import counted
 from geometries import batch_of, geometry
 from plain_selection import detections_of_image, proposals_of_image, survivors
+from pretended_gpu import pretended_gpu
 from small_heads import make_roi_head, make_rpn
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -141,6 +142,76 @@ def test_what_is_not_eligible_is_as_if_it_were_not_there(
         assert torch.equal(kind(boxes, scores, groups, 0.5), batched_nms(boxes, scores, groups + kind.first, 0.5))
     if isinstance(kind, ExactNms):
         assert torch.equal(kind(boxes, scores, groups, 0.5), survivors(boxes, scores, groups, 0.5))
+
+
+def many_boxes() -> tuple[Tensor, Tensor, Tensor]:
+    """1500 boxes, scores of which some are equal, and six groups with gaps between their numbers."""
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(1500, 2, generator=generator) * 900
+    boxes = torch.cat((corner, corner + torch.rand(1500, 2, generator=generator) * 400), dim=1)
+    boxes[:700] = boxes[:700].round()  # overlaps of a simple fraction
+    scores = torch.randint(0, 900, (1500,), generator=generator) / 900
+    return boxes, scores, torch.randint(0, 6, (1500,), generator=generator) * 15
+
+
+SPLIT_KINDS = pytest.mark.parametrize("kind", [OffsetNms(), ExactNms(), ExactNms(BoxConvention(inclusive=True))])
+"""Those that go group by group on a CPU."""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@SPLIT_KINDS
+def test_all_groups_at_once_on_a_gpu(kind: GroupedNms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nms_module, "SPLIT_FROM", 1000)
+    boxes, scores, groups = many_boxes()
+    for eligible in (None, boxes[:, 2] < 1000):
+        there = None if eligible is None else eligible.cuda()
+        for threshold in (0.3, 0.5, 0.7):
+            expected = set(kind(boxes, scores, groups, threshold, eligible).tolist())
+            kept = kind(boxes.cuda(), scores.cuda(), groups.cuda(), threshold, there)
+            assert (scores[kept.cpu()].diff() <= 0).all()
+            assert len(expected ^ set(kept.tolist())) <= 0.01 * len(expected), "a borderline overlap may be rounded"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a true one")
+@SPLIT_KINDS
+@pytest.mark.parametrize("some", [False, True], ids=["all", "some"])
+def test_a_gpu_suppresses_all_groups_with_one_wait(
+    kind: GroupedNms, some: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more boxes than those from which on mmcv goes one by one."""
+    monkeypatch.setattr(nms_module, "SPLIT_FROM", 1000)
+    boxes, scores, groups = many_boxes()
+    eligible = boxes[:, 2] < 1000 if some else None
+    for threshold in (0.3, 0.5, 0.7):
+        expected = kind(boxes, scores, groups, threshold, eligible)
+        with pretended_gpu() as gpu:
+            moved = (boxes.to(gpu), scores.to(gpu), groups.to(gpu))
+            chosen = None if eligible is None else eligible.to(gpu)
+            with counted() as work:
+                found = kind(*moved, threshold, chosen)
+            assert found.device == gpu
+            assert found.tolist() == expected.tolist()
+        assert len(expected) > 100
+        assert work.waits == 1, work
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a true one")
+def test_a_gpu_suppresses_by_the_threshold_and_where_boxes_are() -> None:
+    """An overlap of exactly 7/10; two groups that would meet if the box left of 0 were not seen; a borderline pair."""
+    ties = torch.tensor([[0.0, 0, 10, 1], [0, 0, 7, 1]])
+    left = torch.tensor([[0.0, 0, 2, 2], [-30, -30, 1, 1], [-29, -30, 1, 1]])
+    pair = torch.tensor([[0.0, 0, 2000, 2000], [100, 100, 102, 101], [100, 100, 101.002, 101]])
+    with pretended_gpu() as gpu:
+        for boxes, groups, threshold, kept in (
+            (ties, [0, 0], 0.7, [0, 1]),
+            (ties, [0, 0], 0.69, [0]),
+            (left, [0, 1, 1], 0.1, [0, 1]),
+            (pair, [0, 79, 79], 0.5, [0, 1]),
+        ):
+            scores = torch.linspace(1, 0.5, len(boxes)).to(gpu)
+            found = ExactNms()(boxes.to(gpu), scores, torch.tensor(groups, device=gpu), threshold)
+            assert found.tolist() == kept
 
 
 @pytest.mark.parametrize("count", [1000, 1001])

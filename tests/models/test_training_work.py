@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from device_work import DeviceWork, counted
@@ -15,7 +17,7 @@ from zoo.models.anchors import CentredAnchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorOutputs
+from zoo.models.heads.anchor_head import AnchorOutputs, AnchorRows
 from zoo.models.heads.anchor_targets import AnchorTargets
 from zoo.models.heads.retina import RetinaHead
 from zoo.models.heads.roi_targets import RoiTargets
@@ -57,6 +59,31 @@ def test_the_first_stage_waits_twice_for_a_batch_whatever_its_levels(sampler: Sa
     assert three.copies == 0
     assert three.ops - one.ops == 2 * 2, "a level is nothing but a copy of its logits and one of its deltas"
     assert three.ops <= 130, three.kernels.most_common()
+
+
+def test_proposals_and_losses_read_the_same_rows() -> None:
+    """Logits and deltas are brought into the order of anchors once, and come out of it with the same bits."""
+    rpn = make_rpn(SPECS, CentredAnchors(ratios=[0.5, 1.0, 2.0], scales=[4]))
+    rpn.sampler = AllSampler()
+    generator = torch.Generator().manual_seed(0)
+    outputs = AnchorOutputs(maps(3, 3), maps(12, 3))
+    for x in (*outputs.logits, *outputs.deltas):
+        x.data.normal_(generator=generator)
+
+    def step(rows: AnchorRows | None) -> tuple[list[Tensor], list[Tensor], int]:
+        with counted() as work:
+            rows = rows and outputs.rows()
+            proposals = rpn.propose(outputs, GEOMETRIES, rows)
+            losses = rpn.losses(outputs, TARGETS, GEOMETRIES, rows)
+        gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), (*outputs.logits, *outputs.deltas))
+        return [x for image in proposals for x in image] + list(losses.values()), list(gradients), work.ops
+
+    step(None)  # makes the anchors
+    (apart, of_apart, many), (shared, of_shared, few) = step(None), step(outputs.rows())
+    assert all(map(torch.equal, shared + of_shared, apart + of_apart))
+    assert many - few == 2 * (3 + 1) - 1, (
+        "three levels and all together, twice; but logits are copied for their sigmoids"
+    )
 
 
 def test_the_second_stage_waits_twice_for_a_batch() -> None:
@@ -163,3 +190,38 @@ def test_only_what_is_frozen_is_folded() -> None:
     assert not part.train()._is_frozen()
     part.eval().fold()
     assert not part._is_frozen()
+
+
+def test_a_constant_normalisation_is_computed_once_for_as_long_as_its_values_stay() -> None:
+    """In inference, then in training; values that are loaded, or lie elsewhere, are seen."""
+    norm = nn.BatchNorm2d(3).eval()
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert value is not None
+        nn.init.uniform_(value, 0.5, 1.5)
+    constant, x = ConstantNorm(norm), torch.randn(2, 3, 4, 5)
+
+    def plain(x: Tensor = x) -> Tensor:
+        assert constant.running_mean is not None
+        assert constant.running_var is not None
+        factor = constant.weight * (constant.running_var + constant.eps).rsqrt()
+        shift = constant.bias - constant.running_mean * factor
+        return x * factor[:, None, None] + shift[:, None, None]
+
+    for ops in (7, 2):
+        with torch.inference_mode(), counted() as work:
+            found = constant(x.clone())
+        assert work.ops - work.kernels["aten::clone"] == ops, work
+        assert torch.equal(found, plain())
+    images = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(plain(images).sum(), images)
+    assert torch.equal(torch.autograd.grad(constant(images * 1).sum(), images)[0], wanted)
+    for change in (
+        lambda: constant.load_state_dict({name: value + 1 for name, value in norm.state_dict().items()}),
+        lambda: constant.to(torch.float16).to(torch.float32),
+        lambda: constant.load_state_dict({n: v.clone() + 2 for n, v in norm.state_dict().items()}, assign=True),
+    ):
+        change()
+        with torch.inference_mode():
+            assert torch.equal(constant(x.clone()), plain())
+            assert torch.equal(copy.deepcopy(constant)(x.clone()), plain())
+    assert set(constant.state_dict()) == set(norm.state_dict())

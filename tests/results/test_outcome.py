@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ import pytest
 from made_up import make_record
 
 from zoo.errors import BlockedError, DataError, ZooError
-from zoo.measure.measurement import Measurement, Subject, measurement
+from zoo.measure.measurement import Measurement, Subject, measurement, measurements
 from zoo.results.origin import code_of
 from zoo.results.outcome import add_part, outcome, possible, skipping, stage
 from zoo.results.record import Record
+from zoo.runtime.turns import Turns
 
 
 class OutOfMemoryError(RuntimeError):
@@ -93,6 +95,22 @@ def test_what_can_be_made_is_made_in_order() -> None:
     asked = [make_measurement("c", 3), make_measurement("a", 1), make_measurement("b", 2, "needs a GPU")]
     assert [item.name for item in possible(asked, SUBJECT, record)] == ["a", "c"]
     assert record.skipped == {"b": "b needs a GPU"}
+
+
+def test_where_runs_take_turns_it_is_these_that_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [make_measurement("c", 3), make_measurement("a", 1), replace(make_measurement("b", 2), in_turns=True)]
+    assert [item.name for item in possible(asked, SUBJECT, make_record())] == ["a", "b", "c"]
+    monkeypatch.setattr("zoo.results.outcome.turns", lambda: Turns(1))
+    assert [item.name for item in possible(asked, SUBJECT, make_record())] == ["b", "a", "c"]
+    assert [name for name, made in measurements().items() if made.in_turns] == ["speed"]
+
+
+def test_where_runs_take_turns_too_little_memory_is_for_the_sweep_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.results.outcome.turns", lambda: Turns(1))
+    record = make_record()
+    with pytest.raises(OutOfMemoryError), skipping(record, "accuracy"):
+        raise OutOfMemoryError("CUDA out of memory")
+    assert record.skipped == {}, "the models of others may be what takes the memory"
 
 
 def test_where_nothing_can_be_made_the_run_is_blocked() -> None:

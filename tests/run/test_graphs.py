@@ -295,9 +295,17 @@ def test_a_capture_that_fails_says_so_and_is_not_replaced_by_eager_work(detector
 
 
 def test_want_of_memory_is_told_as_such(detector: Detector) -> None:
-    graphed(detector, Failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")))
-    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
-        detect(detector, [sample(detector, 0)], "fp32")
+    """With the number of graphs that are there: every shape has one, however many there are."""
+    graphs = graphed(detector)
+    for i in range(2):
+        detect(detector, [sample(detector, i)], "fp32")
+    graphs.recorder = Failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        detect(detector, [sample(detector, 2)], "fp32")
+    shape = " x ".join(map(str, detector.prepare([sample(detector, 2)]).images.shape))
+    assert str(caught.value) == (
+        f"CUDA out of memory in mode=graph, for images of {shape} beside graphs of 2 other shapes; mode=eager has none"
+    )
 
 
 def test_graphs_need_the_device_they_were_asked_for(detector: Detector) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from zoo.runtime import monitor as module
 from zoo.runtime.monitor import CpuProbe, GpuProbe, Monitor, ProbeError, Spread, Watch, gpu_probe
+from zoo.runtime.turns import Turn, Turns
 
 OWN = 4321
 UUID = "0f1e2d3c-0000-1111-2222-333344445555"
@@ -83,6 +84,13 @@ def test_what_a_card_does_not_support_is_told_and_not_asked_again() -> None:
     }  # fmt: skip
     assert probe.unread == {"power_w": "NVML: Not Supported", "throttle_bits": "NVML: Not Supported"}
     assert nvml.asked.count("power") == 1
+
+
+def test_runs_that_wait_for_their_turn_are_not_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Turns(1)
+    own.last = Turn(waiting=(7, 9))
+    monkeypatch.setattr(module, "turns", lambda: own)
+    assert GpuProbe(MadeUpNvml(pids=(OWN, 7, 8)), UUID, OWN).read()["foreign_processes"] == 1.0
 
 
 @pytest.mark.parametrize("pids", [(), (1, 2)])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import multiprocessing
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,8 +20,8 @@ sys.path.append(str(ROOT / "scripts"))
 
 import gpu_check  # noqa: E402 - the path to it comes first
 from gpu import packages, runner  # noqa: E402
-from gpu.lines import Line, Session, Step, figure  # noqa: E402
-from gpu.report import as_markdown  # noqa: E402
+from gpu.lines import Line, Session, Step, check, figure  # noqa: E402
+from gpu.report import Report  # noqa: E402
 from gpu.steps import STEPS  # noqa: E402
 
 SESSION = Session("cpu", Path())
@@ -44,8 +49,8 @@ def test_every_missing_package_is_named_first_and_their_steps_are_skipped(
     assert gpu_check.main(["--device", "cpu", "--only", ",".join(names)]) == 1
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == "missing packages: hydra-core, pycocotools"
-    skips = [line for line in rest if line.strip().startswith("SKIP")]
-    assert [line.split()[1] for line in skips] == names
+    skips = [line for line in rest if " SKIP " in line and not line.startswith("|")]
+    assert [line.split()[0] for line in skips] == names
     assert all("needs hydra-core" in line and "goal: " in line for line in skips)
 
 
@@ -56,12 +61,12 @@ def test_a_package_by_the_name_it_is_imported_by() -> None:
 
 
 def test_what_lacks_a_package_does_not_run() -> None:
-    (line,) = runner.run_step(step(never, "pyyaml"), SESSION, ["pyyaml"], 60)
+    (line,) = runner.run_step(step(never, "pyyaml"), SESSION, ["pyyaml"], 60, threading.Event())
     assert (line.name, line.status, line.goal, line.note) == ("of_test", "SKIP", "all is well", "needs pyyaml")
 
 
 def test_nothing_is_begun_without_time() -> None:
-    (line,) = runner.run_step(step(never), GPU, [], 0.0)
+    (line,) = runner.run_step(step(never), GPU, [], 0.0, threading.Event())
     assert (line.status, line.goal) == ("SKIP", "all is well")
 
 
@@ -94,12 +99,102 @@ def test_times_are_judged_on_a_gpu_alone() -> None:
     assert (line.status, line.goal) == ("info", ">= 1")
 
 
-def test_the_table() -> None:
-    lines = {"speed": [Line("a | b", "FAIL", 0.51234, "ms", ">= 1", "slow")]}
-    table = as_markdown({"card": "H100", "torch": "2.11"}, lines, {"speed": 3.2})
-    assert table.startswith("card H100, torch 2.11\n")
-    assert "| speed | a \\| b | 0.5123 ms | >= 1 | FAIL | slow |" in table
-    assert table.endswith("1 FAIL. Seconds: speed 3 s.\n")
+def test_the_table_is_there_from_the_first_line_on(tmp_path: Path) -> None:
+    found, table = tmp_path / "found.json", tmp_path / "table.md"
+    report = Report({"card": "H100", "torch": "2.11"}, ["speed", "answers", "rest"], found, table)
+    report.begin("answers", "right")
+    report.begin("speed", "fast")
+    report.add("answers", Line("all", "ok"))
+    report.add("speed", Line("a | b", "FAIL", 0.51234, "ms", ">= 1", "slow"))
+    report.end("speed", 3.2)
+    text = table.read_text(encoding="utf-8")
+    assert text == str(report)
+    assert text.startswith("card H100, torch 2.11\n")
+    assert "| speed | a \\| b | 0.5123 ms | >= 1 | FAIL | slow |\n| answers | all |" in text
+    assert text.endswith("1 ok, 1 FAIL. Seconds: speed 3 s.\nNot at their end: answers, rest.\n")
+    steps = json.loads(found.read_text(encoding="utf-8"))["steps"]
+    assert {name: (step["seconds"], len(step["lines"])) for name, step in steps.items()} == {
+        "speed": (3.2, 1),
+        "answers": (None, 1),
+        "rest": (None, 0),
+    }
+    assert sorted(tmp_path.iterdir()) == [found, table]
+
+
+def test_it_ended_well_where_every_step_did() -> None:
+    report = Report({}, ["speed"], None, None)
+    report.begin("speed", "fast")
+    report.add("speed", Line("a", "ok"))
+    assert not report.ended_well, "it is not at its end"
+    report.end("speed", 1.0)
+    assert report.ended_well
+    report.add("speed", Line("b", "FAIL"))
+    assert not report.ended_well
+
+
+def test_steps_that_take_times_come_first() -> None:
+    timed = [item.timed for item in STEPS]
+    assert timed == sorted(timed, reverse=True)
+    assert [item.name for item in STEPS if item.timed] == ["inference", "training_speed", "yolo", "masks", "feeding"]
+
+
+def sleeps(session: Session) -> Iterator[Line]:
+    yield Line("begun", "info")
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["out of time", "stopped"])
+def test_a_step_is_ended_in_time(stopped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CPU_FACTOR", 2 / 60)  # two seconds
+    stop, found = threading.Event(), []
+    for line in runner.run_step(step(sleeps), SESSION, [], 60, stop):
+        found.append(str(line))
+        if stopped:
+            stop.set()
+    assert found[0] == "info  begun"
+    assert found[1:] == ([] if stopped else ["FAIL  of_test  goal: all is well  not at its end after 2 s"])
+
+
+def meets_the_others(session: Session) -> Iterator[Line]:
+    own = session.folder / multiprocessing.current_process().name
+    own.touch()
+    deadline = time.monotonic() + 20
+    while len(list(session.folder.iterdir())) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield check("three at once", len(list(session.folder.iterdir())) == 3, "all are there")
+
+
+def is_alone(session: Session) -> Iterator[Line]:
+    yield check("alone", not list(session.folder.iterdir()), "nobody else")
+
+
+def test_steps_without_times_run_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [dataclasses.replace(step(meets_the_others), name=name) for name in "abc"]
+    timed = dataclasses.replace(step(is_alone), name="timed", timed=True)
+    monkeypatch.setattr(gpu_check, "STEPS", [*others, timed])
+    monkeypatch.setattr(gpu_check, "_has_gpu", lambda: True)
+    monkeypatch.setattr(gpu_check, "machine", lambda device: {"device": device})
+    assert gpu_check.main([]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1] == "== timed: all is well"
+    assert out.count("| all are there | ok |") == 3
+    assert "4 ok. Seconds: " in out
+
+
+@pytest.mark.nightly
+def test_a_check_that_is_ended_leaves_its_table_and_no_step(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/gpu_check.py", "--device", "cpu", "--only", "distributed,cases"]
+    command += ["--markdown", str(tmp_path / "table.md")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as check_of_all:
+        assert check_of_all.stdout is not None
+        while "== distributed" not in check_of_all.stdout.readline():
+            pass
+        children = psutil.Process(check_of_all.pid).children(recursive=True)
+        check_of_all.terminate()
+        assert check_of_all.wait(timeout=20) == 1
+    assert "Not at their end: distributed, cases." in (tmp_path / "table.md").read_text(encoding="utf-8")
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
 
 
 @pytest.mark.long

@@ -25,6 +25,11 @@ _SCHEDULERS = {"submitit_slurm": "sbatch"}
 """Launcher -> the program that it hands its jobs to."""
 
 
+def launchers_of(arguments: Sequence[str]) -> list[str]:
+    """The launchers that a command line names."""
+    return [argument.removeprefix(LAUNCHER) for argument in arguments if argument.startswith(LAUNCHER)]
+
+
 def check_launcher(arguments: Sequence[str]) -> None:
     """Check that the launcher of a command line, where it names one, can start a job here.
 
@@ -32,8 +37,7 @@ def check_launcher(arguments: Sequence[str]) -> None:
         UsageError: there is no such launcher.
         BlockedError: its plug-in is not installed, or its scheduler is not on this machine.
     """
-    named = [argument.removeprefix(LAUNCHER) for argument in arguments if argument.startswith(LAUNCHER)]
-    for name in named:
+    for name in launchers_of(arguments):
         own = {path.stem: path for path in sorted((conf_dir() / "hydra" / "launcher").glob("*.yaml"))}
         if name not in {*_PLUGINS, *own, "basic"}:
             near = closest(name, [*_PLUGINS, *own, "basic"])

@@ -40,6 +40,9 @@ _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 """What `--info` may be followed by."""
 
+_ALONE = (MULTIRUN, ("--run", "-r"), ("--cfg", "-c"), ("--info", "-i"))
+"""What Hydra does with a command line, by the flags that ask for it; it does one thing at a time."""
+
 NEXT_STEP = "see `zoo run --help` for the settings, and `zoo show ENTRY --settings` for those of a row"
 
 
@@ -60,9 +63,11 @@ def check(arguments: Sequence[str]) -> Arguments:
     """Check a command line, its flags at any place of it. `--multirun` without an entry means the whole zoo.
 
     Raises:
-        UsageError: no entry, an unknown one, a pattern that fits none, or a setting or flag that does not exist.
+        UsageError: no entry, an unknown one, a pattern that fits none, a setting or flag that does not exist, or flags
+            that exclude one another.
     """
     flags, overrides = split_flags(arguments)
+    _refuse_two_tasks(flags)
     multirun = any(flag in MULTIRUN for flag in flags)
     overrides = list(dict.fromkeys(overrides))
     for override in overrides:
@@ -124,6 +129,15 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if name in ("--cfg", "-c") and shown not in _CFG:
             raise UsageError(f"{name} {shown}: it prints {', '.join(_CFG)}", next_step=f"write {name} job")
     return flags, others
+
+
+def _refuse_two_tasks(flags: Sequence[str]) -> None:
+    """Raise UsageError where flags ask for two things at once, of which Hydra does one."""
+    asked = [next((flag for flag in flags if flag.partition("=")[0] in names), None) for names in _ALONE]
+    found = [flag.partition("=")[0] for flag in asked if flag is not None]
+    if len(found) > 1:
+        step = f"leave {found[0]} out" + (", and name one entry" if found[0] in MULTIRUN else "")
+        raise UsageError(f"{found[0]} and {found[1]} exclude one another", next_step=step)
 
 
 def _check_key(override: str) -> None:

@@ -43,6 +43,13 @@ def quote(value: str) -> str:
     return f"'{escaped}{ending[0] if ending else ''}'"
 
 
+def as_typed(override: str) -> str:
+    """An override as a person writes it: of a path without the quotes, where `quote_path` would give them again."""
+    key, _, value = override.partition("=")
+    inner = value[1:-1]
+    return f"{key}={inner}" if _is_quoted(value) and quote_path(f"{key}={inner}") == override else override
+
+
 def resolve_path(override: str) -> Path:
     """The absolute path that an override of a path setting means, before any job is composed.
 

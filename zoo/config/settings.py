@@ -118,10 +118,12 @@ class SweepSettings:
     Attributes:
         timeout_min: minutes that a run may take; null for any number.
         gpus: GPUs that are dealt out, one to a run, such as [0,1,2,3]; a launcher says how many run at a time.
+        interleave: runs whose timed rounds take turns on their device; 1 for each by itself.
     """
 
     timeout_min: Annotated[float, Minimum(0)] | None = None
     gpus: tuple[Annotated[int, Minimum(0)], ...] = ()
+    interleave: Count = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ class Measurement:
         columns: columns of the tables.
         collective: whether every process takes part, or the first alone.
         alone: whether it is made only where no other run of a sweep is on the device.
+        in_turns: whether it takes turns with those of other runs, where a sweep interleaves them: then it comes first.
         count: dotted key of the number of images, where more of them make the same number better.
         optional: whether tables leave its columns empty where a row has no such number.
     """
@@ -132,6 +133,7 @@ class Measurement:
     columns: tuple[Column, ...] = ()
     collective: bool = False
     alone: bool = False
+    in_turns: bool = False
     count: str | None = None
     optional: bool = False
 

@@ -123,10 +123,13 @@ class Speed:
         """What has to be said besides the numbers; see `notes`."""
         return notes(self.rounds, self._warmth)
 
-    def result(self) -> SpeedValues:
+    def result(self, interleaved_with: tuple[str, ...] = ()) -> SpeedValues:
         """What a record holds.
 
         fps is the median of the rounds; the percentiles are of all images and rounds.
+
+        Args:
+            interleaved_with: other runs of the sweep that its rounds took turns with.
         """
         import numpy as np
 
@@ -146,6 +149,7 @@ class Speed:
                 clock=clock_of(self.samples),
                 warm_up=self._warmth,
                 monitor=MonitorValues(interval_s=self.monitor.interval, unread=self.monitor.unread),
+                interleaved_with=interleaved_with,
             ),
         )
 
@@ -175,16 +179,26 @@ class Speed:
 def take_turns(speeds: Sequence[Speed], rule: WarmUpRule, rounds: int) -> None:
     """Warm all of them up, then one round of each in turn, so that a drift of the machine hits all alike; phases last.
 
+    Where a sweep interleaves runs, each round of this process is one of its turns: see `zoo.runtime.turns`.
+
     Args:
         speeds: those that are compared; one alone takes every turn.
         rule: until when each padded shape is warmed up.
         rounds: rounds of each.
     """
+    import torch
+
+    from zoo.runtime.turns import turns
+
     for speed in speeds:
         speed.warm_up(rule)
     for _ in range(rounds):
         for speed in speeds:
+            turns().wait("round")
             speed.take_round()
+    if turns().taken:
+        torch.cuda.empty_cache()  # other runs may need the memory while this one waits for them to end
+        turns().wait("rest")
     for speed in speeds:
         speed.take_phases()
 
@@ -248,6 +262,7 @@ def _run(subject: Subject) -> dict[str, Json]:
     from zoo.run.timing import timed_samples
     from zoo.run.warm_up import warm_up_rule
     from zoo.runtime.monitor import Monitor
+    from zoo.runtime.turns import turns
     from zoo.schema import plain
 
     options, device = subject.options["speed"], subject.device
@@ -256,7 +271,7 @@ def _run(subject: Subject) -> dict[str, Json]:
     take_turns([speed], warm_up_rule(device.type, options.warmup), options.rounds)
     for note in speed.notes:
         log.warning("warning: speed: %s", note)
-    values: dict[str, Json] = plain(speed.result())
+    values: dict[str, Json] = plain(speed.result(turns().last.interleaved_with))
     return values
 
 
@@ -267,6 +282,7 @@ MEASUREMENT = Measurement(
     version=2,
     run=_run,
     alone=True,
+    in_turns=True,
     metrics={
         "fps": Metric(key="fps", hardware_bound=True),
         "latency_ms": Metric(key="latency_ms.p50", hardware_bound=True),

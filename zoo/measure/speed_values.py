@@ -137,6 +137,8 @@ class Timed:
         clock: what the clock of an image sees.
         warm_up: what ran before the first round.
         monitor: how the machine was read.
+        interleaved_with: other runs of the sweep that had a round between two of these; empty where the rounds came
+            one after the other, None in records from before runs could be interleaved.
     """
 
     images: int
@@ -146,6 +148,7 @@ class Timed:
     clock: Clock | None = None
     warm_up: WarmUp | None = None
     monitor: MonitorValues | None = None
+    interleaved_with: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -11,8 +12,11 @@ from torch import Tensor
 
 Arguments = ParamSpec("Arguments")
 
-_KEPT = 64
-"""Answers kept of a function."""
+_KEPT_BYTES = 2**23
+"""Of a function's answers, those that were asked for last: of every shape of images that a data set has."""
+
+_LEAST_BYTES = 512
+"""What a tensor takes of a GPU at least."""
 
 
 def kept_on_device(make: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
@@ -21,22 +25,30 @@ def kept_on_device(make: Callable[Arguments, Tensor]) -> Callable[Arguments, Ten
     Answers can be trained with, also those that were made in inference mode first. Tensors of another class are not
     kept: those of a fake mode belong to it.
     """
-    answers: dict[object, Tensor] = {}
+    answers: OrderedDict[object, Tensor] = OrderedDict()
+    kept = 0
 
     @functools.wraps(make)
     def keep(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        nonlocal kept
         key = (args, tuple(kwargs.items()))
         if key in answers:
+            answers.move_to_end(key)
             return answers[key]
         with torch.inference_mode(False):
             made = make(*args, **kwargs)
         if type(made) is Tensor:
-            if len(answers) >= _KEPT:
-                answers.pop(next(iter(answers)))
             answers[key] = made
+            kept += _size(made)
+            while kept > _KEPT_BYTES and len(answers) > 1:
+                kept -= _size(answers.popitem(last=False)[1])
         return made
 
     return keep
+
+
+def _size(tensor: Tensor) -> int:
+    return max(tensor.nbytes, _LEAST_BYTES)
 
 
 @kept_on_device

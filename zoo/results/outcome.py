@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from zoo.results.origin import code_of, environment
 from zoo.results.record import Part, Record
 from zoo.runtime.device_use import alone
 from zoo.runtime.provenance import now
+from zoo.runtime.turns import clock, turns
 from zoo.types import Json
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def outcome(record: Record, run_dir: Path) -> Iterator[None]:
     Raises:
         KeyboardInterrupt: after the record says so.
     """
-    started = time.perf_counter()
+    started = clock()
     try:
         yield
         record.status = "measured"
@@ -51,17 +51,17 @@ def outcome(record: Record, run_dir: Path) -> Iterator[None]:
             record.reason = f"unexpected {type(error).__name__}: {error}"
             record.next_step = f"report this with {report}"
     finally:
-        record.times.finished, record.times.seconds = now(), round(time.perf_counter() - started, 3)
+        record.times.finished, record.times.seconds = now(), round(clock() - started, 3)
 
 
 @contextmanager
 def stage(record: Record, name: str) -> Iterator[None]:
     """Time the block as a stage of the run."""
-    start = time.perf_counter()
+    start = clock()
     try:
         yield
     finally:
-        record.times.stages[name] = round(time.perf_counter() - start, 3)
+        record.times.stages[name] = round(clock() - start, 3)
 
 
 def measure(measurement: Measurement, subject: Subject, record: Record, *, standing: bool = False) -> None:
@@ -76,13 +76,16 @@ def measure(measurement: Measurement, subject: Subject, record: Record, *, stand
 def skipping(record: Record, name: str, *, standing: bool = False) -> Iterator[None]:
     """Run one of several measurements: where the device has too little memory for it, or is shared, the others stand.
 
+    A run that takes turns ends where the memory is too little: what the others hold may be the reason, and its sweep
+    gives it the device to itself.
+
     Args:
         record: of the run.
         name: of the measurement.
         standing: whether others were made before this run.
 
     Raises:
-        RuntimeError: PyTorch's out-of-memory error, where nothing else was measured.
+        RuntimeError: PyTorch's out-of-memory error, where nothing else was measured, or the run takes turns.
         DeviceError: the device is shared, where nothing else was measured.
     """
     try:
@@ -92,7 +95,7 @@ def skipping(record: Record, name: str, *, standing: bool = False) -> Iterator[N
             raise
         skip(record, name, error.message)
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error) or not (record.parts or standing):
+        if not _out_of_memory(error) or not (record.parts or standing) or turns().taken:
             raise
         skip(record, name, "the device has too little memory for it")
 
@@ -121,7 +124,9 @@ def possible(
     kept = [measurement for measurement in asked if measurement.name not in refusals]
     for measurement in kept:
         code_of(measurement.name, record.protocol.config)  # read now: files may be edited while this runs
-    return sorted(kept, key=lambda measurement: measurement.order)
+    # Others wait for what is made in turns, and lose no hours where the sweep is ended in those that follow.
+    interleaved = turns().taken
+    return sorted(kept, key=lambda measurement: (not (interleaved and measurement.in_turns), measurement.order))
 
 
 def skip(record: Record, name: str, reason: str) -> None:

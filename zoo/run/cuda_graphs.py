@@ -6,12 +6,14 @@ Apart from the recorder nothing here needs a GPU.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from zoo.run.nested import tensors_in
 
 T = TypeVar("T")
 
@@ -153,20 +155,11 @@ class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's own
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        for tensor in _nested((*args, *kwargs.values())):
+        for tensor in tensors_in((*args, *kwargs.values())):
             made = self._made.get(id(tensor))
             if made is None or made() is not tensor:
                 self._found[id(tensor)] = tensor
         result = func(*args, **kwargs)
-        for tensor in _nested((result,)):
+        for tensor in tensors_in(result):
             self._made[id(tensor)] = weakref.ref(tensor)
         return result
-
-
-def _nested(values: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among arguments, and in lists of them."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _nested(value)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zoo.errors import DeviceError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.run.cuda_graphs import Arena, CudaRecorder, Reads, Recorder
+from zoo.run.nested import tensors_in, with_tensors
 from zoo.run.precision import DTYPES, inference_precision
 from zoo.runtime.hardware import refuse_mode
 
@@ -98,6 +99,8 @@ class GraphedDense(nn.Module):
         Raises:
             DeviceError: the detector is no longer where it was when graphs were asked for.
             ZooError: the dense part cannot be captured.
+            OutOfMemoryError: torch's, where the device has too little memory for another graph: each has some of its
+                own beside what all share, and there are as many as shapes.
         """
         device = self.recorder.device
         if images.device != device:
@@ -105,7 +108,14 @@ class GraphedDense(nn.Module):
         key = _circumstances(images)
         graph = self._graphs.get(key)
         if graph is None:
-            graph = self._graphs[key] = self._captured(images)
+            try:
+                graph = self._graphs[key] = self._captured(images)
+            except torch.OutOfMemoryError as error:
+                message = (
+                    f"CUDA out of memory in mode=graph, for images of {_shape(images)} beside graphs of "
+                    f"{self.shapes} other shapes; mode=eager has none"
+                )
+                raise torch.OutOfMemoryError(message) from error
         self.recorder.follow()
         graph.images.copy_(images)
         graph.replay()
@@ -150,15 +160,16 @@ class GraphedDense(nn.Module):
             self.recorder.follow()
             static.copy_(images)
             example = self.recorder.warm_up(dense)
-            buffers = self._outputs.like(_tensors(example))
-            outputs = _filled(example, iter(buffers))
-            torch._foreach_copy_(buffers, _tensors(example))  # a kernel that is loaded while it is captured may wait
+            buffers = self._outputs.like(list(tensors_in(example)))
+            outputs = with_tensors(example, iter(buffers))
+            # A kernel that is loaded while it is captured may wait.
+            torch._foreach_copy_(buffers, list(tensors_in(example)))
             del example
             reads = Reads()
 
             def work() -> None:
                 with reads:
-                    torch._foreach_copy_(buffers, _tensors(dense()))
+                    torch._foreach_copy_(buffers, list(tensors_in(dense())))
 
             try:
                 replay = self.recorder.record(work)
@@ -204,37 +215,6 @@ def use_graphs(detector: Detector) -> Detector:
     return detector
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    """The tensors of what a dense part gives, in order."""
-    found: list[Tensor] = []
-
-    def take(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    _mapped(value, take)
-    return found
-
-
-def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same structure with other tensors."""
-    return _mapped(value, lambda _: next(tensors))
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A structure of tuples, lists and dataclasses with every tensor changed; counts follow from shapes, and stay."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, tuple | list):
-        return type(value)(_mapped(item, change) for item in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _mapped(getattr(value, field.name), change) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **fields)
-    if value is None or isinstance(value, int):
-        return value
-    raise TypeError(f"a dense part gives tensors, in tuples, lists and dataclasses, not a {type(value).__name__}")
-
-
 def _hold(modules: Sequence[nn.Module], parameters: Sequence[dict[str, nn.Parameter | None]]) -> None:
     for module, own in zip(modules, parameters, strict=True):
         module._parameters.update(own)
@@ -277,5 +257,8 @@ def _refusal(error: RuntimeError, images: Tensor) -> Exception:
     if isinstance(first, torch.OutOfMemoryError):
         return first
     reason = str(first).partition("\n")[0]
-    shape = " x ".join(map(str, images.shape))
-    return ZooError(f"mode=graph: images of {shape} cannot be captured: {reason}", next_step="use mode=eager")
+    return ZooError(f"mode=graph: images of {_shape(images)} cannot be captured: {reason}", next_step="use mode=eager")
+
+
+def _shape(images: Tensor) -> str:
+    return " x ".join(map(str, images.shape))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from zoo.checkpoints.finite import is_finite
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
+from zoo.run.nested import tensors_in
 
 _NOT_LOOKED_AT = ("normalizer", "backbone")
 """Parts of a detector whose outputs are finite, or make those of the next part what they are."""
@@ -97,13 +97,6 @@ def _looking_at_parts(detector: Detector, look: Callable[[str, Any], None]) -> I
             handle.remove()
 
 
-def _floats(value: Any) -> Iterator[Tensor]:
+def _floats(value: Any) -> list[Tensor]:
     """Every floating-point tensor in what a module gives."""
-    if isinstance(value, Tensor):
-        yield from [value] if value.is_floating_point() else []
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _floats(item)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _floats(getattr(value, field.name))
+    return [tensor for tensor in tensors_in(value) if tensor.is_floating_point()]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.runtime.hardware import THROTTLE_REASONS
+from zoo.runtime.turns import turns
 
 if TYPE_CHECKING:
     import torch
@@ -230,7 +231,7 @@ class GpuProbe:
     Args:
         nvml: the module `pynvml`.
         uuid: of the card, as PyTorch has it.
-        pid: of this process; others that compute on the card are foreign.
+        pid: of this process; others that compute on the card are foreign, but for those that wait for their turn.
 
     Raises:
         ProbeError: NVML does not answer, or does not know the card.
@@ -274,4 +275,4 @@ class GpuProbe:
         if self._pid not in pids:
             self.unread[_FOREIGN] = "NVML knows processes by other numbers than this system, or does not see them"
             return None
-        return float(len(pids) - 1)
+        return float(len(pids - {self._pid, *turns().last.waiting}))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.catalog.entry import read_entry
 from zoo.checkpoints.look_up import PATIENCE, lost_checkpoints
 from zoo.config.compose import compose
+from zoo.config.launchers import LAUNCHER, launchers_of
 from zoo.config.remaining import remaining
 from zoo.config.run_settings import RunSettings
 from zoo.errors import BlockedError, DeviceError, UsageError, ZooError
@@ -46,6 +47,8 @@ def refuse_faulty(arguments: Sequence[str], folder: Path) -> None:
     entry = given["entry"]
     name = next(entry.sweep_string_iterator()) if entry.is_sweep_override() else entry.value()
     config = compose(str(name), firsts)
+    if "sweep.interleave" in given or config["sweep"]["interleave"] != 1:
+        _refuse_interleaving(arguments, given, config["sweep"])
     try:
         asked = RunSettings.from_config(config, overrides=firsts, run_dir=folder, default_results=results_dir()).asked
     except UsageError:
@@ -55,6 +58,24 @@ def refuse_faulty(arguments: Sequence[str], folder: Path) -> None:
     if asked.sweep.gpus and asked.device not in ("auto", "cuda"):
         message = f"sweep.gpus deals out GPUs, and device={asked.device} takes none of them"
         raise UsageError(message, next_step="leave out one of the two")
+
+
+def _refuse_interleaving(arguments: Sequence[str], given: Mapping[str, Override], options: Mapping[str, Any]) -> None:
+    """Raise UsageError where runs are to take turns that cannot: one process starts those that do, on one device."""
+    launchers = [name for name in launchers_of(arguments) if name != "basic"]
+    if "sweep.interleave" in given and given["sweep.interleave"].is_sweep_override():
+        message, step = "sweep.interleave is for a sweep, not for each of its runs", "give it one number"
+    elif options["interleave"] == 1:
+        return
+    elif launchers:
+        message = f"sweep.interleave: runs that {launchers[-1]} starts know nothing of each other, and take no turns"
+        step = f"leave out {LAUNCHER}{launchers[-1]}, or sweep.interleave"
+    elif options["gpus"]:
+        message = "sweep.interleave lets runs take turns on one device, and sweep.gpus gives each a GPU of its own"
+        step = "leave out one of the two; device=cuda:N chooses a GPU for all of them"
+    else:
+        return
+    raise UsageError(message, next_step=step)
 
 
 def _parsed(arguments: Sequence[str]) -> dict[str, Override]:

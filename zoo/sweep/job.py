@@ -1,7 +1,7 @@
 """One run of one row, by its composed configuration: here, or in a process of its own.
 
-`python -m zoo.sweep.job` takes a job as JSON in the first line of its standard input. The end of that input means that
-whoever started it is gone; then it ends as well, as by SIGTERM.
+`python -m zoo.sweep.job` takes a job as JSON in the first line of its standard input; further lines grant it turns
+(`zoo.runtime.turns`). The end of that input means that whoever started it is gone; then it ends as well, as by SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DeviceError, ZooError
 from zoo.front_door import answer_for
+from zoo.runtime.turns import Turn, Turns, turns
 
 if TYPE_CHECKING:
     from zoo.config.run_settings import RunSettings
@@ -158,14 +159,14 @@ def main() -> int:
     """Carry out the job that stands in the first line of the standard input; returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     job = Job.from_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
+    threading.Thread(target=listen, args=(turns(),), daemon=True).start()
     return answer_for(lambda: run(job, out_of_memory=OUT_OF_MEMORY), interrupted="")
 
 
-def _end_with_the_sweep() -> None:
-    """Wait for the end of the standard input, and end this process."""
-    while sys.stdin.read(1):
-        pass
+def listen(own: Turns) -> None:
+    """Take every further line of the standard input as a turn; at its end, end this process."""
+    for line in sys.stdin:
+        own.grant(Turn.from_json(line))
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os._exit(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import shlex
 import signal
 import socket
@@ -11,12 +13,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
+from zoo.config.paths import as_typed
 from zoo.results.record import Record
 from zoo.results.run_folder import LOG, PROGRESS
 from zoo.runtime.device_use import SHARED_DEVICE, using
 from zoo.runtime.progress import PROGRESS_FILE
+from zoo.runtime.turns import CHANNEL, Purpose, Turn
 from zoo.sweep import child
 from zoo.sweep.gpus import one_of
 from zoo.sweep.job import OUT_OF_MEMORY, Job
@@ -29,6 +33,12 @@ LAST_LINES = 20
 
 _PATIENCE = 20.0
 """Seconds that a process has to end by itself after it was asked to."""
+
+_EVERY = 0.2
+"""Seconds between two looks whether a process that may ask for a turn has ended."""
+
+_LONGEST_WORD = 64
+"""Bytes that name what a turn is asked for, at most."""
 
 
 def run_apart(job: Job) -> int:
@@ -43,31 +53,43 @@ def run_apart(job: Job) -> int:
     Raises:
         KeyboardInterrupt: after the process was asked to end, and has ended.
     """
-    log = Path(job.run_dir) / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
+    log = begin_log(job)
     options = job.config["sweep"]
     with ExitStack() as held:
-        environment = {**child.environment(), PROGRESS_FILE: str(log.with_name(PROGRESS))}
+        environment = environment_of(job)
         if options["gpus"]:
             job = job.on_a_gpu()
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(one_of(options["gpus"]))
-        device = log.parent.parent / ".devices" / _device(job.config["device"], environment)
+        device = device_folder(job, environment)
         held.enter_context(using(device))
         environment[SHARED_DEVICE] = str(device)
-        status = _attempt(job, log, environment)
+        status = _attempt(job, environment)
         while status == OUT_OF_MEMORY and (smaller := _smaller_batch(job.config)):
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"\ntoo much for the memory: again with batch_size={smaller}\n")
             job = job.with_batch_size(smaller)
-            status = _attempt(job, log, environment)
+            status = _attempt(job, environment)
     return 1 if status == OUT_OF_MEMORY else status
 
 
-def _device(asked: str, environment: Mapping[str, str]) -> str:
-    """A name for the device of a run, the same for all runs of a sweep on it."""
+def begin_log(job: Job) -> Path:
+    """The log of a job, empty, in its folder."""
+    log = Path(job.run_dir) / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    return log
+
+
+def environment_of(job: Job) -> dict[str, str]:
+    """The environment of a job's process, but for its device."""
+    return {**child.environment(), PROGRESS_FILE: str(Path(job.run_dir) / PROGRESS), "PYTHONUNBUFFERED": "1"}
+
+
+def device_folder(job: Job, environment: Mapping[str, str]) -> Path:
+    """The folder that knows the runs on the device of a job: the same for all runs of a sweep on it."""
     visible = environment.get("CUDA_VISIBLE_DEVICES", "").replace(",", "+")
-    return "-".join(filter(None, (socket.gethostname(), asked.replace(":", ""), visible)))
+    name = "-".join(filter(None, (socket.gethostname(), job.config["device"].replace(":", ""), visible)))
+    return Path(job.run_dir).parent / ".devices" / name
 
 
 def _smaller_batch(config: Mapping[str, Any]) -> int | None:
@@ -76,56 +98,135 @@ def _smaller_batch(config: Mapping[str, Any]) -> int | None:
     return size // 2 if isinstance(size, int) and size > 1 and config["run"]["name"] != "train" else None
 
 
-def _attempt(job: Job, log: Path, environment: Mapping[str, str]) -> int:
+def _attempt(job: Job, environment: Mapping[str, str]) -> int:
     """Run a job's process to its end; the exit status, 1 where it was ended from outside."""
-    begun, limit = time.time(), job.config["sweep"]["timeout_min"]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**environment, "PYTHONUNBUFFERED": "1"},
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the sweep to pass on
-        )
-    try:
-        with cast("IO[str]", process.stdin) as words:  # its end would be that of the process
-            words.write(job.to_json() + "\n")
-            words.flush()
-            process.wait(None if limit is None else limit * 60)
-    except BrokenPipeError:
-        process.wait()
-    except subprocess.TimeoutExpired:
-        _end(process)
-        _leave_record(job, begun, f"it was not done within {limit:g} minutes (sweep.timeout_min)", log)
+    with JobProcess(job, environment) as process:
+        process.go_on()
+        return process.status()
+
+
+class JobProcess:
+    """The process of a job; at the end of the block it has ended, and what it may have left behind as well.
+
+    Args:
+        job: its log has been begun.
+        environment: see `environment_of`.
+        takes_turns: whether it computes only while it has the turn: see `zoo.runtime.turns`.
+    """
+
+    def __init__(self, job: Job, environment: Mapping[str, str], *, takes_turns: bool = False) -> None:
+        self._job, self._log = job, Path(job.run_dir) / LOG
+        limit = job.config["sweep"]["timeout_min"]
+        self._left = None if limit is None else limit * 60
+        self._overdue = False
+        self._begun = time.time()
+        self._asked: int | None = None
+        asks: int | None = None
+        if takes_turns:
+            self._asked, asks = os.pipe()
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment if asks is None else {**environment, CHANNEL: str(asks)},
+                pass_fds=() if asks is None else (asks,),
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the sweep to pass on
+            )
+        if asks is not None:
+            os.close(asks)
+        self._words = cast("IO[str]", self._process.stdin)  # its end would be that of the process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ask_to_end()
+        self._make_end()
+        if self._asked is not None:
+            os.close(self._asked)
+        with suppress(BrokenPipeError):
+            self._words.close()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def go_on(self, turn: Turn | None = None) -> Purpose | None:
+        """Let it go on until it asks for a turn or ends; `sweep.timeout_min` counts while it does.
+
+        Args:
+            turn: the turn that it asked for; None lets it begin.
+
+        Returns:
+            What it asks for a turn for; None where it has ended.
+        """
+        begun = time.monotonic()
+        with suppress(BrokenPipeError):  # it has ended
+            self._words.write(f"{self._job.to_json() if turn is None else turn.to_json()}\n")
+            self._words.flush()
+        try:
+            return self._purpose(math.inf if self._left is None else begun + self._left)
+        except subprocess.TimeoutExpired:
+            self._overdue = True
+            self.ask_to_end()
+            self._make_end()
+            return None
+        finally:
+            if self._left is not None:
+                self._left -= time.monotonic() - begun
+
+    def _purpose(self, deadline: float) -> Purpose | None:
+        """What it asks for next; None at its end. Raises TimeoutExpired."""
+        while self._asked is not None and self._process.poll() is None:  # what it left behind may hold the pipe open
+            wait = max(0.0, min(_EVERY, deadline - time.monotonic()))
+            if select.select([self._asked], [], [], wait)[0]:
+                purpose = os.read(self._asked, _LONGEST_WORD).decode().strip()
+                if purpose:
+                    return cast(Purpose, purpose)
+                break
+            if time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(COMMAND, 0.0)
+        self._process.wait(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
+        return None
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it has ended because its device had too little memory."""
+        return self._process.returncode == OUT_OF_MEMORY
+
+    def status(self) -> int:
+        """Its exit status, after its end; 1 where it was ended from outside: then its record is made here.
+
+        Raises:
+            ZooError: the job's settings are those of no run.
+        """
+        status, limit = self._process.returncode, self._job.config["sweep"]["timeout_min"]
+        if not self._overdue and status in (0, 1, 2, OUT_OF_MEMORY):
+            return int(status)
+        late = f"it was not done within {limit:g} minutes (sweep.timeout_min)" if self._overdue else None
+        _leave_record(self._job, self._begun, late or f"its process ended by {_cause(status)}", self._log)
         return 1
-    except KeyboardInterrupt:
-        _end(process)
-        raise
-    finally:
-        _kill_group(process)
-    if process.returncode in (0, 1, 2, OUT_OF_MEMORY):
-        return process.returncode
-    _leave_record(job, begun, f"its process ended by {_cause(process.returncode)}", log)
-    return 1
 
+    def ask_to_end(self) -> None:
+        """Ask it to end, where it has not."""
+        if self._process.poll() is None:
+            self._process.terminate()
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask a process to end, then make it."""
-    process.terminate()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    """End what a process that is gone has left behind: its loaders of images."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    def _make_end(self) -> None:
+        """Make it end, where it does not by itself, and with it its loaders of images."""
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        finally:
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _cause(status: int) -> str:
@@ -173,7 +274,7 @@ def failed_record(job: Job, reason: str, lines: Sequence[str] = ()) -> Record:
 
 def _alone(job: Job) -> str:
     """The command that runs a job outside its sweep."""
-    asked = [word for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
+    asked = [as_typed(word) for word in job.overrides if not word.startswith(("entry=", "hydra", "sweep."))]
     return shlex.join(["zoo", "run", job.config["entry"]["name"], *asked])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from zoo.results.run_folder import LOG
 from zoo.results.seeds import label, with_other_seeds
 from zoo.sweep.ahead import settled
 from zoo.sweep.folders import CONFIG, UNFILED, job_folders, record_of, stands, unfiled
+from zoo.sweep.interleave import Interleaving
 from zoo.sweep.job import Job
 from zoo.sweep.process import failed_record, last_lines, run_apart
 from zoo.sweep.view import View
@@ -52,6 +53,7 @@ class Sweep:
         started: when it began; what lies in the folder from before is of an earlier one.
         lost: rows whose checkpoint cannot be had, each with the reason.
         rows: composed configurations of the rows themselves, as far as jobs needed them.
+        interleaving: jobs that have begun, and take turns.
     """
 
     folder: Path
@@ -59,29 +61,43 @@ class Sweep:
     started: datetime = field(default_factory=_now)
     lost: Mapping[str, str] = field(default_factory=dict)
     rows: dict[tuple[str, bool], Mapping[str, Any]] = field(default_factory=dict)
+    interleaving: Interleaving = field(default_factory=Interleaving)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """While the block runs, say how far the sweep is."""
+    def at_work(self) -> Iterator[None]:
+        """While the block runs, say how far the sweep is; what has begun by its end is finished."""
         with View(self.folder, self.started, self.jobs):
-            yield
+            try:
+                yield
+                self.interleaving.finish(self._conclude)
+            finally:
+                self.interleaving.end()
 
     def carry_out(self, job: Job) -> int:
         """Run a job in a process of its own, where something is left to do, and say how it ended.
 
         Returns:
-            Its exit status.
+            Its exit status; 0 where it has begun, and is interleaved with others.
         """
         try:
             job = self._beside_its_row(job)
             status = settled(job, self.lost)
             if status is None:
                 (Path(job.run_dir) / UNFILED).unlink(missing_ok=True)
-                status = run_apart(job)
-                _note_unfiled(job, status, self.started)
+                if job.config["sweep"]["interleave"] > 1:
+                    self.interleaving.add(job, self._conclude)
+                    return 0
         except ZooError as error:
-            print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
-            return error.exit_status
+            return _say(job, error)
+        return self._conclude(job, lambda: run_apart(job) if status is None else status)
+
+    def _conclude(self, job: Job, carry_out: Callable[[], int]) -> int:
+        """Say how a job ended; its exit status."""
+        try:
+            status = carry_out()
+            _note_unfiled(job, status, self.started)
+        except ZooError as error:
+            return _say(job, error)
         _tell(job, self.started)
         return status
 
@@ -109,6 +125,12 @@ class Sweep:
         print(table(lines, width_of(sys.stdout), Layout(below=("reason", "seconds", "fps"))))
         print(f"{measured} of {len(rows)} measured; records under {self.folder}")
         return 0 if rows and measured == len(rows) else 1
+
+
+def _say(job: Job, error: ZooError) -> int:
+    """Say why a job could not be run; its exit status."""
+    print(f"{Path(job.run_dir).name}: {error.message}\nnext: {error.next_step}", file=sys.stderr)
+    return error.exit_status
 
 
 def _note_unfiled(job: Job, status: int, started: datetime) -> None:

@@ -109,9 +109,9 @@ def filled_samplers(detector: Detector, targets: Sequence[Target]) -> Iterator[N
     rpn, count = detector.rpn_head, _most_positives(detector)
     propose = rpn.propose
 
-    def with_truth(outputs: Any, geometries: Sequence[ImageGeometry]) -> list[Proposals]:
+    def with_truth(outputs: Any, geometries: Sequence[ImageGeometry], rows: Any = None) -> list[Proposals]:
         clip = rpn.training_proposals.convention.clip
-        found = propose(outputs, geometries)
+        found = propose(outputs, geometries, rows)
         images = zip(targets, geometries, found, strict=True)
         return [
             _before(clip(_about(target.boxes, count).to(outputs.device), geometry.extent), own)

@@ -90,22 +90,24 @@ class TwoStageDetector(Detector):
         """
         features, ranked = dense
         proposals = [found.boxes for found in self.rpn_head.select(ranked, batch.geometries)]
-        regions, logits, deltas = self.roi_head(features, proposals)
+        maps = self.roi_head.last_stage.pooler.prepare(features, proposals[0].dtype)  # for all stages, and for masks
+        regions, logits, deltas = self.roi_head(maps, proposals)
         counts = [len(boxes) for boxes in proposals]
         outputs = TwoStageOutputs(proposals, regions, list(logits.split(counts, dim=1)), list(deltas.split(counts)))
         if self.has_masks or self.has_keypoints:
             outputs.detections = self._detect(outputs, batch)
-            outputs.masks = self.roi_head.segment(features, outputs.detections) if self.has_masks else None
-            outputs.heatmaps = self.roi_head.heatmaps(features, outputs.detections) if self.has_keypoints else None
+            outputs.masks = self.roi_head.segment(maps, outputs.detections) if self.has_masks else None
+            outputs.heatmaps = self.roi_head.heatmaps(maps, outputs.detections) if self.has_keypoints else None
         return outputs
 
     def losses(self, batch: Batch, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The losses of both stages; the proposals of the first carry no gradient into the second."""
         features = self.extract(batch.images)
         anchors = self.rpn_head(features)
-        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries)]
+        rows = anchors.rows()
+        proposals = [found.boxes for found in self.rpn_head.propose(anchors, batch.geometries, rows)]
         return {
-            **self.rpn_head.losses(anchors, targets, batch.geometries),
+            **self.rpn_head.losses(anchors, targets, batch.geometries, rows),
             **self.roi_head.losses(features, proposals, targets, batch.geometries),
         }
 

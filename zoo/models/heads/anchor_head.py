@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,18 @@ those that lie wholly inside it; or all, those of cells too that only a larger n
 
 KEPT_POSITIONS = 16
 """Shapes of images whose valid anchors are remembered."""
+
+
+class AnchorRows(NamedTuple):
+    """What a head says of the anchors of a batch, in their order: those of all levels, one after another.
+
+    Attributes:
+        logits: (N, M, K), or with background (N, M, K + 1).
+        deltas: (N, M, 4).
+    """
+
+    logits: Tensor
+    deltas: Tensor
 
 
 @dataclass(slots=True)
@@ -56,6 +68,11 @@ class AnchorOutputs:
     def device(self) -> torch.device:
         """Where they are."""
         return self.logits[0].device
+
+    def rows(self) -> AnchorRows:
+        """The same by anchors, copied."""
+        columns = 4 * self.logits[0].shape[1] // self.deltas[0].shape[1]
+        return AnchorRows(flatten_levels(self.logits, columns), flatten_levels(self.deltas, 4))
 
     def images(self, start: int, stop: int) -> Self:
         """The same of some images of the batch: those from `start` to before `stop`."""
@@ -119,7 +136,11 @@ class AnchorHead(nn.Module):
         return self.anchors.boxes(outputs.cells, self.strides, outputs.device)
 
     def sampled_losses(
-        self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
+        self,
+        outputs: AnchorOutputs,
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        rows: AnchorRows | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The classification and the box loss of what is sampled of a batch, two scalars.
 
@@ -127,18 +148,22 @@ class AnchorHead(nn.Module):
             outputs: of a batch.
             targets: one an image.
             geometries: one an image.
+            rows: of the outputs, where they have been made.
         """
-        return self.assigned_losses(outputs, self.assign(outputs.cells, targets, geometries, outputs.device))
+        return self.assigned_losses(outputs, self.assign(outputs.cells, targets, geometries, outputs.device), rows)
 
-    def assigned_losses(self, outputs: AnchorOutputs, assigned: AnchorTargets) -> tuple[Tensor, Tensor]:
+    def assigned_losses(
+        self, outputs: AnchorOutputs, assigned: AnchorTargets, rows: AnchorRows | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Both losses of a batch whose anchors are assigned already."""
+        logits, deltas = rows or outputs.rows()
         sampled = torch.cat((assigned.positive, assigned.negative))
         background = assigned.labels.new_full((len(assigned.negative),), self.num_classes)
         labels = torch.cat((assigned.labels, background))
-        classification = self.class_loss(anchor_rows(outputs.logits, self.columns, sampled), labels)
+        classification = self.class_loss(_chosen(logits, sampled), labels)
         references = self.boxes(outputs)[assigned.anchors]
-        deltas = anchor_rows(outputs.deltas, 4, assigned.positive)
-        regression = self.box_loss.loss_from_deltas(self.coder, references, deltas, assigned.boxes)
+        chosen = _chosen(deltas, assigned.positive)
+        regression = self.box_loss.loss_from_deltas(self.coder, references, chosen, assigned.boxes)
         counts = assigned.counts
         return classification / self.divisor(*counts), regression / self.box_divisor(*counts)
 
@@ -192,7 +217,12 @@ def anchor_rows(levels: Sequence[Tensor], values: int, positions: Tensor) -> Ten
         values: of an anchor.
         positions: int64 (P,), among the anchors of all images and levels, one image after another.
     """
-    return flatten_levels(levels, values).flatten(0, 1).index_select(0, positions)
+    return _chosen(flatten_levels(levels, values), positions)
+
+
+def _chosen(rows: Tensor, positions: Tensor) -> Tensor:
+    """Values (P, values) of some anchors, of those (N, M, values) of a batch."""
+    return rows.flatten(0, 1).index_select(0, positions)
 
 
 def flatten_levels(maps: Sequence[Tensor], values: int) -> Tensor:

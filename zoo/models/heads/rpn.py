@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.models.anchors import Anchors
 from zoo.models.assigners.max_iou import MaxIoUAssigner
 from zoo.models.coders import DeltaCoder
-from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, ValidAnchors, flatten_levels
+from zoo.models.heads.anchor_head import AnchorHead, AnchorOutputs, AnchorRows, ValidAnchors
 from zoo.models.losses.classification import ClassLoss
 from zoo.models.losses.divisors import DivisorName
 from zoo.models.losses.regression import BoxLoss
@@ -96,25 +96,28 @@ class RpnHead(AnchorHead):
         hidden = [self.relu(self.conv(feature)) for feature in features]
         return AnchorOutputs([self.logits(x) for x in hidden], [self.deltas(x) for x in hidden])
 
-    def propose(self, outputs: AnchorOutputs, geometries: Sequence[ImageGeometry]) -> list[Proposals]:
+    def propose(
+        self, outputs: AnchorOutputs, geometries: Sequence[ImageGeometry], rows: AnchorRows | None = None
+    ) -> list[Proposals]:
         """Proposals of each image.
 
         Args:
             outputs: of a batch.
             geometries: one an image; proposals are clipped to its extent.
+            rows: of the outputs, where they have been made for the losses too.
         """
-        return self.select(self.rank(outputs), geometries)
+        return self.select(self.rank(outputs, rows), geometries)
 
     @torch.no_grad()
-    def rank(self, outputs: AnchorOutputs) -> RankedAnchors:
-        """The best anchors of each level, decoded: as many of any image of these shapes."""
-        logits = flatten_levels(outputs.logits, self.columns).float()  # (N, M, 1), or with background (N, M, 2)
+    def rank(self, outputs: AnchorOutputs, rows: AnchorRows | None = None) -> RankedAnchors:
+        """The best anchors of each level, decoded: as many of any image of these shapes; see `propose`."""
+        own, deltas = rows or outputs.rows()  # (N, M, 1), or with background (N, M, 2); (N, M, 4)
+        logits = own.to(torch.float32, copy=rows is not None)  # what is written into here is nobody else's
         scores = (logits.softmax(dim=-1) if self.scores == "softmax" else logits)[..., 0]
         if self.scores == "sigmoid":
             # Each level of each image by itself, though in one call: on a CPU the end of a tensor is not vectorised and
             # rounded otherwise, which decides between equals.
             torch._foreach_sigmoid_([level for image in scores for level in image.split(outputs.level_sizes)])
-        deltas = flatten_levels(outputs.deltas, 4)
         return self._selector.rank(scores, deltas, self.boxes(outputs), outputs.level_sizes, self.coder)
 
     @torch.no_grad()
@@ -127,7 +130,11 @@ class RpnHead(AnchorHead):
         return self.training_proposals if self.training else self.proposals
 
     def losses(
-        self, outputs: AnchorOutputs, targets: Sequence[Target], geometries: Sequence[ImageGeometry]
+        self,
+        outputs: AnchorOutputs,
+        targets: Sequence[Target],
+        geometries: Sequence[ImageGeometry],
+        rows: AnchorRows | None = None,
     ) -> dict[str, Tensor]:
         """Scalars `loss_rpn_cls`, of the objectness, and `loss_rpn_bbox`, of the positives' deltas.
 
@@ -135,9 +142,10 @@ class RpnHead(AnchorHead):
             outputs: of a batch.
             targets: one an image; any class is an object here.
             geometries: one an image.
+            rows: of the outputs, where they have been made for proposals too.
         """
         objects = [Target(target.boxes, torch.zeros_like(target.labels)) for target in targets]
-        classification, regression = self.sampled_losses(outputs, objects, geometries)
+        classification, regression = self.sampled_losses(outputs, objects, geometries, rows)
         return {"loss_rpn_cls": classification, "loss_rpn_bbox": regression}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Literal, get_args
 
 import torch
@@ -54,7 +55,7 @@ class ConvNorm(nn.Module):
         )
         self.norm: nn.Module = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         self.activation = activation or nn.Identity()
-        self._affine: tuple[tuple[object, ...], Tensor, Tensor] | None = None
+        self._affine = FixedAffine()
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,8 +69,9 @@ class ConvNorm(nn.Module):
         It is multiplied into the weights, step by step, equal up to float rounding: torch's own would keep the
         convolution's answer for a gradient that does not depend on it, and go over every map twice more.
         """
-        factor, shift = self._fixed_affine()
-        out: Tensor = self.conv._conv_forward(x, self.conv.weight * factor, shift)
+        assert isinstance(self.norm, nn.BatchNorm2d)  # noqa: S101 - or it is not frozen
+        factor, shift = self._affine.of(self.norm)
+        out: Tensor = self.conv._conv_forward(x, self.conv.weight * factor[..., None], shift.flatten())
         return out
 
     def _is_frozen(self) -> bool:
@@ -79,26 +81,41 @@ class ConvNorm(nn.Module):
             return False
         return conv.bias is None and not (norm.weight.requires_grad or norm.bias.requires_grad)
 
-    @torch.no_grad()
-    def _fixed_affine(self) -> tuple[Tensor, Tensor]:
-        """What a normalisation of fixed values is: factors (C, 1, 1, 1) and shifts (C,); kept until a value changes."""
-        norm = self.norm
-        assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - or it is not frozen
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None  # noqa: S101 - it has been asked for
-        assert variance is not None  # noqa: S101 - likewise
-        versions = tuple(value._version for value in (norm.weight, norm.bias, mean, variance))
-        key = (id(mean), id(variance), mean.device, versions)
-        if self._affine is None or self._affine[0] != key:
-            factor = norm.weight * (variance + norm.eps).rsqrt()
-            self._affine = (key, factor[:, None, None, None], norm.bias - mean * factor)
-        return self._affine[1:]
-
     def fold(self) -> None:
         """Multiply the normalisation into the convolution. Inference only; equal up to float rounding."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
+
+
+class FixedAffine:
+    """What a normalisation of fixed values comes to: a factor and a shift a channel, kept until a value changes."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[list[Tensor], list[int], Tensor, Tensor] | None = None
+
+    def of(self, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+        """Factors and shifts, (C, 1, 1) each, without gradients.
+
+        Raises:
+            ValueError: it has no running statistics.
+        """
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("a constant normalisation needs running statistics")
+        values = [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        if any(value.is_inference() for value in values):  # nobody knows whether those have changed
+            return self._computed(norm.eps, *values)
+        versions = [value._version for value in values]
+        if self._kept is None or versions != self._kept[1] or any(map(operator.is_not, values, self._kept[0])):
+            with torch.inference_mode(False):  # they may be trained with later
+                self._kept = (values, versions, *self._computed(norm.eps, *values))
+        return self._kept[2:]
+
+    @staticmethod
+    @torch.no_grad()
+    def _computed(eps: float, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        factor = weight * (variance + eps).rsqrt()  # (C,)
+        return factor[:, None, None], (bias - mean * factor)[:, None, None]
 
 
 class ConstantNorm(nn.BatchNorm2d):
@@ -117,14 +134,12 @@ class ConstantNorm(nn.BatchNorm2d):
             self.register_buffer(name, getattr(norm, name).detach())
         for name, value in norm.named_buffers():
             self.register_buffer(name, value)
+        self._affine = FixedAffine()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W), changed in place."""
-        if self.running_mean is None or self.running_var is None:
-            raise ValueError("a constant normalisation needs running statistics")
-        factor = self.weight * (self.running_var + self.eps).rsqrt()  # (C,)
-        shift = self.bias - self.running_mean * factor
-        return x.mul_(factor[:, None, None]).add_(shift[:, None, None])
+        factor, shift = self._affine.of(self)
+        return x.mul_(factor).add_(shift)
 
 
 def norms(module: nn.Module) -> list[nn.BatchNorm2d]:

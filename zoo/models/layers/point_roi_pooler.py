@@ -35,10 +35,13 @@ class PointRoiPooler:
         self.stride = in_specs[0].stride
         self.output_size = output_size
 
+    def prepare(self, features: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """The maps as they are read; see `zoo.models.layers.roi_pooler.Pooler`."""
+        return [feature.to(dtype) for feature in features]
+
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `zoo.models.layers.roi_pooler.Pooler`."""
-        (feature,) = features
-        feature = feature.to(rois.dtype)
+        (feature,) = self.prepare(features, rois.dtype)
         count, channels, height, width = feature.shape
         points = self.output_size + 1  # P, a side
         # Cells as rows of one table, of which every point is a weighted sum of four.

@@ -22,6 +22,15 @@ class Pooler(Protocol):
 
     output_size: int
 
+    def prepare(self, features: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """The maps as they are read, for several calls of regions of that type; each does it itself where nobody has.
+
+        Args:
+            features: one map (N, C, H, W) a level.
+            dtype: of the regions.
+        """
+        ...
+
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size).
 
@@ -80,10 +89,15 @@ class RoiPooler:
             level = (4 + (side / (4 * self.finest_size)).log2() + self.epsilon).floor() - 2
         return level.clamp(0, len(self.strides) - 1).to(torch.int64)  # which leaves off what follows the point
 
+    def prepare(self, features: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """The maps as they are read; see `Pooler`."""
+        # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
+        levels = len(self.strides)
+        return [*(_as_sampled(feature, dtype) for feature in features[:levels]), *features[levels:]]
+
     def __call__(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pooled features (R, C, output_size, output_size); see `Pooler`."""
-        # Autocast hands over half-precision maps; sampling stays in one type, that of the boxes.
-        features = [feature.to(rois.dtype) for feature in features[: len(self.strides)]]
+        features = self.prepare(features[: len(self.strides)], rois.dtype)
         if len(self.strides) == 1:
             return self._align(features[0], rois, self.strides[0])
         levels, order = self.levels(rois).sort(stable=True)
@@ -100,3 +114,13 @@ class RoiPooler:
 
     def _align(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         return roi_align(feature, rois, self.output_size, stride, self.aligned, self.sampling_ratio)
+
+
+def _as_sampled(feature: Tensor, dtype: torch.dtype) -> Tensor:
+    """A map (N, C, H, W) in the type of the regions, and on a GPU as RoIAlign reads it, in one copy at most.
+
+    Its operator would copy a channels-last map itself, in every call.
+    """
+    if feature.device.type == "cpu":
+        return feature.to(dtype)
+    return feature.to(dtype, memory_format=torch.contiguous_format)
