@@ -63,6 +63,7 @@ def test_only_wide_plain_3x3_are_replaced_with_nothing_kept() -> None:
 def layer(monkeypatch: pytest.MonkeyPatch) -> WinogradConv2d:
     monkeypatch.setattr(module, "MIN_CHANNELS", 4)
     monkeypatch.setattr(module, "MIN_PIXELS", 80)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     torch.manual_seed(0)
     conv = use_winograd(nn.Conv2d(4, 4, 3, padding=1))
     assert isinstance(conv, WinogradConv2d)
@@ -89,7 +90,7 @@ def test_it_is_used_where_it_pays_alone(layer: WinogradConv2d, monkeypatch: pyte
             assert not filters(lambda: layer(x))
         exported = torch.export.export(layer, (x,))
         assert "winograd" not in str(exported.graph)
-        monkeypatch.setattr(module, "MAX_THREADS", 0)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
         assert not filters(lambda: layer(x))
 
 

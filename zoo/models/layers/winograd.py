@@ -1,5 +1,5 @@
-"""Wide 3x3 convolutions on a CPU by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for
-Convolutional Neural Networks", 2016).
+"""Wide 3x3 convolutions on one thread of a CPU by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, "Fast
+Algorithms for Convolutional Neural Networks", 2016).
 
 A tile of 4x4 outputs takes 36 products a channel instead of 144: of combinations of its 6x6 inputs with combinations of
 the weights. oneDNN computes all 144. What filtering does is multiply polynomials by their values at points, here 0,
@@ -22,11 +22,8 @@ MIN_CHANNELS = 256
 MIN_PIXELS = 64 * 64
 """Of a map, likewise."""
 
-MAX_THREADS = 8
-"""On more of them a step on part of a map is too short to be shared out."""
-
-STRIPE, MAX_STRIPE = 2, 8
-"""Rows of tiles that are computed together, on each thread and in all: what lies between the steps stays in a cache."""
+STRIPE = 2
+"""Rows of tiles that are computed together: what lies between the steps stays in a cache."""
 
 NEAR, FAR = 5 / 8, 3 / 2
 """Points, of either sign; they and their squares are exact in float32."""
@@ -70,7 +67,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.stride(1) == 1  # channels innermost
         and x.shape[-2] * x.shape[-1] >= MIN_PIXELS
-        and torch.get_num_threads() <= MAX_THREADS
+        and torch.get_num_threads() == 1  # several wait for each other after each of many short steps
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -128,7 +125,7 @@ def _convolve(source: Tensor, kernel: Tensor, bias: Tensor | None, target: Tenso
     """One map (H, W, C) to another (4 * T, 4 * U, O), a stripe of tiles at a time."""
     height, width, channels = source.shape
     rows, columns, out_channels = target.shape[0] // TILE, target.shape[1] // TILE, target.shape[2]
-    stripe = min(STRIPE * torch.get_num_threads(), MAX_STRIPE, rows)
+    stripe = min(STRIPE, rows)
     padded = source.new_zeros((TILE * stripe + 2, TILE * columns + 2, channels))
     lines = source.new_empty((WINDOW, stripe, TILE * columns + 2, channels))
     tiles = source.new_empty((WINDOW, WINDOW, stripe, columns, channels))
