@@ -40,6 +40,8 @@ MISSING: Mapping[Any, Formula] = {
     aten.mv: _matrix_vector,
     # A sample of four cells counts as one of a plain convolution: how it is interpolated is not counted.
     torch.ops.torchvision.deform_conv2d: _convolution_by_output,
+    # What the convolution is, not the fewer products that it is computed by.
+    torch.ops.zoo.winograd_conv3x3: _convolution_by_output,
 }
 """Products that torch's counter leaves out."""
 

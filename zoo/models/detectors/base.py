@@ -17,6 +17,7 @@ from zoo.data.detections import Detections
 from zoo.errors import UsageError
 from zoo.models.layers.conv import dilate_pointwise
 from zoo.models.layers.normalize import PixelNormalizer
+from zoo.models.layers.winograd import use_winograd
 from zoo.types import Batch, Image, Sample, Target, Transform
 
 BATCH_DIMENSIONS = 4
@@ -84,6 +85,7 @@ class Detector(nn.Module):
         """Keep weights and images with channels innermost, which convolutions on CPUs and tensor cores prefer."""
         self.memory_format = torch.channels_last
         self.to(memory_format=torch.channels_last)
+        use_winograd(self)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Weights are moved or laid out otherwise: their convolutions are what suits the place."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.boxes import EXCLUSIVE, BoxConvention
-from zoo.models.layers.roi_align import roi_align
+from zoo.models.layers.roi_align import pools_channels_last, roi_align
 from zoo.types import FeatureSpec
 
 
@@ -103,7 +103,9 @@ class RoiPooler:
         levels, order = self.levels(rois).sort(stable=True)
         counts = (levels[:, None] == torch.arange(len(self.strides), device=levels.device)).sum(dim=0)
         sizes: list[int] = counts.tolist()  # the host waits once for all levels
-        pooled = features[0].new_empty((len(rois), features[0].shape[1], self.output_size, self.output_size))
+        shape = (len(rois), features[0].shape[1], self.output_size, self.output_size)
+        layout = torch.channels_last if pools_channels_last(features[0]) else torch.contiguous_format
+        pooled = torch.empty(shape, dtype=features[0].dtype, device=rois.device, memory_format=layout)
         parts = zip(features, self.strides, torch.split(rois[order], sizes), torch.split(order, sizes), strict=True)
         for feature, stride, chosen, places in parts:
             if len(chosen):
