@@ -104,6 +104,11 @@ def interleaved_with(name: str) -> Any:
     return json.loads(Path("sweep", name, "with.json").read_text(encoding="utf-8"))
 
 
+def processes() -> set[psutil.Process]:
+    """Those that this one has begun, other tests' helpers among them."""
+    return set(psutil.Process().children(recursive=True))
+
+
 def test_rounds_are_taken_in_turns(composed: Job) -> None:
     taken, ended = Interleaving(), Ended()
     for name, number in (("a", 3), ("b", 2), ("c", 3), ("d", 2)):
@@ -126,7 +131,7 @@ def test_rounds_are_taken_in_turns(composed: Job) -> None:
 
 
 def test_whatever_becomes_of_one_the_others_go_on(composed: Job) -> None:
-    taken, ended = Interleaving(), Ended()
+    taken, ended, before = Interleaving(), Ended(), processes()
     taken.add(scripted(composed, "a", 3), ended)
     taken.add(scripted(composed, "blocked", 3, ends_in="begins", status=1), ended)
     taken.add(scripted(composed, "accuracy", 0), ended)
@@ -143,7 +148,7 @@ def test_whatever_becomes_of_one_the_others_go_on(composed: Job) -> None:
     record = Record.read(Path("sweep/killed/record.json"))
     assert (record.status, record.label) == ("failed", "killed")
     assert (record.reason or "").startswith("its process ended by SIGKILL")
-    assert not psutil.Process().children(recursive=True)
+    assert not processes() - before
 
 
 def test_what_found_too_little_memory_beside_others_is_repeated_alone(
@@ -162,19 +167,19 @@ def test_what_found_too_little_memory_beside_others_is_repeated_alone(
 
 
 def test_an_end_of_the_sweep_is_that_of_all_that_have_begun(composed: Job) -> None:
-    sweep = Sweep(Path("sweep"), jobs=3)
+    sweep, before = Sweep(Path("sweep"), jobs=3), processes()
 
     def interrupted() -> None:
         with sweep.at_work():
             for name in "ab":
                 assert sweep.carry_out(scripted(composed, name, 3)) == 0
-            assert len(psutil.Process().children()) == 2
+            assert len(processes() - before) == 2
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert steps() == ["a begins", "b begins"]
-    assert not psutil.Process().children(recursive=True)
+    assert not processes() - before
     assert not Path("results").exists()
 
 

@@ -106,6 +106,7 @@ EXECUTION = {
     "image_cache_gb",
     "sweep.timeout_min",
     "sweep.gpus",
+    "sweep.interleave",
     "workers",
     "checkpoint.path",
     "checkpoint.url",

@@ -85,7 +85,7 @@ def export_network(detector: DenseDetector, path: Path) -> None:
 
     names = OUTPUTS if detector.has_masks else OUTPUTS[:2]
     network, example = _FlatOutputs(detector).eval(), torch.zeros(1, 3, *input_size(detector))
-    with _pytorchs_own_tf32():
+    with pytorchs_own_tf32():
         program = torch.onnx.export(
             network, (example,), input_names=[INPUT], output_names=names, dynamo=True, verbose=False
         )
@@ -97,11 +97,12 @@ def export_network(detector: DenseDetector, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _pytorchs_own_tf32() -> Iterator[None]:
+def pytorchs_own_tf32() -> Iterator[None]:
     """cuDNN's convolutions as PyTorch sets them when it is imported.
 
     The exporter asks by the older interface whether TF32 is on, for convolutions and recurrent layers at once, and
-    fails where only the former were switched, by the newer one. Nothing is computed by cuDNN meanwhile.
+    fails where only the former were switched, by the newer one, and then leaves oneDNN off. Nothing is computed by
+    cuDNN meanwhile.
     """
     cudnn: Any = torch.backends.cudnn
     before = cudnn.conv.fp32_precision
