@@ -20,6 +20,14 @@ ENTRIES = [
     "torchvision_keypointrcnn_resnet50_fpn_legacy",
 ]
 
+TWINS = {
+    "torchvision_fasterrcnn_resnet50_fpn",
+    "torchvision_fasterrcnn_resnet50_fpn_v2",
+    "torchvision_keypointrcnn_resnet50_fpn_legacy",
+}
+"""Networks that are part of another row's: of one with masks, or of the same with other weights."""
+SMALL_PICTURES = [pytest.param(entry, marks=pytest.mark.nightly if entry in TWINS else ()) for entry in ENTRIES]
+
 LOSSES = {
     "loss_objectness": "loss_rpn_cls",
     "loss_rpn_box_reg": "loss_rpn_bbox",
@@ -33,7 +41,7 @@ LOSSES = {
 NMS_IOU = 0.5
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", SMALL_PICTURES)
 def test_a_batch_gives_the_same_detections_losses_and_gradients(entry: str) -> None:
     pair = make_pair(entry, short=96, long=160)
     few = 3 if pair.own.has_keypoints else 10  # they are half of all the work
