@@ -7,7 +7,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from cases import ENTRIES
 from parity import weights
 
@@ -44,7 +43,7 @@ def classes(case: str) -> list[str]:
 
 def load(case: str) -> Detector:
     """The eval-mode detector of a case, with the weights of its manifest."""
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build(case)
     load_weights(model, weights(f"mmdet/{case}"), "mmdet")
     return model.eval()

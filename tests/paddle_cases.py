@@ -68,7 +68,7 @@ def load(case: str) -> TwoStageDetector:
     """The eval-mode detector of a case, with the weights of its manifest."""
     name, *overrides = TWINS.get(case) or ENTRIES[f"paddle/{case}"]
     config = compose(name, overrides)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     load_weights(model, weights(f"paddle/{case}"), read_entry(name).checkpoint.keymap)
     assert isinstance(model, TwoStageDetector)

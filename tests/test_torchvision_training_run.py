@@ -86,7 +86,7 @@ SCRATCH = {
 def test_what_a_row_begins_with_and_trains(entry: str) -> None:
     """The trained parameters are the original's, and where a row begins with random weights all."""
     parts = compose(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(parts, read_entry(entry).classes or parts["data"]["classes"])
     groups = parameter_groups(detector, Schedule.from_mapping(parts["schedule"]).optimizer)
     trained = sum(p.numel() for group in groups if group["lr_mult"] for p in group["params"])

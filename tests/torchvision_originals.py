@@ -67,7 +67,7 @@ def original(entry: str, *, training: bool = False) -> nn.Module:
 def without_storage(entry: str) -> nn.Module:
     """The installed model of an entry on the meta device: names and shapes, and what is trained."""
     nothing = mock.patch.object(nn.Module, "load_state_dict", return_value=None)
-    with mock.patch.object(WeightsEnum, "get_state_dict", return_value={}), nothing, torch.device("meta"), SkipInit():
+    with mock.patch.object(WeightsEnum, "get_state_dict", return_value={}), nothing, SkipInit("meta"):
         model: nn.Module = get_model(builder(entry), weights=published_weights(entry))
     return model
 
@@ -81,7 +81,7 @@ def ours(entry: str, overrides: Sequence[str] = (), *, like: nn.Module | None = 
         like: the original, where there is one already.
     """
     config, row = compose(entry, overrides), read_entry(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, row.classes or config["data"]["classes"])
     weights = drawn(entry) if like is None else like.state_dict()
     # Cloned: training one of the two must not move the other.

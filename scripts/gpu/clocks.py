@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -185,9 +186,9 @@ def timed_phases(
     phases = Phases(model, edges)
     with inference_precision(model, torch.device(session.device), precision):  # as an evaluation does, once for all
         for sample in samples:
-            warm(session, lambda sample=sample: detect(model, [sample], precision))  # type: ignore[misc]
+            warm(session, partial(detect, model, [sample], precision))
         with frozen():
             for i in range(CALLS if session.on_gpu else 1):
                 sample = samples[i % len(samples)]
-                phases.time(lambda sample=sample: detect(model, [sample], precision), 1)  # type: ignore[misc]
+                phases.time(partial(detect, model, [sample], precision), 1)
     return phases

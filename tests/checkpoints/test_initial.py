@@ -72,7 +72,7 @@ def shapes_of(name: str) -> Mapping[str, tuple[int, ...]]:
         return shapes("mmdet/faster_rcnn_r50_caffe_fpn_1x_coco")
     if name in PADDLE:
         return classifier_of_paddle(PADDLE[name])
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         network = next(make for part, make in ARCHITECTURES.items() if part in name)()
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
@@ -102,7 +102,7 @@ def _static(name: str) -> str:
 def converted(entry: str, given: Mapping[str, tuple[int, ...]], keymap: str) -> tuple[set[str], dict[str, Any]]:
     """The keys that stay fresh in an entry's model, and the load report."""
     config = compose(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(config, config["entry"].get("classes") or config["data"]["classes"])
         tensors = {key: torch.empty(shape) for key, shape in given.items()}
     expected = {key: tuple(tensor.shape) for key, tensor in detector.state_dict().items()}

@@ -93,7 +93,7 @@ def test_another_network_is_named(tmp_path: Path, own: bool, beside: dict[str, A
 def expected(entry: str) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of an entry's model."""
     config = compose(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 

@@ -23,7 +23,7 @@ CLASSES = 80
 def expected(entry: str) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of an entry's model."""
     config = compose(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 

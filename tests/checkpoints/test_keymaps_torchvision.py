@@ -44,7 +44,7 @@ def old_name(key: str) -> str:
 
 def model_of(name: str) -> Detector:
     config = compose(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         return build_model(config, read_entry(name).classes)
 
 

@@ -142,7 +142,7 @@ def test_through_the_python_api(tmp_path: Path) -> None:
 def test_published_names_are_never_taken_for_our_own(case: str) -> None:
     entry = read_entry(ENTRIES[case][0])
     config = compose(entry.name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(config, config["entry"].get("classes") or config["data"]["classes"])
     expected = detector.state_dict()
     assert recognise_keymap(shapes(case), expected, entry.checkpoint) == entry.checkpoint.keymap

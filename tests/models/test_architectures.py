@@ -30,7 +30,7 @@ FEW = (
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
 def test_maps_are_what_is_published(case: str) -> None:
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build(case).eval()
         features = detector.backbone(torch.empty(1, 3, 128, 256))
         pyramid = detector.neck(features)
@@ -41,7 +41,7 @@ def test_maps_are_what_is_published(case: str) -> None:
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
 def test_normalisation_in_training(case: str) -> None:
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build(case).train()
     modules = [(name, module) for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)]
     fixed = {name for name, module in modules if not module.training}

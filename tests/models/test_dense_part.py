@@ -79,7 +79,7 @@ def in_kept_constants() -> bool:
 @pytest.mark.parametrize("entry", [*KINDS, *(pytest.param(entry, marks=pytest.mark.nightly) for entry in VARIANTS)])
 def test_nothing_waits_and_nothing_comes_from_the_host(entry: str) -> None:
     with FakeTensorMode(), torch.no_grad():
-        with torch.device("cuda"), SkipInit():
+        with SkipInit("cuda"):
             detector = build_model(compose(entry), class_names(80)).eval()
         images = torch.empty(IMAGES, device="cuda")
         detector.dense(images)  # makes what is kept for images of this shape

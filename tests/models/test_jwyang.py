@@ -33,7 +33,7 @@ pytestmark = pytest.mark.long
 def build(entry: str) -> TwoStageDetector:
     """The detector of an entry on the meta device."""
     config = compose(entry)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     assert isinstance(model, TwoStageDetector)
     return model

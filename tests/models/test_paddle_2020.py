@@ -32,7 +32,7 @@ def build(case: str) -> TwoStageDetector:
     """The detector of a case on the meta device."""
     (name,) = ENTRIES[f"paddle/{case}"]
     config = compose(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     assert isinstance(model, TwoStageDetector)
     return model

@@ -53,7 +53,7 @@ def test_sizes_and_stages(
 ) -> None:
     (name,) = ENTRIES[f"paddle/{case}"]
     config = compose(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(config, config["data"]["classes"])
     assert isinstance(detector, TwoStageDetector)
     samples = [detector.transform(np.zeros((*size, 3), dtype=np.uint8))]

@@ -48,7 +48,7 @@ def build(case: str) -> TwoStageDetector:
     """The detector of a case, without storage; all regions and anchors are sampled."""
     (name,) = ENTRIES[f"paddle/{case}"]
     config = compose(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, config["data"]["classes"])
     assert isinstance(model, TwoStageDetector)
     for part in (model.rpn_head, *model.roi_head.stages):

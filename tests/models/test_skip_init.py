@@ -7,12 +7,12 @@ from torch import nn
 
 from zoo.config.build import build_model
 from zoo.config.compose import compose
-from zoo.models.layers.skip_init import FACTORIES, WithoutStorage
+from zoo.models.layers.skip_init import FACTORIES, SkipInit
 
 
 def test_a_detector_has_its_tensors_on_the_meta_device_alone() -> None:
     parts = compose("shapes_mask_rcnn_r10_fpn")
-    with WithoutStorage():
+    with SkipInit("meta"):
         built = build_model(parts, ["one", "two"])
     plain = build_model(parts, ["one", "two"])
     described = [
@@ -25,7 +25,7 @@ def test_a_detector_has_its_tensors_on_the_meta_device_alone() -> None:
 
 
 def test_another_device_is_kept_where_it_is_named() -> None:
-    with WithoutStorage():
+    with SkipInit("meta"):
         assert torch.zeros(2, device="cpu").tolist() == [0, 0]
         assert nn.Linear(2, 3).weight.is_meta
     assert not nn.Linear(2, 3).weight.is_meta

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.layers import winograd as module
@@ -114,4 +114,4 @@ def test_it_counts_as_the_convolution_that_it_is(layer: WinogradConv2d) -> None:
 
 
 def test_the_operator_says_what_it_does() -> None:
-    torch.library.opcheck(winograd_conv3x3, made(4, 6, 5, 7), test_utils=("test_schema", "test_faketensor"))
+    library.opcheck(winograd_conv3x3, made(4, 6, 5, 7), test_utils=("test_schema", "test_faketensor"))

@@ -91,7 +91,7 @@ def step(request: pytest.FixtureRequest) -> Step:
 
 
 def load(case: str, *overrides: str) -> DenseDetector:
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(compose(f"ultralytics_{case.replace('-', '_')}", overrides), class_names(80))
     load_weights(model, weights(f"ultralytics/{case}"), "ultralytics")
     assert isinstance(model, DenseDetector)

@@ -66,7 +66,7 @@ CONSTANTS = 16  # the original counts the weights of its distributions' bins as 
 def test_yolo_by_both_countings(model: str) -> None:
     name = f"ultralytics_{model}"
     config, entry = compose(name), read_entry(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(config, class_names(80)).eval()
     fold_batch_norm(detector)
     result = count(detector, **config["protocol"]["complexity"])
@@ -84,7 +84,7 @@ def test_yolo_by_both_countings(model: str) -> None:
 
 
 def test_unknown_counters_are_named(small_parts: dict[str, Any]) -> None:
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(small_parts, class_names(80)).eval()
     with pytest.raises(UsageError, match="no counter 'thopp'"):
         count(detector, counter="thopp")

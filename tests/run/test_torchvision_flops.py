@@ -42,7 +42,7 @@ def pooled(side: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", originals.entries())
 def test_published_operations(name: str) -> None:
     config, entry = compose(name), read_entry(name)
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         model = build_model(config, entry.classes).eval()
     images = torch.empty(1, 3, *config["protocol"]["complexity"]["size"], device="meta")
     if isinstance(model, DenseDetector):

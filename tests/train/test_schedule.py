@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-import torch
 from parity import GOLDEN
 
 from zoo.catalog.entry import conf_dir
@@ -69,7 +68,7 @@ def test_every_schedule_of_the_zoo_can_be_read(option: str) -> None:
 @pytest.mark.parametrize("option", ["jwyang_6e", "jwyang_vgg16_6e"])
 def test_jwyang_decays_no_biases(option: str) -> None:
     recipe, of_vgg = schedule(option), "vgg" in option
-    with torch.device("meta"), SkipInit():
+    with SkipInit("meta"):
         detector = build_model(compose("jwyang_faster_rcnn_r101_s800_6e"), ["cat"])
     groups = parameter_groups(detector, recipe.optimizer)
     assert [(g["weight_decay"], g["lr_mult"], g["biases"]) for g in groups] == [

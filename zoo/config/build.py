@@ -202,9 +202,9 @@ def load_detector(
 
 
 def _without_storage(parts: Mapping[str, Any], classes: Sequence[str]) -> Detector:
-    from zoo.models.layers.skip_init import WithoutStorage
+    from zoo.models.layers.skip_init import SkipInit
 
-    with WithoutStorage():
+    with SkipInit("meta"):
         return build_model(parts, classes)
 
 

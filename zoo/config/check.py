@@ -108,9 +108,9 @@ def _missing(entry: Entry) -> Iterator[str]:
 
 
 def _without_storage(config: Mapping[str, Any]) -> Detector:
-    from zoo.models.layers.skip_init import WithoutStorage
+    from zoo.models.layers.skip_init import SkipInit
 
-    with WithoutStorage():
+    with SkipInit("meta"):
         return build_model(config, config["entry"].get("classes") or config["data"]["classes"])
 
 

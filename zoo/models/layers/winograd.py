@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 MIN_CHANNELS = 256
 """Of input and output: below, combining takes as long as the products that it saves."""
@@ -74,7 +74,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-@torch.library.custom_op(
+@library.custom_op(
     "zoo::winograd_conv3x3",
     mutates_args=(),
     device_types="cpu",
